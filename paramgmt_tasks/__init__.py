@@ -1,0 +1,49 @@
+"""Run commands, move files and run benchmarks on thousands of servers over SSH.
+
+`namespace` is the Invoke collection to import into a project's tasks; `Fleet` is the way in from Python.
+What needs Fabric is imported when it is first used, so that `inv --list` stays quick.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .errors import UsageError
+from .hosts import Host
+from .operations import LocalCommand, Operation, Pull, Push, RemoteCommand, Script
+from .results import HostResult, Outcome, Report
+from .settings import Settings
+from .tasks import namespace
+
+if TYPE_CHECKING:
+    from .fleet import Fleet, Pool
+    from .group import ParallelGroup
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Fleet",
+    "Host",
+    "HostResult",
+    "LocalCommand",
+    "Operation",
+    "Outcome",
+    "ParallelGroup",
+    "Pool",
+    "Pull",
+    "Push",
+    "RemoteCommand",
+    "Report",
+    "Script",
+    "Settings",
+    "UsageError",
+    "__version__",
+    "namespace",
+]
+
+_LATER = {"Fleet": "fleet", "Pool": "fleet", "ParallelGroup": "group"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        return getattr(import_module(f".{_LATER[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,228 @@
+"""One command on one channel: its text as the host gets it, and the conversation until it ends."""
+
+import locale
+import secrets
+import shlex
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import paramiko
+from fabric.runners import Result as FabricResult
+from invoke.exceptions import CommandTimedOut, UnexpectedExit
+
+from .failures import Denied
+from .results import Outcome
+
+_READ = 65536
+_WRITE = 32704  # what fits one packet of a server with the usual limit
+_LOST = "connection lost; the command may have run"
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a command that was started ended. `return_code` is None where it ended without one."""
+
+    outcome: Outcome
+    return_code: int | None
+    stdout: bytes
+    stderr: bytes
+    reason: str = ""
+
+
+def with_env(command: str, env: Iterable[tuple[str, str]]) -> str:
+    """`command` with variables exported in front of it, values quoted.
+
+    >>> with_env("run", [("A", "it's"), ("B", "")])
+    "export A='it'\\"'\\"'s' B=''; run"
+    """
+    exports = " ".join(f"{name}={shlex.quote(value)}" for name, value in env)
+    return f"export {exports}; {command}" if exports else command
+
+
+class Sudo:
+    """A command under sudo, and the talk with sudo before it starts.
+
+    The password is sent only when sudo asks for it, so that it can never become the command's input,
+    and nothing else is sent before the command itself has said that it runs.
+    """
+
+    def __init__(self, command: str, password: str | None) -> None:
+        token = secrets.token_hex(8)
+        self._prompt = f"[paramgmt {token} password]".encode()
+        self._ready = f"[paramgmt {token} ready]".encode()
+        self._password = password
+        inner = f"printf %s {shlex.quote(self._ready.decode())} >&2; exec /bin/sh -c {shlex.quote(command)}"
+        how = "-n" if password is None else f"-S -p {shlex.quote(self._prompt.decode())}"
+        self.command = f"sudo {how} -- /bin/sh -c {shlex.quote(inner)}"
+
+    def negotiate(self, channel: paramiko.Channel, deadline: float | None) -> bytes:
+        """Talk with sudo until the command runs; what it has written to standard error by then.
+
+        Raises:
+            Denied: sudo did not run it.
+            TimeoutError: the deadline (seconds on the monotonic clock) passed.
+        """
+        heard, asked = b"", 0
+        while True:
+            channel.settimeout(_left(deadline))
+            data = channel.recv_stderr(_READ)
+            heard += data
+            _, ready, rest = heard.partition(self._ready)
+            if ready:
+                channel.settimeout(None)
+                return rest
+            if not data:
+                raise Denied(self._refusal(heard))
+            if heard.count(self._prompt) > asked:
+                asked += 1
+                if asked == 1 and self._password is not None:
+                    channel.sendall(f"{self._password}\n".encode())
+                else:
+                    channel.shutdown_write()  # the password was wrong: it is not tried again
+
+    def _refusal(self, heard: bytes) -> str:
+        text = heard.replace(self._prompt, b"").decode("utf-8", "replace")
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        return lines[-1] if lines else "sudo did not run the command"
+
+
+class _Wake(threading.Event):
+    def clear(self) -> None:
+        # BufferedPipe.read() clears the event it is given, and would lose a wake-up.
+        return
+
+    def rearm(self) -> None:
+        super().clear()
+
+
+def converse(
+    channel: paramiko.Channel,
+    stdin: bytes | None = None,
+    timeout: float | None = None,
+    sudo: Sudo | None = None,
+) -> Execution:
+    """Send `stdin`, collect the output and wait for the end of a command just started on `channel`.
+
+    Without `stdin` the command's standard input is empty. After `timeout` seconds the channel is closed
+    and what was received is kept. A connection lost on the way is the outcome LOST.
+
+    Raises:
+        Denied, TimeoutError: sudo did not run the command; see Sudo.negotiate.
+    """
+    deadline = None if timeout is None else time.monotonic() + timeout
+    err = [sudo.negotiate(channel, deadline)] if sudo else []
+    out: list[bytes] = []
+    wake = _Wake()
+    channel.in_buffer.set_event(wake)
+    channel.in_stderr_buffer.set_event(wake)
+    timed_out = False
+    try:
+        _feed(channel, stdin)
+        over = False
+        while not over:
+            if not wake.wait(_left(deadline)):
+                timed_out = True
+                break
+            wake.rearm()
+            over = bool(channel.eof_received or channel.closed)
+            _drain(channel, out, err)
+        timed_out = timed_out or not channel.status_event.wait(_left(deadline))
+    except (OSError, EOFError, paramiko.SSHException):
+        pass  # the connection broke while something was sent: told below
+    _drain(channel, out, err)
+    outcome, code, reason = _ending(channel, timed_out, timeout)
+    channel.close()
+    return Execution(outcome, code, b"".join(out), b"".join(err), reason)
+
+
+def _left(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+
+def _drain(channel: paramiko.Channel, out: list[bytes], err: list[bytes]) -> None:
+    while channel.recv_ready():
+        out.append(channel.recv(_READ))
+    while channel.recv_stderr_ready():
+        err.append(channel.recv_stderr(_READ))
+
+
+def _feed(channel: paramiko.Channel, stdin: bytes | None) -> None:
+    data, sent = stdin or b"", 0
+    # Within the window nothing blocks; beyond it output has to be drained meanwhile.
+    while sent < len(data) and channel.send_ready():
+        sent += channel.send(data[sent : sent + _WRITE])
+    if sent < len(data):
+        threading.Thread(target=_feed_rest, args=(channel, data, sent), daemon=True).start()
+    else:
+        channel.shutdown_write()
+
+
+def _feed_rest(channel: paramiko.Channel, data: bytes, sent: int) -> None:
+    try:
+        while sent < len(data):
+            count = channel.send(data[sent : sent + _WRITE])
+            if not count:
+                return
+            sent += count
+        channel.shutdown_write()
+    except (OSError, EOFError, paramiko.SSHException):
+        return  # the command ended without reading all of it, or the reader tells that it was lost
+
+
+def _ending(channel: Any, timed_out: bool, timeout: float | None) -> tuple[Outcome, int | None, str]:
+    code = channel.exit_status
+    if timed_out:
+        return Outcome.TIMED_OUT, None, f"timed out after {timeout:g} s; it may still run"
+    if channel.exit_signal:
+        return Outcome.SIGNALLED, None, f"killed by signal {channel.exit_signal}"
+    if not (channel.eof_received or channel.closed_by_peer):
+        return Outcome.LOST, None, _LOST
+    if code == 0:
+        return Outcome.OK, 0, ""
+    if code > 0:
+        return Outcome.FAILED, code, f"return code {code}"
+    if channel.closed_by_peer:
+        return Outcome.FAILED, None, "the server gave no return code"
+    return Outcome.LOST, None, _LOST
+
+
+#: Options of Fabric's run() that need its own runner: a terminal, live streams, watchers and the like.
+_NEED_RUNNER = (
+    "asynchronous disown dry echo err_stream in_stream out_stream pty replace_env watchers".split()
+)
+
+
+def run_quietly(connection: Any, command: str, kwargs: Mapping[str, Any]) -> FabricResult | None:
+    """Fabric's `run` for a command whose output is hidden; None where Fabric's own runner is needed.
+
+    Raises:
+        invoke.exceptions.UnexpectedExit, CommandTimedOut: as Fabric's run.
+    """
+    options = {**connection.config.run, **kwargs}
+    if options["hide"] not in (True, "both") or any(options.get(name) for name in _NEED_RUNNER):
+        return None
+    env = dict(options.get("env") or {})
+    encoding = options.get("encoding") or locale.getpreferredencoding(False)
+    timeout = options.get("timeout") or connection.config.timeouts.command
+    channel = connection.start(with_env(command, sorted(env.items())), timeout)
+    done = converse(channel, timeout=timeout)
+    result = FabricResult(
+        connection=connection,
+        command=command,
+        shell=options.get("shell", ""),
+        env=env,
+        stdout=done.stdout.decode(encoding, "replace"),
+        stderr=done.stderr.decode(encoding, "replace"),
+        exited=-1 if done.return_code is None else done.return_code,
+        pty=False,
+        hide=("stdout", "stderr"),
+        encoding=encoding,
+    )
+    if done.outcome is Outcome.TIMED_OUT:
+        raise CommandTimedOut(result, timeout=timeout)
+    if not result.ok and not options.get("warn"):
+        raise UnexpectedExit(result)
+    return result

@@ -1,0 +1,519 @@
+"""HostConnection: one host, reached once, and what all connections share."""
+
+import errno
+import logging
+import socket
+import threading
+import time
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import fabric
+import paramiko
+from paramiko.packet import Packetizer
+from paramiko.ssh_exception import ChannelException, NoValidConnectionsError
+
+from . import ssh_config
+from .command import run_quietly
+from .errors import UsageError
+from .failures import Known, Silent, Untrusted, classify
+from .gate import HandshakeGate
+from .hosts import Host, parse_entry
+from .identities import Authentication, Identities
+from .known_hosts import KnownHosts
+from .results import Outcome
+from .retry import Failure
+from .settings import Settings
+
+# The exception is the result: paramiko's tracebacks on standard error would only repeat it.
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
+
+CONNECT_TIMEOUT = 10.0
+#: Seconds a host may take to answer that it starts a command, once connected.
+START_TIMEOUT = 60.0
+#: Options of SSHClient.connect that say what to authenticate with.
+_KEY_OPTIONS = ("pkey", "key_filename", "passphrase", "password", "allow_agent", "look_for_keys")
+_AEAD = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
+_TRUST = {"yes": "strict", "ask": "strict", "no": "ignore", "off": "ignore", "accept-new": "accept-new"}
+
+
+class _Packetizer(Packetizer):
+    def start_handshake(self, timeout: float) -> None:
+        # paramiko would start a timer thread for each host; open() has a deadline of its own.
+        return
+
+
+def _channel_request(channel: Any, message: paramiko.Message) -> None:
+    # paramiko drops the name of the signal that ended a command.
+    position = message.packet.tell()
+    if message.get_text() == "exit-signal":
+        message.get_boolean()
+        channel.exit_signal = message.get_text()
+    message.packet.seek(position)
+    channel._handle_request(message)
+
+
+def _channel_close(channel: Any, message: paramiko.Message) -> None:
+    # paramiko closes a channel alike where the server does and where the connection breaks.
+    channel.closed_by_peer = True
+    channel._handle_close(message)
+
+
+class _Transport(paramiko.Transport):
+    """A transport that prefers AEAD ciphers: paramiko compares MACs byte by byte in Python."""
+
+    def __init__(self, sock: Any, disabled_algorithms: Any = None) -> None:
+        super().__init__(sock, disabled_algorithms=disabled_algorithms, packetizer_class=_Packetizer)
+        options = self.get_security_options()
+        options.ciphers = _AEAD + tuple(name for name in options.ciphers if name not in _AEAD)
+        table = dict(self._channel_handler_table)  # type: ignore[has-type]
+        table[paramiko.common.MSG_CHANNEL_REQUEST] = _channel_request
+        table[paramiko.common.MSG_CHANNEL_CLOSE] = _channel_close
+        self._channel_handler_table = table
+
+
+class Resources:
+    """What all connections of one `inv` call share, read or asked for once.
+
+    Identities, known_hosts, ssh_config, the handshake gate and jump hosts. Safe for many threads.
+
+    Raises:
+        UsageError: an ssh_config that cannot be read.
+    """
+
+    def __init__(self) -> None:
+        self.ssh_config = ssh_config.load()
+        self.config = fabric.Config(ssh_config=self.ssh_config)
+        self.identities = Identities()
+        self.gate = HandshakeGate()
+        self._lock = threading.Lock()
+        self._known_hosts: dict[tuple[str, bool], KnownHosts] = {}
+        self._gateways: dict[tuple[str, Settings], _Gateway] = {}
+
+    def known_hosts(self, files: str, hash_new: bool) -> KnownHosts:
+        """The keys in `files`, names separated by white space."""
+        with self._lock:
+            if (files, hash_new) not in self._known_hosts:
+                paths = [Path(name).expanduser() for name in files.split() if name != "none"]
+                self._known_hosts[files, hash_new] = KnownHosts(paths, hash_new)
+            return self._known_hosts[files, hash_new]
+
+    def gateway(self, hops: str, settings: Settings) -> "_Gateway":
+        """The connection to the last of some jump hosts, made once for all hosts behind it."""
+        with self._lock:
+            if (hops, settings) not in self._gateways:
+                self._gateways[hops, settings] = _Gateway(hops, settings, self)
+            return self._gateways[hops, settings]
+
+    def close(self) -> None:
+        """Close the connections to jump hosts."""
+        for gateway in self._gateways.values():
+            gateway.close()
+
+
+class HostConnection(fabric.Connection):
+    """A Fabric Connection that shares what can be shared, verifies host keys and can be abandoned.
+
+    Made from a host-list entry or a Host. Where Fabric and this class differ: the host key is verified,
+    `connect_timeout` bounds the whole of reaching the host and may be a fraction, handshakes pass a gate,
+    and `run` needs no thread and no polling where its output is hidden and nothing interactive is asked.
+    """
+
+    # Fabric's Context turns attributes that a class does not have into configuration.
+    entry: Host = None  # type: ignore[assignment]
+    settings: Settings = None  # type: ignore[assignment]
+    resources: Resources = None  # type: ignore[assignment]
+    host: Any = None
+    transport: Any = None
+    #: Whether a command's start was asked for since `renew`.
+    started = False
+    #: Seconds spent on tries to reach the host since `renew`, waiting for the gate not counted.
+    spent = 0.0
+    _abandoned = False
+    _socket: Any = None
+
+    def __init__(
+        self,
+        host: str | Host,
+        user: str | None = None,
+        port: int | None = None,
+        config: fabric.Config | None = None,
+        gateway: Any = None,
+        forward_agent: bool | None = None,
+        connect_timeout: float | None = None,
+        connect_kwargs: dict[str, Any] | None = None,
+        inline_ssh_env: bool | None = None,
+        *,
+        settings: Settings | None = None,
+        resources: Resources | None = None,
+    ) -> None:
+        entry = parse_entry(host) if isinstance(host, str) else host
+        settings = settings or Settings()
+        resources = resources or Resources()
+        options: dict[str, Any] = {key.lower(): value for key, value in entry.options.items()}
+        port_option = int(options["port"]) if "port" in options else None
+        if "identityfile" in options:
+            options["identityfile"] = [options["identityfile"]]
+        super().__init__(
+            entry.address,
+            user=user or entry.user or options.get("user") or settings.user,
+            port=port or entry.port or port_option or settings.port,
+            config=config or resources.config,
+            gateway=False if gateway is None else gateway,
+            forward_agent=forward_agent,
+            connect_kwargs=connect_kwargs,
+            inline_ssh_env=inline_ssh_env,
+        )
+        self.entry = entry
+        self.settings = settings
+        self.resources = resources
+        self.ssh_config.update(options)
+        self.host = self.ssh_config.get("hostname", self.host)
+        self.gateway = self._find_gateway() if gateway is None else gateway
+        timeout = connect_timeout or settings.connect_timeout or self.ssh_config.get("connecttimeout")
+        self.connect_timeout = float(timeout or self.config.timeouts.connect or CONNECT_TIMEOUT)
+
+    def derive_shorthand(self, host_string: str) -> dict[str, Any]:
+        """As Fabric's; the entry was taken apart before, and an IPv6 address is no `host:port`."""
+        return {"user": None, "host": host_string, "port": None}
+
+    def resolve_connect_kwargs(self, connect_kwargs: dict[str, Any] | None) -> dict[str, Any]:
+        """As Fabric's, but never changing the dict that all members of a group were given."""
+        return dict(connect_kwargs or self.config.connect_kwargs)
+
+    def _find_gateway(self) -> Any:
+        hops = self.settings.jump or self.ssh_config.get("proxyjump")
+        if hops and hops.lower() != "none":
+            return self.resources.gateway(hops, self.settings)
+        if self.settings.jump is None and self.ssh_config.get("proxycommand"):
+            return self.ssh_config["proxycommand"]
+        return self.config.gateway
+
+    # -- reaching the host
+
+    def open(self) -> None:
+        """Reach the host: dial, exchange keys, verify its key, authenticate. Nothing if already open.
+
+        Raises:
+            paramiko.SSHException, OSError, EOFError: as failures.classify tells apart.
+        """
+        if self.is_connected:
+            return
+        self.discard()
+        if isinstance(self.gateway, _Gateway):
+            self.gateway.open()
+        # Name lookup has no time limit, so it must not hold a place in the gate.
+        addresses = [] if self.gateway else self._resolve()
+        with self.resources.gate.handshake():
+            began = time.monotonic()
+            deadline = began + self.connect_timeout - self.spent
+            try:
+                if self._abandoned:
+                    raise ConnectionAbortedError
+                self._handshake(addresses, deadline)
+            except BaseException as error:
+                self.spent += time.monotonic() - began
+                self.discard()
+                if isinstance(error, Exception) and time.monotonic() >= deadline:
+                    raise Silent("connect timeout") from error
+                raise
+
+    def _handshake(self, addresses: list[Any], deadline: float) -> None:
+        verifier = _Verifier(self)
+        try:
+            self._connect(addresses, deadline, verifier)
+        except _OtherKeyTypes:
+            self.discard()
+            self._connect(addresses, deadline, verifier)
+
+    def _connect(self, addresses: list[Any], deadline: float, verifier: "_Verifier") -> None:
+        self._socket = sock = self._dial(addresses, deadline)
+        self.client = paramiko.SSHClient()
+        self.client.set_missing_host_key_policy(verifier)
+        left = max(0.1, deadline - time.monotonic())
+        keys = {name: self.connect_kwargs[name] for name in _KEY_OPTIONS if name in self.connect_kwargs}
+        others = {k: v for k, v in self.connect_kwargs.items() if k not in {*_KEY_OPTIONS, "timeout"}}
+        self.client.connect(
+            self.host,
+            port=self.port,
+            sock=sock,
+            timeout=left,
+            banner_timeout=left,
+            transport_factory=verifier.transport,
+            auth_strategy=self._authentication(deadline, **keys),
+            **others,
+        )
+        self.transport = self.client.get_transport()
+        _rest_easy(sock)
+
+    def _authentication(
+        self,
+        deadline: float,
+        pkey: paramiko.PKey | None = None,
+        key_filename: str | list[str] | None = None,
+        passphrase: str | None = None,
+        password: str | None = None,
+        allow_agent: bool = True,
+        look_for_keys: bool = True,
+    ) -> Authentication:
+        named = [key_filename] if isinstance(key_filename, str) else key_filename or []
+        identity = [self.settings.identity] if self.settings.identity else []
+        login = None if self.settings.sudo else self.settings.password
+        offers = self.resources.identities.offers(
+            [*identity, *named, *self.ssh_config.get("identityfile", [])],
+            only=str(self.ssh_config.get("identitiesonly", "no")).lower() == "yes",
+            passphrase=passphrase or password,
+            agent=allow_agent,
+            defaults=look_for_keys,
+        )
+        keys = chain([pkey], offers) if pkey else offers
+        return Authentication(self.user, keys, password or login, deadline)
+
+    def _resolve(self) -> list[Any]:
+        return socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+
+    def _dial(self, addresses: list[Any], deadline: float) -> Any:
+        if isinstance(self.gateway, _Gateway):
+            return self.gateway.dial(self.host, self.port, max(0.1, deadline - time.monotonic()))
+        if self.gateway:
+            return self.open_gateway()
+        errors: dict[Any, OSError] = {}
+        for family, kind, protocol, _, address in addresses:
+            sock = socket.socket(family, kind, protocol)
+            sock.settimeout(max(0.1, deadline - time.monotonic()))
+            try:
+                sock.connect(address)
+            except OSError as error:
+                sock.close()
+                errors[address] = error
+                if isinstance(error, TimeoutError):
+                    raise
+            else:
+                return sock
+        raise NoValidConnectionsError(errors)
+
+    @property
+    def host_key_name(self) -> str:
+        """The name under which known_hosts has this host's key."""
+        alias = self.ssh_config.get("hostkeyalias")
+        name = str(alias or self.host).lower()
+        return name if alias or self.port == 22 else f"[{name}]:{self.port}"
+
+    # -- leaving it
+
+    def discard(self) -> None:
+        """Drop the connection, whatever state it is in; the next use makes a new one."""
+        # Fabric's close() does nothing after a failed authentication, and leaks the transport.
+        self._sftp = None
+        _shut_down(self._socket)
+        self.client.close()
+        self._socket = self.transport = None
+
+    def close(self) -> None:
+        """Close the connection and what was opened over it."""
+        super().close()
+        self.discard()
+
+    def renew(self) -> None:
+        """Make ready for another operation: nothing of it is started yet."""
+        self.started = self._abandoned = False
+        self.spent = 0.0
+
+    def abandon(self) -> None:
+        """Break the connection off, from any thread: whoever waits on it is woken with an error.
+
+        It is not made anew before `renew`.
+        """
+        self._abandoned = True
+        _shut_down(self._socket)
+
+    # -- starting commands
+
+    def open_session(self, timeout: float | None = None) -> paramiko.Channel:
+        """A new channel on which requests are answered within `timeout` seconds (START_TIMEOUT without).
+
+        Raises:
+            Silent, ConnectionResetError: the connection is of no use any more.
+            paramiko.ssh_exception.ChannelException: the host refuses another channel.
+        """
+        limit = START_TIMEOUT if timeout is None else timeout
+        self.open()
+        try:
+            channel: Any = self.transport.open_session(timeout=limit)
+        except ChannelException:
+            raise
+        except (paramiko.SSHException, EOFError):
+            # A kept connection may have died since: it shows here, before anything is started.
+            if self.transport.is_active():
+                raise Silent("no answer to the request for a channel") from None
+            raise ConnectionResetError(errno.ECONNRESET, "connection closed") from None
+        channel.event = _BoundedEvent(limit)
+        channel.exit_signal, channel.closed_by_peer = "", False
+        return channel  # type: ignore[no-any-return]
+
+    def start(self, command: str, timeout: float | None = None) -> paramiko.Channel:
+        """Ask the host to start a command. `started` is true from the moment it may have.
+
+        Raises: as open_session, and
+            paramiko.SSHException, EOFError: the request was refused, or the connection broke.
+        """
+        channel = self.open_session(timeout)
+        self.started = True
+        channel.exec_command(command.encode("utf-8", "surrogateescape"))
+        return channel
+
+    def run(self, command: str, **kwargs: Any) -> Any:
+        """As Fabric's; without threads and polling where the output is hidden and nothing is watched."""
+        self.open()
+        quick = run_quietly(self, command, kwargs)
+        if quick is not None:
+            return quick
+        kwargs.setdefault("in_stream", False)
+        return super().run(command, **kwargs)
+
+    def sudo(self, command: str, **kwargs: Any) -> Any:
+        """As Fabric's; the caller's watchers are not added to."""
+        if kwargs.get("watchers") is not None:
+            kwargs["watchers"] = list(kwargs["watchers"])
+        kwargs.setdefault("in_stream", False)
+        return super().sudo(command, **kwargs)
+
+
+class _BoundedEvent(threading.Event):
+    """paramiko waits for the answer to a request without a limit; this wait has one."""
+
+    def __init__(self, limit: float) -> None:
+        super().__init__()
+        self._limit = limit
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if not super().wait(self._limit if timeout is None else timeout):
+            raise Silent("no answer to the request to start the command")
+        return True
+
+
+class _OtherKeyTypes(Exception):
+    """The host showed a key of a type other than those known for it: ask it for one of those."""
+
+
+class _Verifier(paramiko.MissingHostKeyPolicy):
+    """Verifies the key of one host. It is called for each, as the client itself is given no keys."""
+
+    def __init__(self, connection: HostConnection) -> None:
+        options = connection.ssh_config
+        configured = _TRUST.get(str(options.get("stricthostkeychecking", "accept-new")).lower())
+        self._mode = connection.settings.host_keys or configured
+        if self._mode is None:
+            raise UsageError(f"StrictHostKeyChecking {options['stricthostkeychecking']!r} is not known")
+        self._name = connection.host_key_name
+        user_files = options.get("userknownhostsfile", "~/.ssh/known_hosts ~/.ssh/known_hosts2")
+        global_files = options.get("globalknownhostsfile", "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2")
+        hash_new = str(options.get("hashknownhosts", "no")).lower() == "yes"
+        self._known = connection.resources.known_hosts(f"{user_files} {global_files}", hash_new)
+        self._types: list[str] = [] if self._mode == "ignore" else self._known.types(self._name)
+        self._only_these = False
+
+    def transport(self, sock: Any, **kwargs: Any) -> paramiko.Transport:
+        """A transport that asks for the key types known for the host first."""
+        transport = _Transport(sock, **kwargs)
+        if self._types:
+            options = transport.get_security_options()
+            known = [name for name in options.key_types if _plain_type(name) in self._types]
+            others = [] if self._only_these else [n for n in options.key_types if n not in known]
+            options.key_types = [*known, *others]
+        return transport
+
+    def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
+        """Accept the key, record it, or raise Untrusted."""
+        if self._mode == "ignore":
+            return
+        key_type, blob = key.get_name(), key.asbytes()
+        if self._known.is_revoked(blob):
+            raise Untrusted(f"the host key of {self._name} is revoked")
+        if self._known.has(self._name, key_type, blob):
+            return
+        known_types = self._known.search(self._name)
+        if key_type in known_types or (known_types and self._only_these):
+            raise Untrusted(
+                f"the host key of {self._name} has changed: {key.fingerprint}"
+            )
+        if known_types:
+            self._types, self._only_these = known_types, True
+            raise _OtherKeyTypes
+        if self._mode == "strict":
+            raise Untrusted(f"the host key of {self._name} is not in known_hosts")
+        self._known.add(self._name, key_type, blob)
+
+
+def _plain_type(algorithm: str) -> str:
+    return "ssh-rsa" if algorithm.startswith("rsa-sha2-") else algorithm
+
+
+def _rest_easy(sock: Any) -> None:
+    """Let the reader thread sleep, and the kernel find out where a peer is gone."""
+    sock.settimeout(60)
+    if not isinstance(sock, socket.socket):
+        return
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
+        if hasattr(socket, name):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 120_000)
+
+
+def _shut_down(sock: Any) -> None:
+    # Wakes the reader thread out of recv(), which close() alone does not.
+    try:
+        if isinstance(sock, socket.socket):
+            sock.shutdown(socket.SHUT_RDWR)
+        if sock is not None:
+            sock.close()
+    except OSError:
+        pass
+
+
+class _Gateway:
+    """A chain of jump hosts, connected once and shared by all hosts behind it.
+
+    Where it cannot be reached, those who ask within the next seconds are told so without another try.
+    """
+
+    def __init__(self, hops: str, settings: Settings, resources: Resources) -> None:
+        before, _, last = hops.rpartition(",")
+        through = replace(settings, jump=before or "none", user=None, port=None, sudo=False)
+        self._hop = last.strip()
+        self._connection = HostConnection(self._hop, settings=through, resources=resources)
+        self._lock = threading.Lock()
+        self._failure: Failure | None = None
+        self._failed_at = 0.0
+
+    def open(self) -> None:
+        """Reach the last hop, unless that is done.
+
+        Raises:
+            Known: with why it cannot be reached.
+        """
+        with self._lock:
+            if self._failure and time.monotonic() - self._failed_at < 5:
+                raise Known(self._failure)
+            try:
+                self._connection.open()
+            except Exception as error:
+                failure = classify(error)
+                reason = f"jump host {self._hop}: {failure.reason}"
+                self._failure = replace(failure, outcome=Outcome.UNREACHABLE, reason=reason)
+                self._failed_at = time.monotonic()
+                raise Known(self._failure) from error
+
+    def dial(self, host: str, port: int, timeout: float) -> paramiko.Channel:
+        """A channel to `host:port` from the last hop."""
+        return self._connection.transport.open_channel(  # type: ignore[no-any-return]
+            "direct-tcpip", (host, port), ("", 0), timeout=timeout
+        )
+
+    def close(self) -> None:
+        """Close the connection to the last hop."""
+        self._connection.close()

@@ -1,0 +1,115 @@
+"""The handshake gate: how many connections may be in key exchange and authentication at once.
+
+Handshakes cost processor time on both sides, and too many at once make each other time out; what runs
+afterwards waits for free. So the gate is narrow at first, and while this process has time to spare (the
+hosts are far away, or slow to let people in) it is doubled for as long as that lets more hosts in a second.
+It closes a little when handshakes contend for the processor, and halves when servers shed connections,
+as OpenSSH's MaxStartups makes them do.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from .failures import classify
+
+#: How far it opens and closes, and where it begins: below MaxStartups' 10 of an sshd as it is installed.
+NARROWEST, FIRST, WIDEST = 4, 8, 128
+#: Seconds after which a handshake no longer counts: its host is silent, and must not hold up the others.
+PATIENCE = 0.5
+#: Share of one processor below which there is room for more handshakes, and above which there are too many.
+IDLE, BUSY = 0.8, 0.95
+#: Seconds between two looks, at least; and after an opening that let no more in, before the next one.
+WINDOW, REST = 0.1, 2.0
+#: By how much a doubled gate must let in more a second to stay, and the share of shed connections to halve at.
+GAIN, SHED = 1.3, 0.1
+
+
+class HandshakeGate:
+    """Admits handshakes; see the module's text. Safe for many threads, `clock` and `cpu` are seconds."""
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        cpu: Callable[[], float] = time.process_time,
+    ) -> None:
+        self.limit = FIRST
+        self._clock, self._cpu = clock, cpu
+        self._changed = threading.Condition()
+        self._inside: dict[object, float] = {}
+        self._waiting = 0
+        self._watched = False
+        self._before: tuple[int, float] | None = None  # the limit and the rate that were doubled
+        self._resting_until = 0.0
+        self._look()
+
+    def _look(self) -> None:
+        self._window = (self._clock(), self._cpu())
+        self._finished = self._shed = 0
+        self._took = 0.0
+
+    @contextmanager
+    def handshake(self) -> Iterator[None]:
+        """Wait for a place, hold it, and learn from how the handshake ended."""
+        place = object()
+        with self._changed:
+            while (pause := self._until_free()) is not None:
+                self._wait(pause)
+            self._inside[place] = self._clock()
+            self._changed.notify()
+        congested = False
+        try:
+            yield
+        except BaseException as error:
+            congested = classify(error).congested
+            raise
+        finally:
+            with self._changed:
+                self._took += self._clock() - self._inside.pop(place)
+                self._finished += 1
+                self._shed += congested
+                self._adapt()
+                self._changed.notify(2)
+
+    def _until_free(self) -> float | None:
+        """None where there is a place, else seconds until the oldest handshake stops counting."""
+        now = self._clock()
+        counted = [since for since in self._inside.values() if now - since < PATIENCE]
+        if len(counted) < self.limit:
+            return None
+        return min(counted) + PATIENCE - now
+
+    def _wait(self, pause: float) -> None:
+        # Only one of those waiting watches the clock: a thousand would all wake up for nothing.
+        watching = not self._watched
+        self._watched, self._waiting = True, self._waiting + 1
+        try:
+            self._changed.wait(pause if watching else None)
+        finally:
+            self._waiting -= 1
+            if watching:
+                self._watched = False
+
+    def _adapt(self) -> None:
+        now, (since, used) = self._clock(), self._window
+        elapsed = now - since
+        # A changed limit shows in the rate only after a handshake's time.
+        if elapsed < max(WINDOW, 1.5 * self._took / self._finished):
+            return
+        share, rate = (self._cpu() - used) / elapsed, self._finished / elapsed
+        before, self._before = self._before, None
+        if self._shed > SHED * self._finished:
+            self._narrow(self.limit // 2, now)
+        elif share > BUSY:
+            self._narrow(self.limit - max(1, self.limit // 8), now)
+        elif before is not None and (rate < GAIN * before[1] or self._shed):
+            self._narrow(before[0], now)
+        elif share < IDLE and self._waiting and now >= self._resting_until:
+            self._before = (self.limit, rate)
+            self.limit = min(WIDEST, self.limit * 2)
+        self._look()
+
+    def _narrow(self, limit: int, now: float) -> None:
+        self.limit = max(NARROWEST, limit)
+        self._resting_until = now + REST

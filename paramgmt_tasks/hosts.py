@@ -1,0 +1,247 @@
+"""Hosts and host lists: entries, ranges, per-line variables and SSH options."""
+
+import re
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+from .errors import UsageError
+
+#: ssh_config options that a host-list line may set for its host, spelled as in ssh_config(5).
+SSH_OPTIONS = frozenset(
+    "ConnectTimeout HostKeyAlias HostName IdentitiesOnly IdentityFile Port ProxyCommand ProxyJump "
+    "StrictHostKeyChecking User UserKnownHostsFile".split()
+)
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Host:
+    """One entry of a host list.
+
+    `entry` is the text as written, and what `?HOST` stands for; `user` and `port` are None where the
+    entry names none; `variables` are its line's own `?NAME` values and `options` its ssh_config options.
+    """
+
+    entry: str
+    address: str
+    user: str | None = None
+    port: int | None = None
+    variables: Mapping[str, str] = field(default_factory=dict, hash=False)
+    options: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    @property
+    def values(self) -> dict[str, str]:
+        """What `?NAME` stands for on this host."""
+        return {**self.variables, "HOST": self.entry}
+
+    def __str__(self) -> str:
+        return self.entry
+
+
+def parse_entry(entry: str) -> Host:
+    """Parse one literal entry: `host`, `user@host:port`, `[ipv6]:port` or a bare IPv6 address.
+
+    >>> parse_entry("nic@web1:2222")
+    Host(entry='nic@web1:2222', address='web1', user='nic', port=2222, variables={}, options={})
+    >>> parse_entry("[fe80::1]:22").address, parse_entry("::1").address
+    ('fe80::1', '::1')
+
+    Raises:
+        UsageError: the entry is empty, begins with `-`, has control characters or a bad port.
+    """
+    user, at, rest = entry.rpartition("@")
+    if at and not user:
+        raise UsageError(f"no user before '@' in {entry!r}")
+    if rest.startswith("["):
+        address, closed, tail = rest[1:].partition("]")
+        if not closed or (tail and not tail.startswith(":")):
+            raise UsageError(f"malformed address {entry!r}: write [address]:port")
+        port = tail[1:] if tail else None
+    elif rest.count(":") > 1:
+        address, port = rest, None
+    else:
+        address, colon, number = rest.partition(":")
+        port = number if colon else None
+    if not address:
+        raise UsageError(f"no host name in {entry!r}")
+    for part in (user, address):
+        if part.startswith("-"):
+            raise UsageError(f"{entry!r} begins with '-': a host never does")
+        if _CONTROL.search(part) or any(character.isspace() for character in part):
+            raise UsageError(f"control characters or white space in {entry!r}")
+    return Host(entry, address, user or None, None if port is None else _port(port, entry))
+
+
+def _port(text: str, where: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
+        raise UsageError(f"bad port {text!r} in {where!r}: a number from 1 to 65535")
+    return int(text)
+
+
+def expand(pattern: str) -> list[str]:
+    """The entries a pattern stands for: ranges such as `web[01-20]`, and commas between entries.
+
+    >>> expand("nic@web[08-10]:22")
+    ['nic@web08:22', 'nic@web09:22', 'nic@web10:22']
+    >>> expand("[::1]:22,10.0.0.[1-2]")
+    ['[::1]:22', '10.0.0.1', '10.0.0.2']
+
+    Raises:
+        UsageError: a range that cannot be read.
+    """
+    return [entry for part in _split_commas(pattern) for entry in _expand_one(part)]
+
+
+def _split_commas(pattern: str) -> list[str]:
+    parts = re.split(r",(?![^\[]*\])", pattern)
+    if any(not part.strip() for part in parts):
+        raise UsageError(f"empty entry in {pattern!r}")
+    return [part.strip() for part in parts]
+
+
+def _expand_one(pattern: str) -> list[str]:
+    user, at, rest = pattern.rpartition("@")
+    if not re.search(r"[\[\]]", rest) or re.match(r"\[[0-9A-Fa-f.]*:[^\]]*\]", rest):
+        return [pattern]
+    from ClusterShell.NodeSet import RESOLVER_NOGROUP, NodeSet
+    from ClusterShell.NodeSet import NodeSetException as Malformed
+
+    name, colon, port = rest.rpartition(":")
+    if not colon or "]" in port:
+        name, colon, port = rest, "", ""
+    if re.search(r"[\s&^!%*\\]", name):
+        raise UsageError(f"malformed range in {pattern!r}: write it like web[01-20]")
+    try:
+        names = list(NodeSet(name, resolver=RESOLVER_NOGROUP))
+    except (Malformed, ValueError, IndexError):
+        raise UsageError(f"malformed range in {pattern!r}: write it like web[01-20]") from None
+    return [f"{user}{at}{node}{colon}{port}" for node in names]
+
+
+def parse_line(line: str, defaults: Mapping[str, str] = _NO_OPTIONS) -> list[Host]:
+    """The hosts of one line: a pattern, then `KEY=VALUE` variables and ssh_config options.
+
+    >>> [h.values for h in parse_line("n[1-2] RACK=b  # comment")]
+    [{'RACK': 'b', 'HOST': 'n1'}, {'RACK': 'b', 'HOST': 'n2'}]
+
+    Raises:
+        UsageError: anything on the line that cannot be used.
+    """
+    words = _words(line)
+    if not words:
+        return []
+    pattern, settings = words[0], {**defaults, **_assignments(words[1:])}
+    options = {key: value for key, value in settings.items() if key in SSH_OPTIONS}
+    variables = {key: value for key, value in settings.items() if key not in SSH_OPTIONS}
+    if "Port" in options:
+        _port(options["Port"], f"Port={options['Port']}")
+    return [
+        replace(parse_entry(entry), variables=variables, options=options) for entry in expand(pattern)
+    ]
+
+
+def _words(line: str) -> list[str]:
+    text = line.partition("#")[0].strip()
+    if _CONTROL.search(text.replace("\t", " ")):
+        raise UsageError(f"control characters in {text!r}")
+    try:
+        return shlex.split(text) if "=" in text else text.split()
+    except ValueError:
+        raise UsageError(f"unbalanced quotes in {text!r}") from None
+
+
+def _assignments(words: Iterable[str]) -> dict[str, str]:
+    settings: dict[str, str] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not _NAME.fullmatch(key):
+            raise UsageError(f"{word!r} is neither KEY=VALUE nor a comment: one host a line")
+        if key == "HOST":
+            raise UsageError("HOST cannot be set: it always stands for the host as written")
+        settings[key] = value
+    return settings
+
+
+def parse_lines(lines: Iterable[str], source: str) -> list[Host]:
+    """The hosts of a list's lines, in their order, duplicates kept.
+
+    A line whose entry is `*` sets variables and options for the lines after it.
+
+    Raises:
+        UsageError: with `source` and the line's number.
+    """
+    hosts: list[Host] = []
+    defaults: dict[str, str] = {}
+    for number, line in enumerate(lines, 1):
+        try:
+            words = _words(line)
+            if words and words[0] == "*":
+                defaults.update(_assignments(words[1:]))
+            else:
+                hosts += parse_line(line, defaults)
+        except UsageError as error:
+            raise UsageError(f"{source}, line {number}: {error}") from None
+    return hosts
+
+
+def parse_patterns(patterns: Iterable[str], source: str) -> list[Host]:
+    """The hosts of patterns given inline, such as `web[01-20]` or `a,b`.
+
+    Raises:
+        UsageError: with `source` in front.
+    """
+    hosts: list[Host] = []
+    for pattern in patterns:
+        try:
+            if _CONTROL.search(pattern):
+                raise UsageError(f"control characters in {pattern!r}")
+            hosts += [parse_entry(entry) for entry in expand(pattern.strip())]
+        except UsageError as error:
+            raise UsageError(f"{source}: {error}") from None
+    return hosts
+
+
+def exclude(hosts: Iterable[Host], patterns: Iterable[str]) -> list[Host]:
+    """`hosts` without those a pattern names, by the entry as written or by its address alone.
+
+    >>> [h.entry for h in exclude(parse_patterns(["n[1-4]", "nic@n9"], "-m"), ["n[2-3]", "n9"])]
+    ['n1', 'n4']
+    """
+    unwanted: set[str] = set()
+    for pattern in patterns:
+        try:
+            unwanted.update(expand(pattern.strip()))
+        except UsageError as error:
+            raise UsageError(f"--exclude: {error}") from None
+    return [host for host in hosts if host.entry not in unwanted and host.address not in unwanted]
+
+
+def duplicates(hosts: Iterable[Host]) -> dict[str, int]:
+    """Entries that stand more than once, with how often."""
+    counts: dict[str, int] = {}
+    for host in hosts:
+        counts[host.entry] = counts.get(host.entry, 0) + 1
+    return {entry: count for entry, count in counts.items() if count > 1}
+
+
+def fold(entries: Iterable[str]) -> str:
+    """Entries as one short text: `web[01-03,07]`, those that are no plain names as they are.
+
+    >>> fold(["web02", "web01", "db", "nic@a:22"])
+    'db web[01-02] nic@a:22'
+    """
+    seen = dict.fromkeys(entries)
+    plain = [entry for entry in seen if re.fullmatch(r"[A-Za-z0-9._-]+", entry)]
+    folded: list[str] = []
+    if plain:
+        from ClusterShell.NodeSet import RESOLVER_NOGROUP, NodeSet
+
+        nodes = NodeSet.fromlist(plain, resolver=RESOLVER_NOGROUP)
+        nodes.fold_axis = (-1,)
+        folded = re.split(r",(?![^\[]*\])", str(nodes))
+    return " ".join(folded + [entry for entry in seen if entry not in set(plain)])

@@ -1,0 +1,152 @@
+"""known_hosts: parsed once a run and looked up by index, hashed entries too."""
+
+import base64
+import binascii
+import fnmatch
+import hashlib
+import hmac
+import logging
+import os
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+log = logging.getLogger("paramgmt_tasks")
+
+
+@dataclass(frozen=True)
+class HashedEntry:
+    """A `|1|salt|hash` entry: it cannot be read, only tried against a name."""
+
+    salt: bytes
+    digest: bytes
+    key_type: str
+    blob: bytes
+
+    def matches(self, name: str) -> bool:
+        """Whether this entry stands for `name`."""
+        return hmac.compare_digest(hmac.digest(self.salt, name.encode(), "sha1"), self.digest)
+
+
+class KnownHosts:
+    """The keys in some known_hosts files, the first of which receives new ones.
+
+    A hashed entry costs one HMAC for each name it is tried against, so a host's key is looked for among
+    the entries with that very key first; only a key that is not there makes a search through all.
+    Safe to use from several threads.
+    """
+
+    def __init__(self, paths: list[Path], hash_new: bool = False) -> None:
+        self.paths = paths
+        self._hash_new = hash_new
+        self._lock = threading.Lock()
+        self._plain: dict[str, set[tuple[str, bytes]]] = {}
+        self._patterns: list[tuple[list[str], str, bytes]] = []
+        self._hashed: dict[bytes, list[HashedEntry]] = {}
+        self._revoked: set[bytes] = set()
+        for path in paths:
+            self._read(path)
+
+    def _read(self, path: Path) -> None:
+        try:
+            lines = path.read_text("utf-8", "replace").splitlines()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            log.warning("cannot read %s: %s", path, error.strerror)
+            return
+        for line in lines:
+            self._parse(line.split())
+
+    def _parse(self, fields: list[str]) -> None:
+        marker = fields.pop(0) if fields and fields[0].startswith("@") else ""
+        if len(fields) < 3 or fields[0].startswith("#") or marker not in ("", "@revoked"):
+            return
+        names, key_type, encoded = fields[:3]
+        try:
+            blob = base64.b64decode(encoded)
+            if marker:
+                self._revoked.add(blob)
+            elif names.startswith("|1|"):
+                salt, digest = (base64.b64decode(part) for part in names.split("|")[2:4])
+                entry = HashedEntry(salt, digest, key_type, blob)
+                self._hashed.setdefault(blob, []).append(entry)
+            elif any(character in names for character in "*?!"):
+                self._patterns.append((names.split(","), key_type, blob))
+            else:
+                for name in names.split(","):
+                    self._plain.setdefault(name.lower(), set()).add((key_type, blob))
+        except (binascii.Error, ValueError):
+            return  # as ssh does: an unreadable line is no entry
+
+    def types(self, name: str) -> list[str]:
+        """The key types known for `name` without a search, so that they are asked for first."""
+        with self._lock:
+            return sorted(key_type for key_type, _ in self._readable(name))
+
+    def _readable(self, name: str) -> set[tuple[str, bytes]]:
+        keys = set(self._plain.get(name, ()))
+        for patterns, key_type, blob in self._patterns:
+            if any(fnmatch.fnmatchcase(name, p[1:]) for p in patterns if p.startswith("!")):
+                continue
+            if any(fnmatch.fnmatchcase(name, p) for p in patterns):
+                keys.add((key_type, blob))
+        return keys
+
+    def is_revoked(self, blob: bytes) -> bool:
+        """Whether a key is marked @revoked."""
+        return blob in self._revoked
+
+    def has(self, name: str, key_type: str, blob: bytes) -> bool:
+        """Whether this very key is known for `name`."""
+        with self._lock:
+            if (key_type, blob) in self._readable(name):
+                return True
+            for entry in self._hashed.get(blob, ()):
+                if entry.matches(name):
+                    self._remember(name, entry)
+                    return True
+            return False
+
+    def search(self, name: str) -> list[str]:
+        """The types of all keys known for `name`, every hashed entry tried."""
+        with self._lock:
+            for entry in [e for entries in self._hashed.values() for e in entries if e.matches(name)]:
+                self._remember(name, entry)
+            return sorted({key_type for key_type, _ in self._readable(name)})
+
+    def _remember(self, name: str, entry: HashedEntry) -> None:
+        self._hashed[entry.blob].remove(entry)
+        self._plain.setdefault(name, set()).add((entry.key_type, entry.blob))
+
+    def add(self, name: str, key_type: str, blob: bytes) -> None:
+        """Record a new host's key, here and at the end of the first file."""
+        with self._lock:
+            self._plain.setdefault(name, set()).add((key_type, blob))
+            if not self.paths:
+                return
+            shown = _hashed(name) if self._hash_new else name
+            line = f"{shown} {key_type} {base64.b64encode(blob).decode()}\n"
+            try:
+                _append(self.paths[0], line)
+            except OSError as error:
+                log.warning("cannot record host keys in %s: %s", self.paths[0], error.strerror)
+                self.paths = []
+
+
+def _hashed(name: str) -> str:
+    salt = os.urandom(20)
+    digest = hmac.digest(salt, name.encode(), hashlib.sha1)
+    return f"|1|{base64.b64encode(salt).decode()}|{base64.b64encode(digest).decode()}"
+
+
+def _append(path: Path, line: str) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
+    with os.fdopen(os.open(path, flags, 0o600), "r+b", buffering=0) as file:
+        size = file.seek(0, os.SEEK_END)
+        if size:
+            file.seek(size - 1)
+            if file.read(1) != b"\n":
+                line = "\n" + line
+        file.write(line.encode())

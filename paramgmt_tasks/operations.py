@@ -1,0 +1,116 @@
+"""The operations: what is asked of each host, as plain data.
+
+`operation.on(host)` is the same operation with `?HOST` and the host's variables replaced;
+`description(name)` is the first line of its result, as ParaMgmt prints it. A `repeatable` operation may be
+done again where a try broke off in the middle.
+"""
+
+from dataclasses import dataclass, replace
+from typing import TypeVar, Union
+
+from .hosts import Host
+from .substitution import substitute
+
+_Texts = TypeVar("_Texts", str, tuple[str, ...])
+
+
+def _fill(texts: _Texts, host: Host) -> _Texts:
+    values = host.values
+    if isinstance(texts, str):
+        return substitute(texts, values)
+    return tuple(substitute(text, values) for text in texts)
+
+
+@dataclass(frozen=True)
+class LocalCommand:
+    """A command run by /bin/sh on this machine, once for each host."""
+
+    command: str
+    local = True
+    repeatable = False
+
+    def on(self, host: Host) -> "LocalCommand":
+        """This operation for one host."""
+        return replace(self, command=_fill(self.command, host))
+
+    def description(self, name: str) -> str:
+        """`name` is the host's entry, as in `lcmd [name]: …`."""
+        return f"lcmd [{name}]: {self.command}"
+
+
+@dataclass(frozen=True)
+class RemoteCommand:
+    """A command run by the login shell of each host."""
+
+    command: str
+    local = False
+    repeatable = False
+
+    def on(self, host: Host) -> "RemoteCommand":
+        """This operation for one host."""
+        return replace(self, command=_fill(self.command, host))
+
+    def description(self, name: str) -> str:
+        """`name` is `user@host`, or the host alone where no user was given."""
+        return f"rcmd [{name}]: {self.command}"
+
+
+@dataclass(frozen=True)
+class Script:
+    """Local scripts run on each host, in order, until one fails. `paths` are local files."""
+
+    paths: tuple[str, ...]
+    local = False
+    repeatable = False
+
+    def on(self, host: Host) -> "Script":
+        """This operation for one host."""
+        return replace(self, paths=_fill(self.paths, host))
+
+    def description(self, name: str) -> str:
+        """`name` is `user@host`, or the host alone where no user was given."""
+        return f"rscript [{name}]: running {' '.join(self.paths)}"
+
+
+@dataclass(frozen=True)
+class Push:
+    """Local files and folders copied to `destination` on each host."""
+
+    sources: tuple[str, ...]
+    destination: str
+    local = False
+    repeatable = True
+
+    def on(self, host: Host) -> "Push":
+        """This operation for one host."""
+        return replace(
+            self, sources=_fill(self.sources, host), destination=_fill(self.destination, host)
+        )
+
+    def description(self, name: str) -> str:
+        """`name` is `user@host`, or the host alone where no user was given."""
+        return f"rpush [{name}]: {' '.join(self.sources)} => {name}:{self.destination}"
+
+
+@dataclass(frozen=True)
+class Pull:
+    """Files and folders of each host copied to the local `destination`."""
+
+    sources: tuple[str, ...]
+    destination: str
+    local = False
+    repeatable = True
+
+    def on(self, host: Host) -> "Pull":
+        """This operation for one host."""
+        return replace(
+            self, sources=_fill(self.sources, host), destination=_fill(self.destination, host)
+        )
+
+    def description(self, name: str) -> str:
+        """`name` is `user@host`, or the host alone where no user was given."""
+        sources = self.sources[0] if len(self.sources) == 1 else "{" + ",".join(self.sources) + "}"
+        return f"rpull [{name}]: {name}:{sources} => {self.destination}"
+
+
+Operation = Union[LocalCommand, RemoteCommand, Script, Push, Pull]

@@ -1,0 +1,96 @@
+"""Outcome, HostResult and Report: what is known of a host, and of a run, when it is over."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+from .hosts import Host
+
+
+class Outcome(str, Enum):
+    """How it ended for a host; exactly one holds.
+
+    UNREACHABLE, DENIED, UNTRUSTED, CANCELLED and ERROR mean that nothing was started on the host.
+    LOST means that it was, and that the host may or may not have finished it.
+    """
+
+    OK = "ok"
+    FAILED = "failed"
+    SIGNALLED = "signalled"
+    TIMED_OUT = "timed-out"
+    UNREACHABLE = "unreachable"
+    DENIED = "denied"
+    UNTRUSTED = "untrusted"
+    LOST = "lost"
+    CANCELLED = "cancelled"
+    ERROR = "error"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True)
+class HostResult:
+    """What happened on one host.
+
+    `index` is the host's place in the host list (0 is the first); `return_code` is None where no process
+    ended with one; `attempts` counts the tries to connect and start (0 for a host never tried);
+    `reason` says in one line why the outcome is not ok. `started` and `finished` are seconds on the
+    monotonic clock of this process: the first try's beginning and the result's time.
+    """
+
+    host: Host
+    index: int
+    description: str
+    outcome: Outcome
+    return_code: int | None = None
+    stdout: bytes = b""
+    stderr: bytes = b""
+    attempts: int = 0
+    reason: str = ""
+    started: float = 0.0
+    finished: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        """Whether the operation succeeded on this host."""
+        return self.outcome is Outcome.OK
+
+    @property
+    def exit_status(self) -> int:
+        """The return code as a shell would give it, where none exists: 255 as ssh, 124 as timeout(1)."""
+        if self.return_code is not None:
+            return self.return_code
+        return {Outcome.OK: 0, Outcome.TIMED_OUT: 124, Outcome.SIGNALLED: 128}.get(self.outcome, 255)
+
+
+class Report:
+    """All results of a run in host order; its counts always add up to the hosts."""
+
+    def __init__(self, results: Iterable[HostResult]) -> None:
+        self.results = sorted(results, key=lambda result: result.index)
+
+    def __iter__(self) -> Iterator[HostResult]:
+        return iter(self.results)
+
+    def __len__(self) -> int:
+        return len(self.results)
+
+    @property
+    def failed(self) -> list[HostResult]:
+        """The results that are not ok, in host order."""
+        return [result for result in self.results if not result.ok]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every host succeeded."""
+        return not self.failed
+
+    def reasons(self) -> list[tuple[Outcome, str, list[HostResult]]]:
+        """The failed results grouped by outcome and reason, outcomes in their order, most hosts first."""
+        groups: dict[tuple[Outcome, str], list[HostResult]] = {}
+        for result in self.failed:
+            groups.setdefault((result.outcome, result.reason), []).append(result)
+        order = list(Outcome)
+        ranked = sorted(groups.items(), key=lambda item: (order.index(item[0][0]), -len(item[1])))
+        return [(outcome, reason, results) for (outcome, reason), results in ranked]

@@ -1,0 +1,56 @@
+"""Local scripts as commands a host can run, their text kept apart from their standard input."""
+
+import shlex
+from pathlib import Path
+
+from .errors import UsageError
+from .hosts import Host
+from .substitution import substitute
+
+# The script is written to a folder of its own, so that it has its name and its standard input is free.
+_LOADER = """\
+d=$(mktemp -d "${{TMPDIR:-/tmp}}/paramgmt.XXXXXXXX") || exit 125
+trap 'rm -rf "$d"' EXIT
+trap 'exit 143' HUP INT TERM
+{read} > "$d"/{name} || exit 125
+{interpreter} "$d"/{name}{stdin}
+exit $?"""
+
+
+def read(path: str, host: Host) -> bytes:
+    """A script's text for one host.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    try:
+        data = Path(path).expanduser().read_bytes()
+    except OSError as error:
+        raise UsageError(f"script {path}: {(error.strerror or str(error)).lower()}") from None
+    text = data.decode("utf-8", "surrogateescape")
+    return substitute(text, host.values).encode("utf-8", "surrogateescape")
+
+
+def command(path: str, body: bytes, stdin: bytes | None) -> tuple[str, bytes]:
+    """The command that runs a script, and what is sent to its standard input.
+
+    The interpreter is that of the `#!` line, else the login shell. Without `stdin` the script's standard
+    input is empty.
+    """
+    loader = _LOADER.format(
+        # Byte by byte where more follows: any larger read could take some of that with it.
+        read="cat" if stdin is None else f"dd bs=1 count={len(body)} 2>/dev/null",
+        name=shlex.quote(Path(path).name),
+        interpreter=_interpreter(body),
+        stdin=" </dev/null" if stdin is None else "",
+    )
+    return f"exec /bin/sh -c {shlex.quote(loader)}", body + (stdin or b"")
+
+
+def _interpreter(body: bytes) -> str:
+    if not body.startswith(b"#!"):
+        return '"${SHELL:-/bin/sh}"'
+    line = body.partition(b"\n")[0][2:].decode("utf-8", "replace").strip()
+    # As the kernel does it: everything after the first word is one argument.
+    program, _, argument = line.partition(" ")
+    return " ".join(shlex.quote(word) for word in (program, argument.strip()) if word)

@@ -1,0 +1,42 @@
+"""Settings: how hosts are reached and how an operation is run on them, as plain picklable data."""
+
+from dataclasses import dataclass
+
+#: How host keys are checked: `strict` accepts known keys only, `accept-new` also records new hosts,
+#: `ignore` checks nothing.
+HOST_KEY_MODES = ("strict", "accept-new", "ignore")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How hosts are reached and worked on. None means: as ssh_config says, else the field's default.
+
+    Timeouts are seconds. `connect_timeout` bounds all tries to reach one host together and falls back to
+    ConnectTimeout, then 10; `timeout` bounds each command from its start, None without a bound.
+    `fanout` is how many hosts are worked on at once, `attempts` how often each is tried.
+    `identity` is a private key file, `jump` is `[user@]host[:port]`, several separated by commas.
+    `password` is for sudo where `sudo` is set, else for logging in. `stdin` goes to every host.
+    """
+
+    user: str | None = None
+    port: int | None = None
+    identity: str | None = None
+    jump: str | None = None
+    host_keys: str | None = None
+    connect_timeout: float | None = None
+    timeout: float | None = None
+    attempts: int = 3
+    fanout: int = 300
+    sequential: bool = False
+    sudo: bool = False
+    password: str | None = None
+    env: tuple[tuple[str, str], ...] = ()
+    stdin: bytes | None = None
+
+    def __repr__(self) -> str:
+        shown = {
+            name: value
+            for name, value in vars(self).items()
+            if value is not None and name not in ("password", "env", "stdin")
+        }
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"

@@ -1,0 +1,10 @@
+"""The Invoke tasks, and the namespace for `inv` and for import into other projects."""
+
+from invoke import Collection
+
+from .operations import lcmd, rcmd, rhosts, rpull, rpush, rscript
+from .options import DEFAULTS
+from .sandbox import demo, sandbox
+
+namespace = Collection("paramgmt", rhosts, lcmd, rcmd, rpush, rpull, rscript, demo, sandbox)
+namespace.configure({"paramgmt": DEFAULTS})

@@ -1,0 +1,162 @@
+"""Options and words of the operation tasks on Invoke's command line.
+
+Invoke's parser takes unquoted options of a command for its own: `inv rcmd -f hosts ls -l` would list the
+tasks and run nothing. So options stand before the words, the words that follow `--` belong to the last
+task, and anything else is an error that says so.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from invoke import Exit, Task
+from invoke.exceptions import ParseError
+from invoke.parser import Argument, Parser, ParserContext
+from invoke.program import Program
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of the operation tasks. `kind` is str, bool or list (repeatable)."""
+
+    name: str
+    kind: type
+    help: str
+    short: str = ""
+
+    def argument(self) -> Argument:
+        """The option as Invoke's parser knows it."""
+        flag = self.name.replace("_", "-")
+        names = (flag, self.short) if self.short else (flag,)
+        default = False if self.kind is bool else None
+        attribute = self.name if self.name != flag else None
+        return Argument(names=names, kind=self.kind, default=default, help=self.help, attr_name=attribute)
+
+
+class _Words(Argument):
+    """The words a task works on: one where Invoke finds it, and those after `--`."""
+
+    def __init__(self, name: str, help: str, expected: "_Expected") -> None:
+        super().__init__(name=name, kind=str, positional=True, help=help)
+        self._expected = expected
+
+    @property
+    def value(self) -> Any:
+        if self._value is not None:
+            return self._value
+        return None if self._expected.words else _OnceEach(self._expected.remainder)
+
+    @value.setter
+    def value(self, word: str) -> None:
+        self.set_value(word)
+
+    def set_value(self, value: Any, cast: bool = True) -> None:
+        self.raw_value = value
+        self._expected.words -= 1
+        self._value = _OnceEach([value] if self._expected.words else [value, *self._expected.remainder])
+
+
+class _OnceEach(list[str]):
+    """Words equal to no others: Invoke would drop a task called a second time with the same ones."""
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@dataclass
+class _Expected:
+    """How many words this task will be given before `--`, and what follows that.
+
+    Invoke copies a task's arguments for each time it is called; this is shared by the copies.
+    """
+
+    words: float = float("inf")
+    remainder: Sequence[str] = ()
+
+    def __deepcopy__(self, memo: Any) -> "_Expected":
+        return self
+
+
+class OperationTask(Task[Any]):
+    """An Invoke task with the options of an operation and, where `words` names them, words."""
+
+    def __init__(
+        self, body: Callable[..., Any], *, options: Sequence[Option], words: str = "", words_help: str = ""
+    ) -> None:
+        super().__init__(body, positional=(words,) if words else ())
+        self.options = options
+        self.words = words
+        self.words_help = words_help
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the task; from Python the words are the first argument after the context."""
+        unknown = set(kwargs) - {option.name for option in self.options} - {self.words}
+        if unknown:
+            raise TypeError(f"{self.name}() got unexpected options: {', '.join(sorted(unknown))}")
+        return super().__call__(*args, **kwargs)
+
+    def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
+        """The task's arguments, as Invoke asks for them before it parses the command line."""
+        if not self.words:
+            return self._arguments(_Expected())
+        return self._arguments(self._expect(sys.argv[1:]))
+
+    def _arguments(self, expected: _Expected) -> list[Argument]:
+        words = [_Words(self.words, self.words_help, expected)] if self.words else []
+        return [*words, *(option.argument() for option in self.options)]
+
+    def _expect(self, argv: list[str]) -> _Expected:
+        """Read the command line ahead of Invoke, to see which words will be this task's.
+
+        Raises:
+            Exit: options after the first word.
+        """
+        body, dashes, remainder = _split(argv)
+        calls, at, last = 0, 0, False
+        while (start := self._find(body, at)) is not None:
+            end = self._end_of_word(body[start:])
+            if end is None:
+                return _Expected(calls, remainder)
+            calls, at = calls + 1, start + end
+            if body[at : at + 1] and body[at].startswith("-"):
+                self._refuse(body[at], body[at - 1])
+            last = at == len(body)
+        if dashes and last:
+            return _Expected(calls, remainder)
+        return _Expected()
+
+    def _find(self, body: list[str], at: int) -> int | None:
+        names = {self.name, *self.aliases}
+        for position in range(at, len(body)):
+            if body[position].rpartition(".")[2].replace("-", "_") in names:
+                return position
+        return None
+
+    def _end_of_word(self, tokens: list[str]) -> int | None:
+        """How many tokens lead up to this task's word and with it; None where they end before."""
+        context = ParserContext(name=tokens[0], args=self._arguments(_Expected()))
+        parser = Parser([context], initial=Program().initial_context, ignore_unknown=True)
+        for end in range(2, len(tokens) + 1):
+            try:
+                parser.parse_argv(tokens[:end])
+            except ParseError:
+                continue
+            return end
+        return None
+
+    def _refuse(self, option: str, word: str) -> NoReturn:
+        raise Exit(
+            f"{self.name}: {option!r} follows {word!r}: options of inv go before it; "
+            f"for a {self.words.rstrip('s')} with options write: inv {self.name} OPTIONS -- {word} {option} …",
+            code=2,
+        )
+
+
+def _split(argv: list[str]) -> tuple[list[str], bool, list[str]]:
+    if "--" not in argv:
+        return argv, False, []
+    at = argv.index("--")
+    return argv[:at], True, argv[at + 1 :]

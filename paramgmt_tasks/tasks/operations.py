@@ -1,0 +1,230 @@
+"""The six operations as Invoke tasks."""
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from invoke import Context, Exit
+
+from .. import operations
+from ..display import classic
+from ..errors import UsageError
+from ..hosts import Host, duplicates
+from ..results import HostResult, Report
+from .command_line import OperationTask, Option
+from .options import DESTINATION, HOSTS, REMOTE, RUN, Options, color
+
+if TYPE_CHECKING:
+    from ..fleet import Pool
+    from ..group import Run
+
+_Body = TypeVar("_Body", bound=Callable[..., Any])
+_SESSION = "_paramgmt_session"
+
+
+def _task(*options: Option, words: str = "", words_help: str = "") -> Callable[[_Body], OperationTask]:
+    def wrap(body: _Body) -> OperationTask:
+        return OperationTask(body, options=options, words=words, words_help=words_help)
+
+    return wrap
+
+
+@_task(*HOSTS)
+def rhosts(c: Context, **options: Any) -> list[Host]:
+    """Print each host of the list."""
+    with usage_errors("rhosts"):
+        hosts = _options(c, options).hosts()
+        _note_duplicates(hosts)
+        _print(host.entry for host in hosts)
+        return hosts
+
+
+@_task(*HOSTS, *RUN, words="command", words_help="The command; one with options goes behind --")
+def lcmd(c: Context, command: str | Sequence[str] = "", **options: Any) -> Report:
+    """Run a command on this machine, once for each host."""
+    return _perform(c, "lcmd", options, lambda _: operations.LocalCommand(_line(command)))
+
+
+@_task(*HOSTS, *RUN, *REMOTE, words="command", words_help="The command; one with options goes behind --")
+def rcmd(c: Context, command: str | Sequence[str] = "", **options: Any) -> Report:
+    """Run a command on each host."""
+    return _perform(c, "rcmd", options, lambda _: operations.RemoteCommand(_line(command)))
+
+
+@_task(*HOSTS, *RUN, *REMOTE, DESTINATION, words="files", words_help="Local files and folders; several behind --")
+def rpush(c: Context, files: str | Sequence[str] = (), **options: Any) -> Report:
+    """Copy local files and folders to each host."""
+    return _perform(
+        c,
+        "rpush",
+        options,
+        lambda given: operations.Push(_several(files, "files to push"), given["destination"]),
+    )
+
+
+@_task(*HOSTS, *RUN, *REMOTE, DESTINATION, words="files", words_help="Remote files and folders; several behind --")
+def rpull(c: Context, files: str | Sequence[str] = (), **options: Any) -> Report:
+    """Copy files and folders from each host here."""
+    return _perform(
+        c,
+        "rpull",
+        options,
+        lambda given: operations.Pull(_several(files, "files to pull"), given["destination"]),
+    )
+
+
+@_task(*HOSTS, *RUN, *REMOTE, words="scripts", words_help="Local scripts; several behind --")
+def rscript(c: Context, scripts: str | Sequence[str] = (), **options: Any) -> Report:
+    """Run local scripts on each host, in order, until one fails."""
+    return _perform(c, "rscript", options, lambda _: operations.Script(_several(scripts, "scripts")))
+
+
+def _line(command: str | Sequence[str]) -> str:
+    line = command if isinstance(command, str) else " ".join(command)
+    if not line.strip():
+        raise UsageError("no command: give one in quotes, or behind --")
+    return line
+
+
+def _several(words: str | Sequence[str], what: str) -> tuple[str, ...]:
+    names = (words,) if isinstance(words, str) and words else tuple(words)
+    if not names or not all(names):
+        raise UsageError(f"no {what}: name one, or several behind --")
+    return names
+
+
+# -- one operation, from options to exit status
+
+
+def _perform(
+    c: Context, name: str, given: dict[str, Any], make: Callable[[Options], operations.Operation]
+) -> Report:
+    with usage_errors(name):
+        options = _options(c, given)
+        operation = make(options)
+        hosts = options.hosts()
+        settings = options.settings()
+        _note_duplicates(hosts)
+        if options.flag("dry_run"):
+            _print(_dry(operation, host, settings.user) for host in hosts)
+            return Report([])
+        from ..fleet import Fleet
+
+        fleet = Fleet(hosts, settings, pool=_pool(c))
+    report, interrupted = _show(fleet.perform(operation), classic.painter(color(options)))
+    if interrupted:
+        raise Exit(code=130)
+    if not report.ok:
+        raise Exit(code=1)
+    return report
+
+
+def _dry(operation: operations.Operation, host: Host, user: str | None) -> str:
+    name = f"{user}@{host.entry}" if user and not host.user and not operation.local else host.entry
+    return operation.on(host).description(name)
+
+
+def _show(run: "Run", paint: classic.Painter) -> tuple[Report, bool]:
+    """Print each block as soon as it and those before it are there, then the summary and the reasons."""
+    results: dict[int, HostResult] = {}
+    shown = 0
+    with _interruptible(run) as interrupted:
+        for result in run:
+            results[result.index] = result
+            while shown in results:
+                _print(classic.block(results[shown], paint))
+                shown += 1
+    report = Report(results.values())
+    _print(classic.summary(report, paint))
+    for line in classic.reasons(report):
+        print(line, file=sys.stderr)
+    return report, interrupted.is_set()
+
+
+@contextmanager
+def _interruptible(run: "Run") -> Iterator[threading.Event]:
+    """Ctrl-C cancels the run, and its results go on to come; a second one ends at once."""
+    interrupted = threading.Event()
+
+    def interrupt(signum: int, frame: Any) -> None:
+        if interrupted.is_set():
+            signal.signal(signal.SIGINT, previous)
+            raise KeyboardInterrupt
+        interrupted.set()
+        # Not here: a handler runs in between, and must not wait for a lock that is held.
+        threading.Thread(target=run.cancel, daemon=True).start()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupted
+        return
+    previous = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield interrupted
+    except BaseException:
+        run.cancel(patience=0)
+        raise
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+# -- what the tasks of one `inv` call share
+
+
+def _options(c: Context, given: dict[str, Any]) -> Options:
+    return Options(given, c.config.get("paramgmt") or {})
+
+
+def _pool(c: Context) -> "Pool":
+    """The connections of this `inv` call, kept with its configuration, which all its tasks share."""
+    pool: Pool | None = c.config.__dict__.get(_SESSION)
+    if pool is None:
+        import atexit
+
+        from ..fleet import Pool
+
+        pool = Pool()
+        c.config.__dict__[_SESSION] = pool
+        atexit.register(pool.close)
+    return pool
+
+
+def _note_duplicates(hosts: Sequence[Host]) -> None:
+    for entry, count in duplicates(hosts).items():
+        print(f"note: {entry} stands {count} times in the host list", file=sys.stderr)
+
+
+@contextmanager
+def usage_errors(name: str) -> Iterator[None]:
+    """Bad input is one line on standard error and exit status 2."""
+    _log_to_stderr()
+    try:
+        yield
+    except UsageError as error:
+        raise Exit(f"{name}: {error}", code=2) from None
+
+
+def _log_to_stderr() -> None:
+    log = logging.getLogger("paramgmt_tasks")
+    if not log.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+        log.addHandler(handler)
+        log.propagate = False
+
+
+def _print(lines: Iterator[str] | Sequence[str]) -> None:
+    """Print to standard output, whatever it can encode; where it is closed, end quietly."""
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        for line in lines:
+            print(line.encode(encoding, "replace").decode(encoding))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # As in the Python manual's note on SIGPIPE: nothing may be flushed to it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise Exit(code=141) from None

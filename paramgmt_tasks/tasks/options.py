@@ -1,0 +1,242 @@
+"""What the options mean: from the command line and the configuration to hosts and settings."""
+
+import getpass
+import os
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from .. import hosts as host_lists
+from ..errors import UsageError
+from ..hosts import Host
+from ..settings import HOST_KEY_MODES, Settings
+from .command_line import Option
+
+HOSTS = (
+    Option("hosts", list, "Host list: a file, '-' for standard input, or a name in hostlists/ (repeatable)", "f"),
+    Option("machines", list, "Hosts given here, such as web[01-20],db (repeatable)", "m"),
+    Option("exclude", list, "Hosts to leave out, with the same patterns (repeatable)", "x"),
+)
+RUN = (
+    Option("sequential", bool, "One host after the other", "s"),
+    Option("no_color", bool, "No colours, also on a terminal", "c"),
+    Option("fanout", str, "How many hosts are worked on at once"),
+    Option("timeout", str, "Seconds a command may take on a host"),
+    Option("env", list, "KEY=VALUE in the command's environment (repeatable)"),
+    Option("stdin", str, "File whose bytes every command gets as standard input"),
+    Option("dry_run", bool, "Print what would be done on each host and do nothing"),
+)
+REMOTE = (
+    Option("user", str, "User to log in as", "u"),
+    Option("attempts", str, "How often a host is tried", "a"),
+    Option("connect_timeout", str, "Seconds a host may take to be reached, all attempts together"),
+    Option("port", str, "Port of the SSH server"),
+    Option("identity", str, "Private key file"),
+    Option("jump", str, "Jump host, [user@]host[:port]; several with commas"),
+    Option("host_keys", str, "Check of host keys: strict, accept-new or ignore"),
+    Option("sudo", bool, "Run as root by sudo"),
+    Option("ask_password", bool, "Ask once for the password: sudo's with --sudo, else for logging in"),
+)
+DESTINATION = Option("destination", str, "Where the files go (~/ without it)", "d")
+
+#: The `paramgmt` section of Invoke's configuration. None is the default of Settings; Invoke turns an
+#: environment variable into the type of what stands here, and a wrong number there would be a traceback.
+DEFAULTS: dict[str, Any] = {
+    "hosts": None,
+    "machines": None,
+    "exclude": None,
+    "sequential": False,
+    "no_color": False,
+    "fanout": None,
+    "timeout": None,
+    "env": None,
+    "stdin": None,
+    "dry_run": False,
+    "user": None,
+    "attempts": None,
+    "connect_timeout": None,
+    "port": None,
+    "identity": None,
+    "jump": None,
+    "host_keys": None,
+    "sudo": False,
+    "ask_password": False,
+    "destination": "~/",
+}
+
+
+class Options:
+    """A task's options, each from where it was given: the task's own, the configuration, the default."""
+
+    def __init__(self, given: Mapping[str, Any], configured: Mapping[str, Any]) -> None:
+        self._given = given
+        self._configured = configured
+
+    def __getitem__(self, name: str) -> Any:
+        value = self._given.get(name)
+        if value in (None, [], False, ()):
+            value = self._configured.get(name, DEFAULTS[name])
+        return value
+
+    def texts(self, name: str) -> list[str]:
+        """An option that may be given several times; one text in the configuration is split at spaces."""
+        value = self[name]
+        if value is None:
+            return []
+        return value.split() if isinstance(value, str) else [str(item) for item in value]
+
+    def flag(self, name: str) -> bool:
+        """An option that is on or off."""
+        return bool(self[name])
+
+    def number(self, name: str, whole: bool = True) -> Any:
+        """A positive number, or None.
+
+        Raises:
+            UsageError: anything else.
+        """
+        value = self[name]
+        return None if value in (None, "") else positive(f"--{name.replace('_', '-')}", value, whole)
+
+    # -- hosts
+
+    def hosts(self) -> list[Host]:
+        """The hosts, those given inline first, as in ParaMgmt.
+
+        Raises:
+            UsageError: a list that cannot be read, a malformed entry, or no host at all.
+        """
+        files, inline = self.texts("hosts"), self.texts("machines")
+        if self._given.get("machines") and not self._given.get("hosts"):
+            files = []  # machines named on the command line replace a configured list
+        found = host_lists.parse_patterns(inline, "--machines")
+        for name in files:
+            found += _read_list(name)
+        if not files and not inline:
+            raise UsageError("no hosts: name a list with --hosts FILE or hosts with --machines HOST")
+        kept = host_lists.exclude(found, self.texts("exclude"))
+        if not kept:
+            sources = " and ".join([*files, *(["--machines"] if inline else [])])
+            raise UsageError(f"no hosts in {sources}" + (" after --exclude" if found else ""))
+        return kept
+
+    # -- settings
+
+    def settings(self) -> Settings:
+        """How the hosts are reached and worked on; asks for a password where one is wanted.
+
+        Raises:
+            UsageError: a value that cannot be used.
+        """
+        port = self.number("port")
+        if port is not None and port > 65535:
+            raise UsageError(f"--port {port}: must be at most 65535")
+        host_keys = self["host_keys"]
+        if host_keys not in (None, "", *HOST_KEY_MODES):
+            raise UsageError(f"--host-keys {host_keys}: must be one of {', '.join(HOST_KEY_MODES)}")
+        return Settings(
+            user=_user(self["user"]),
+            port=port,
+            identity=self["identity"] or None,
+            jump=self["jump"] or None,
+            host_keys=host_keys or None,
+            connect_timeout=self.number("connect_timeout", whole=False),
+            timeout=self.number("timeout", whole=False),
+            attempts=self.number("attempts") or Settings.attempts,
+            fanout=self.number("fanout") or Settings.fanout,
+            sequential=self.flag("sequential"),
+            sudo=self.flag("sudo"),
+            env=_environment(self["env"]),
+            stdin=_stdin(self["stdin"]),
+            password=self._password(),
+        )
+
+    def _password(self) -> str | None:
+        if not self.flag("ask_password") or self.flag("dry_run"):
+            return None
+        try:
+            return getpass.getpass("sudo password: " if self.flag("sudo") else "password: ")
+        except (EOFError, KeyboardInterrupt):
+            raise UsageError("--ask-password: no password was given") from None
+
+
+def positive(option: str, value: Any, whole: bool = True) -> Any:
+    """A number above 0, from text.
+
+    Raises:
+        UsageError: anything else, with `option` in front.
+    """
+    try:
+        number = int(str(value)) if whole else float(value)
+    except (TypeError, ValueError):
+        number = 0
+    if not 0 < number < float("inf"):
+        kind = "a whole number, 1 or more" if whole else "a number of seconds above 0"
+        raise UsageError(f"{option} {value}: must be {kind}")
+    return number
+
+
+def _read_list(name: str) -> list[Host]:
+    if name == "-":
+        return host_lists.parse_lines(sys.stdin, "standard input")
+    path = find_list(name)
+    try:
+        text = path.read_text("utf-8")
+    except UnicodeDecodeError:
+        raise UsageError(f"host list {name}: not a text file in UTF-8") from None
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        if isinstance(error, FileNotFoundError):
+            reason += f"; for hosts given here use --machines {name}"
+        raise UsageError(f"host list {name}: {reason}") from None
+    return host_lists.parse_lines(text.split("\n"), str(path))
+
+
+def find_list(name: str) -> Path:
+    """The file of a host list: as named, else in `hostlists/` here or in a folder above."""
+    path = Path(name).expanduser()
+    if path.exists() or len(path.parts) != 1:
+        return path
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        for candidate in (folder / "hostlists" / f"{name}.txt", folder / "hostlists" / name):
+            if candidate.is_file():
+                return candidate
+    return path
+
+
+def _user(user: str | None) -> str | None:
+    if user and (user.startswith("-") or re.search(r"[\s\x00-\x1f]", user)):
+        raise UsageError(f"--user {user!r}: not a user name")
+    return user or None
+
+
+def _environment(given: str | Iterable[str] | Mapping[str, Any] | None) -> tuple[tuple[str, str], ...]:
+    if isinstance(given, Mapping):
+        return tuple((str(name), str(value)) for name, value in given.items())
+    pairs = []
+    for text in [given] if isinstance(given, str) else given or []:
+        name, equals, value = text.partition("=")
+        if not equals or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            # The value may be a secret, so it is not shown.
+            raise UsageError(f"--env {name}: must be KEY=VALUE, KEY of letters, digits and underscores")
+        pairs.append((name, value))
+    return tuple(pairs)
+
+
+def _stdin(name: str | None) -> bytes | None:
+    if not name:
+        return None
+    try:
+        return sys.stdin.buffer.read() if name == "-" else Path(name).expanduser().read_bytes()
+    except OSError as error:
+        raise UsageError(f"--stdin {name}: {(error.strerror or str(error)).lower()}") from None
+
+
+def color(options: Options) -> bool:
+    """Whether to colour: on a terminal, unless the user or NO_COLOR (no-color.org) says otherwise."""
+    if options.flag("no_color") or os.environ.get("NO_COLOR"):
+        return False
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"

@@ -1,0 +1,114 @@
+"""The sandbox, and a demonstration on it, as Invoke tasks."""
+
+import os
+import shlex
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from invoke import Collection, Context, Exit, task
+
+from ..errors import UsageError
+from .operations import lcmd, rcmd, rhosts, rpull, rpush, rscript, usage_errors
+from .options import positive
+
+_SCRIPT = """\
+#!/bin/sh
+echo "hello $(whoami)@?HOST, how are you?"
+"""
+
+
+def _sandbox() -> Any:
+    from ..sandbox import Sandbox
+
+    return Sandbox(_project() / ".sandbox")
+
+
+def _project() -> Path:
+    """The nearest folder with `hostlists/`, here or above; this one without."""
+    here = Path.cwd()
+    return next((folder for folder in (here, *here.parents) if (folder / "hostlists").is_dir()), here)
+
+
+def _list() -> Path:
+    return _project() / "hostlists" / "sandbox.txt"
+
+
+@task(help={"count": "How many servers"}, auto_shortflags=False)
+def up(c: Context, count: str = "8") -> None:
+    """Start a fleet of SSH servers on this machine, as the host list `sandbox`."""
+    with usage_errors("sandbox.up"):
+        sandbox = _sandbox()
+        sandbox.up(positive("--count", count))
+        _list().parent.mkdir(exist_ok=True)
+        shutil.copyfile(sandbox.hosts, _list())
+    print(f"{count} servers are up. Try:  inv rcmd --hosts sandbox whoami")
+
+
+@task
+def down(c: Context) -> None:
+    """Stop the fleet and remove all that is its own."""
+    with usage_errors("sandbox.down"):
+        was_up = _sandbox().down()
+    _list().unlink(missing_ok=True)
+    print("The sandbox is down." if was_up else "The sandbox was not up.")
+
+
+@task
+def status(c: Context) -> None:
+    """Say whether the fleet is up; exit status 1 where it is not."""
+    sandbox = _sandbox()
+    pid = sandbox.pid()
+    if pid is None:
+        print("The sandbox is down. Start it:  inv sandbox.up")
+        raise Exit(code=1)
+    count = sum("Port=" in line for line in sandbox.hosts.read_text().splitlines())
+    print(f"The sandbox is up: {count} servers, process {pid}, homes in {sandbox.folder / 'homes'}")
+
+
+sandbox = Collection("sandbox", up, down, status)
+
+
+@task(help={"count": "How many servers"}, auto_shortflags=False)
+def demo(c: Context, count: str = "3") -> None:
+    """Show each operation on a fleet of SSH servers brought up for it, and take it down."""
+    from ..sandbox import Sandbox
+
+    with usage_errors("demo"), tempfile.TemporaryDirectory(prefix="paramgmt-demo-") as folder:
+        fleet = Sandbox(Path(folder) / "fleet")
+        before = os.getcwd()
+        try:
+            print(f"Bringing up {count} SSH servers on this machine...", flush=True)
+            fleet.up(positive("--count", count))
+            os.chdir(folder)
+            _play(c, {"hosts": [str(fleet.hosts)]})
+        finally:
+            os.chdir(before)
+            fleet.down()
+    print("All of it succeeded, and the servers are gone. A fleet to try things on:  inv sandbox.up")
+
+
+def _play(c: Context, hosts: dict[str, Any]) -> None:
+    Path("f1.txt").write_text("some text\n")
+    Path("s1.sh").write_text(_SCRIPT)
+    _show("rhosts")
+    rhosts(c, **hosts)
+    _show("rcmd", "whoami")
+    rcmd(c, "whoami", **hosts)
+    _show("rcmd", "echo some text 1>&2")
+    rcmd(c, "echo some text 1>&2", **hosts)
+    _show("rpush", "f1.txt", "-d", "f2.txt")
+    rpush(c, "f1.txt", destination="f2.txt", **hosts)
+    _show("lcmd", "mkdir -p res/?HOST")
+    lcmd(c, "mkdir -p res/?HOST", **hosts)
+    _show("rpull", "f2.txt", "-d", "res/?HOST")
+    rpull(c, "f2.txt", destination="res/?HOST", **hosts)
+    _show("rscript", "s1.sh")
+    rscript(c, "s1.sh", **hosts)
+
+
+def _show(name: str, *words: str) -> None:
+    options = " ".join(shlex.quote(word) for word in words[1:])
+    word = f" {shlex.quote(words[0])}" if words else ""
+    print(f"\n$ inv {name} --hosts sandbox{' ' if options else ''}{options}{word}", flush=True)
