@@ -4,6 +4,7 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from math import prod
 from types import MappingProxyType
 
 from .errors import UsageError
@@ -13,6 +14,9 @@ SSH_OPTIONS = frozenset(
     "ConnectTimeout HostKeyAlias HostName IdentitiesOnly IdentityFile Port ProxyCommand ProxyJump "
     "StrictHostKeyChecking User UserKnownHostsFile".split()
 )
+
+#: How many hosts one range may stand for.
+MOST = 1_000_000
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -116,11 +120,20 @@ def _expand_one(pattern: str) -> list[str]:
         name, colon, port = rest, "", ""
     if re.search(r"[\s&^!%*\\]", name):
         raise UsageError(f"malformed range in {pattern!r}: write it like web[01-20]")
+    # Counted from the text: a mistyped bound would fill the memory before anything could count.
+    count = prod(_length(ranges) for ranges in re.findall(r"\[([^\]]*)\]", name))
+    if count > MOST:
+        raise UsageError(f"{count} hosts in {pattern!r}: at most {MOST} in one range")
     try:
         names = list(NodeSet(name, resolver=RESOLVER_NOGROUP))
     except (Malformed, ValueError, IndexError):
         raise UsageError(f"malformed range in {pattern!r}: write it like web[01-20]") from None
     return [f"{user}{at}{node}{colon}{port}" for node in names]
+
+
+def _length(ranges: str) -> int:
+    spans = (re.fullmatch(r"(\d+)-(\d+)(?:/\d+)?", part) for part in ranges.split(","))
+    return sum(max(1, int(span[2]) - int(span[1]) + 1) if span else 1 for span in spans)
 
 
 def parse_line(line: str, defaults: Mapping[str, str] = _NO_OPTIONS) -> list[Host]:

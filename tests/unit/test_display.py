@@ -1,0 +1,63 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from paramgmt_tasks.display.classic import block, painter, reasons, summary
+from paramgmt_tasks.hosts import Host
+from paramgmt_tasks.results import HostResult, Outcome, Report
+
+CASES = json.loads((Path(__file__).parent / "cases" / "blocks.json").read_text())
+
+
+def made(fields: dict, index: int = 0, entry: str = "10.0.0.100") -> HostResult:
+    values = {"description": f"rcmd [{entry}]: c", "attempts": 1, **fields}
+    for name in ("stdout", "stderr"):
+        values[name] = values.get(name, "").encode("latin-1")
+    values["outcome"] = Outcome(values["outcome"])
+    return HostResult(host=Host(entry, entry), index=index, **values)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
+def test_a_block(case: dict) -> None:
+    assert block(made(case["result"]), painter(False)) == case["lines"]
+
+
+def test_colours() -> None:
+    ok = made({"outcome": "ok", "return_code": 0, "stdout": "o", "stderr": "e", "attempts": 2})
+    bad = made({"outcome": "failed", "return_code": 1, "stderr": "e"})
+    assert block(ok, painter(True)) == [
+        "\x1b[34mrcmd [10.0.0.100]: c\x1b[0m",
+        "\x1b[32mstdout:\x1b[0m",
+        "\x1b[32mo\x1b[0m",
+        "\x1b[33mstderr:\x1b[0m",
+        "\x1b[33me\x1b[0m",
+        "\x1b[33mattempts:    2\x1b[0m",
+    ]
+    assert block(bad, painter(True))[-2:] == ["\x1b[31mreturn code: 1\x1b[0m", "\x1b[31mattempts:    1\x1b[0m"]
+    assert summary(Report([bad]), painter(True))[-1] == "\x1b[31m10.0.0.100\x1b[0m"
+
+
+def test_the_summary_of_a_run_without_failures_ends_with_an_empty_line() -> None:
+    report = Report([made({"outcome": "ok", "return_code": 0})])
+    assert summary(report, painter(False)) == ["1 succeeded, 0 failed, 1 total", ""]
+
+
+def test_failed_hosts_stand_in_host_order_with_duplicates() -> None:
+    failed = {"outcome": "failed", "return_code": 1, "reason": "return code 1"}
+    report = Report([made(failed, 1, "a"), made(failed, 0, "b"), made(failed, 2, "a")])
+    assert summary(report, painter(False)) == [
+        "0 succeeded, 3 failed, 3 total",
+        "",
+        "Failed hosts:",
+        "b",
+        "a",
+        "a",
+    ]
+    assert reasons(report) == ["failed (3): a b - return code 1"]
+
+
+def test_reasons_fold_the_hosts() -> None:
+    down = {"outcome": "unreachable", "reason": "connection refused"}
+    report = Report([made(down, n, f"web{n:02}") for n in (3, 7, 8, 9)])
+    assert reasons(report) == ["unreachable (4): web[03,07-09] - connection refused"]
