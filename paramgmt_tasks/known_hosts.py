@@ -2,11 +2,11 @@
 
 import base64
 import binascii
-import fnmatch
 import hashlib
 import hmac
 import logging
 import os
+import re
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +64,7 @@ class KnownHosts:
             return
         names, key_type, encoded = fields[:3]
         try:
-            blob = base64.b64decode(encoded)
+            blob = base64.b64decode(encoded, validate=True)
             if marker:
                 self._revoked.add(blob)
             elif names.startswith("|1|"):
@@ -72,7 +72,7 @@ class KnownHosts:
                 entry = HashedEntry(salt, digest, key_type, blob)
                 self._hashed.setdefault(blob, []).append(entry)
             elif any(character in names for character in "*?!"):
-                self._patterns.append((names.split(","), key_type, blob))
+                self._patterns.append(([n for n in names.split(",") if n], key_type, blob))
             else:
                 for name in names.split(","):
                     self._plain.setdefault(name.lower(), set()).add((key_type, blob))
@@ -87,9 +87,8 @@ class KnownHosts:
     def _readable(self, name: str) -> set[tuple[str, bytes]]:
         keys = set(self._plain.get(name, ()))
         for patterns, key_type, blob in self._patterns:
-            if any(fnmatch.fnmatchcase(name, p[1:]) for p in patterns if p.startswith("!")):
-                continue
-            if any(fnmatch.fnmatchcase(name, p) for p in patterns):
+            refused = any(_matches(name, pattern[1:]) for pattern in patterns if pattern[0] == "!")
+            if not refused and any(_matches(name, pattern) for pattern in patterns):
                 keys.add((key_type, blob))
         return keys
 
@@ -132,6 +131,12 @@ class KnownHosts:
             except OSError as error:
                 log.warning("cannot record host keys in %s: %s", self.paths[0], error.strerror)
                 self.paths = []
+
+
+def _matches(name: str, pattern: str) -> bool:
+    # Not fnmatch: a bracket is a bracket here, as in `[10.*]:2222`.
+    expression = "".join({"*": ".*", "?": "."}.get(part, re.escape(part)) for part in pattern)
+    return re.fullmatch(expression, name, re.IGNORECASE) is not None
 
 
 def _hashed(name: str) -> str:

@@ -50,7 +50,9 @@ def test_a_hashed_entry_as_ssh_keygen_writes_it() -> None:
 
 
 def test_patterns_and_negated_patterns(known) -> None:
-    keys = known(line("*.example.com,!bad.example.com"))
+    keys = known(line("*.example.com,!bad.example.com") + line("[10.?.*]:22"))
+    assert keys.has("[10.0.0.7]:22", "ssh-ed25519", KEY)
+    assert not keys.has("1", "ssh-ed25519", KEY)
     assert keys.has("a.example.com", "ssh-ed25519", KEY)
     assert not keys.has("bad.example.com", "ssh-ed25519", KEY)
 

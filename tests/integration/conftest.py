@@ -1,0 +1,126 @@
+"""Real OpenSSH for the tests: one sshd on 0.0.0.0 is every 127.x.y.z, so hundreds of hosts are one process."""
+
+import getpass
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from paramgmt_tasks import Host, Settings
+
+
+@dataclass
+class Sshd:
+    """A running sshd, and what is needed to get in."""
+
+    folder: Path
+    port: int
+    process: "subprocess.Popen[bytes]"
+
+    @property
+    def home(self) -> Path:
+        """The home of every host: they are one machine."""
+        return self.folder / "home"
+
+    @property
+    def identity(self) -> str:
+        return str(self.folder / "id_ed25519")
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+    def options(self, **changed: str) -> dict[str, str]:
+        known = {
+            "Port": str(self.port),
+            "User": getpass.getuser(),
+            "IdentityFile": self.identity,
+            "IdentitiesOnly": "yes",
+            "UserKnownHostsFile": str(self.folder / "known_hosts"),
+            "StrictHostKeyChecking": "yes",
+        }
+        return {**known, **changed}
+
+    def host(self, number: int = 1, **changed: str) -> Host:
+        address = f"127.1.{number // 250}.{number % 250 + 1}"
+        return Host(address, address, options=self.options(**changed))
+
+    def hosts(self, count: int) -> list[Host]:
+        return [self.host(number) for number in range(count)]
+
+    def write_list(self, path: Path, lines: list[str]) -> Path:
+        options = " ".join(f"{key}={value}" for key, value in self.options().items())
+        path.write_text(f"* {options}\n" + "\n".join(lines) + "\n")
+        return path
+
+
+@pytest.fixture(scope="session")
+def start_sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Sshd]]:
+    program = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
+    if program is None:
+        if os.environ.get("CI"):
+            pytest.fail("CI has no sshd: install openssh-server")
+        pytest.skip("needs sshd, from the package openssh-server")
+    running = []
+
+    def start(*lines: str) -> Sshd:
+        folder = tmp_path_factory.mktemp("sshd")
+        (folder / "home").mkdir()
+        for name in ("host_key", "id_ed25519"):
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
+        with socket.socket() as free:
+            free.bind(("0.0.0.0", 0))
+            port = free.getsockname()[1]
+        config = [
+            f"Port {port}",
+            "ListenAddress 0.0.0.0",
+            f"HostKey {folder / 'host_key'}",
+            f"AuthorizedKeysFile {folder / 'id_ed25519.pub'}",
+            "StrictModes no",
+            "UsePAM no",
+            "PidFile none",
+            "Subsystem sftp internal-sftp",
+            f"SetEnv HOME={folder / 'home'}",
+            *lines,
+        ]
+        (folder / "config").write_text("\n".join(config) + "\n")
+        host_key = (folder / "host_key.pub").read_text()
+        (folder / "known_hosts").write_text(f"[127.*]:{port} {host_key}")
+        if os.geteuid() == 0:
+            os.makedirs("/run/sshd", mode=0o755, exist_ok=True)
+        process = subprocess.Popen([program, "-D", "-f", folder / "config", "-E", folder / "log"])
+        sshd = Sshd(folder, port, process)
+        running.append(sshd)
+        _wait_for(port, process)
+        return sshd
+
+    yield start
+    for sshd in running:
+        sshd.process.terminate()
+        sshd.process.wait(10)
+
+
+def _wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and process.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    pytest.fail("sshd did not start")
+
+
+@pytest.fixture(scope="session")
+def sshd(start_sshd: Callable[..., Sshd]) -> Sshd:
+    return start_sshd("MaxStartups 1000", "MaxSessions 10")
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return Settings(connect_timeout=20)
