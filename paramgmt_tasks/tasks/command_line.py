@@ -45,7 +45,7 @@ class _Words(Argument):
     def value(self) -> Any:
         if self._value is not None:
             return self._value
-        return None if self._expected.words else _OnceEach(self._expected.remainder)
+        return None if self._expected.words else _OnceEach(self._expected.alone)
 
     @value.setter
     def value(self, word: str) -> None:
@@ -54,7 +54,7 @@ class _Words(Argument):
     def set_value(self, value: Any, cast: bool = True) -> None:
         self.raw_value = value
         self._expected.words -= 1
-        self._value = _OnceEach([value] if self._expected.words else [value, *self._expected.remainder])
+        self._value = _OnceEach([value] if self._expected.words else [value, *self._expected.after_last])
 
 
 class _OnceEach(list[str]):
@@ -68,13 +68,15 @@ class _OnceEach(list[str]):
 
 @dataclass
 class _Expected:
-    """How many words this task will be given before `--`, and what follows that.
+    """How many words this task will be given before `--`, and whose are those behind it.
 
+    They go with the `after_last` of these words, or are `alone` a call's that has none before `--`.
     Invoke copies a task's arguments for each time it is called; this is shared by the copies.
     """
 
     words: float = float("inf")
-    remainder: Sequence[str] = ()
+    after_last: Sequence[str] = ()
+    alone: Sequence[str] = ()
 
     def __deepcopy__(self, memo: Any) -> "_Expected":
         return self
@@ -119,13 +121,13 @@ class OperationTask(Task[Any]):
         while (start := self._find(body, at)) is not None:
             end = self._end_of_word(body[start:])
             if end is None:
-                return _Expected(calls, remainder)
+                return _Expected(calls, alone=remainder)
             calls, at = calls + 1, start + end
             if body[at : at + 1] and body[at].startswith("-"):
                 self._refuse(body[at], body[at - 1])
             last = at == len(body)
         if dashes and last:
-            return _Expected(calls, remainder)
+            return _Expected(calls, after_last=remainder)
         return _Expected()
 
     def _find(self, body: list[str], at: int) -> int | None:
@@ -137,15 +139,17 @@ class OperationTask(Task[Any]):
 
     def _end_of_word(self, tokens: list[str]) -> int | None:
         """How many tokens lead up to this task's word and with it; None where they end before."""
-        context = ParserContext(name=tokens[0], args=self._arguments(_Expected()))
+        context = ParserContext(name=tokens[0], args=[option.argument() for option in self.options])
         parser = Parser([context], initial=Program().initial_context, ignore_unknown=True)
-        for end in range(2, len(tokens) + 1):
-            try:
-                parser.parse_argv(tokens[:end])
-            except ParseError:
-                continue
-            return end
-        return None
+        try:
+            rest = parser.parse_argv(tokens).unparsed
+        except ParseError as error:
+            raise Exit(f"{self.name}: {error}", code=2) from None
+        if not rest:
+            return None
+        if rest[0].startswith("-"):
+            raise Exit(f"{self.name}: no option {rest[0]!r}: see inv {self.name} --help", code=2)
+        return len(tokens) - len(rest) + 1
 
     def _refuse(self, option: str, word: str) -> NoReturn:
         raise Exit(

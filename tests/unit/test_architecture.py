@@ -1,0 +1,75 @@
+"""Imports run downward: no module knows one above it."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent.parent / "paramgmt_tasks"
+
+#: From the top down; modules on one line do not know each other unless the order within it allows it.
+ORDER = """
+    __init__ tasks display
+    fleet
+    group
+    transfer script local
+    connection
+    command
+    gate identities known_hosts ssh_config
+    failures
+    retry operations
+    results
+    hosts
+    settings substitution errors
+""".split()
+PURE = {"results", "operations", "hosts", "substitution", "retry", "settings", "errors"}
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> set[str]:
+    """The rooms of this package that a module imports, also within functions."""
+    depth = len(path.relative_to(PACKAGE).parts)
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level == depth:
+            names = [node.module] if node.module else [alias.name for alias in node.names]
+            found.update(name.split(".")[0] for name in names)
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_run_downward(path: Path) -> None:
+    own = room(path)
+    if own == "sandbox":
+        assert imported(path) <= {"errors"}
+    elif own == "display":
+        assert imported(path) <= {"hosts", "results"}
+    elif own not in ("__init__", "tasks"):
+        allowed = set(ORDER[ORDER.index(own) + 1 :])
+        assert imported(path) <= allowed
+
+
+@pytest.mark.parametrize("name", sorted(PURE))
+def test_the_core_is_pure(name: str) -> None:
+    tree = ast.parse((PACKAGE / f"{name}.py").read_text())
+    modules = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+    modules |= {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and not n.level}
+    assert not {"fabric", "paramiko", "invoke", "socket", "os", "subprocess", "threading", "sys"} & modules
+
+
+def test_only_the_task_layer_prints() -> None:
+    for path in MODULES:
+        if room(path) != "tasks":
+            calls = [n.func.id for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
+            assert "print" not in calls, path
+
+
+def test_the_public_names_exist() -> None:
+    import paramgmt_tasks
+
+    for name in paramgmt_tasks.__all__:
+        assert getattr(paramgmt_tasks, name) is not None
