@@ -191,7 +191,8 @@ def _ending(channel: Any, timed_out: bool, timeout: float | None) -> tuple[Outco
 
 #: Options of Fabric's run() that need its own runner: a terminal, live streams, watchers and the like.
 _NEED_RUNNER = (
-    "asynchronous disown dry echo err_stream in_stream out_stream pty replace_env watchers".split()
+    *("asynchronous", "disown", "dry", "echo", "err_stream", "in_stream", "out_stream"),
+    *("pty", "replace_env", "watchers"),
 )
 
 

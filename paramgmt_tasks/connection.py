@@ -1,8 +1,13 @@
 """HostConnection: one host, reached once, and what all connections share."""
 
+import contextlib
 import errno
 import logging
+import os
+import re
+import signal
 import socket
+import subprocess
 import threading
 import time
 from dataclasses import replace
@@ -133,6 +138,7 @@ class HostConnection(fabric.Connection):
     spent = 0.0
     _abandoned = False
     _socket: Any = None
+    _proxy: "_Proxy | None" = None
 
     def __init__(
         self,
@@ -215,7 +221,12 @@ class HostConnection(fabric.Connection):
                 self._handshake(addresses, deadline)
             except BaseException as error:
                 self.spent += time.monotonic() - began
+                proxy, self._proxy = self._proxy, None
+                said = proxy.end() if proxy else ""
                 self.discard()
+                if said and isinstance(error, Exception):
+                    failure = classify(error)
+                    raise Known(replace(failure, reason=f"ProxyCommand: {said}")) from error
                 if isinstance(error, Exception) and time.monotonic() >= deadline:
                     raise Silent("connect timeout") from error
                 raise
@@ -277,6 +288,9 @@ class HostConnection(fabric.Connection):
     def _dial(self, addresses: list[Any], deadline: float) -> Any:
         if isinstance(self.gateway, _Gateway):
             return self.gateway.dial(self.host, self.port, max(0.1, deadline - time.monotonic()))
+        if isinstance(self.gateway, str):
+            self._proxy = _Proxy(self._expand_tokens(self.gateway))
+            return self._proxy.socket
         if self.gateway:
             return self.open_gateway()
         errors: dict[Any, OSError] = {}
@@ -294,6 +308,10 @@ class HostConnection(fabric.Connection):
                 return sock
         raise NoValidConnectionsError(errors)
 
+    def _expand_tokens(self, text: str) -> str:
+        values = {"%%": "%", "%h": self.host, "%n": self.original_host, "%p": str(self.port), "%r": self.user}
+        return re.sub("%.", lambda match: values.get(match[0], match[0]), text)
+
     @property
     def host_key_name(self) -> str:
         """The name under which known_hosts has this host's key."""
@@ -309,6 +327,9 @@ class HostConnection(fabric.Connection):
         self._sftp = None
         _shut_down(self._socket)
         self.client.close()
+        if self._proxy is not None:
+            self._proxy.end()
+            self._proxy = None
         self._socket = self.transport = None
 
     def close(self) -> None:
@@ -409,7 +430,9 @@ class _Verifier(paramiko.MissingHostKeyPolicy):
             raise UsageError(f"StrictHostKeyChecking {options['stricthostkeychecking']!r} is not known")
         self._name = connection.host_key_name
         user_files = options.get("userknownhostsfile", "~/.ssh/known_hosts ~/.ssh/known_hosts2")
-        global_files = options.get("globalknownhostsfile", "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2")
+        global_files = options.get(
+            "globalknownhostsfile", "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2"
+        )
         hash_new = str(options.get("hashknownhosts", "no")).lower() == "yes"
         self._known = connection.resources.known_hosts(f"{user_files} {global_files}", hash_new)
         self._types: list[str] = [] if self._mode == "ignore" else self._known.types(self._name)
@@ -436,9 +459,7 @@ class _Verifier(paramiko.MissingHostKeyPolicy):
             return
         known_types = self._known.search(self._name)
         if key_type in known_types or (known_types and self._only_these):
-            raise Untrusted(
-                f"the host key of {self._name} has changed: {key.fingerprint}"
-            )
+            raise Untrusted(f"the host key of {self._name} has changed: {key.fingerprint}")
         if known_types:
             self._types, self._only_these = known_types, True
             raise _OtherKeyTypes
@@ -454,7 +475,7 @@ def _plain_type(algorithm: str) -> str:
 def _rest_easy(sock: Any) -> None:
     """Let the reader thread sleep, and the kernel find out where a peer is gone."""
     sock.settimeout(60)
-    if not isinstance(sock, socket.socket):
+    if not isinstance(sock, socket.socket) or sock.family == socket.AF_UNIX:
         return
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
@@ -473,6 +494,41 @@ def _shut_down(sock: Any) -> None:
             sock.close()
     except OSError:
         pass
+
+
+class _Proxy:
+    """A ProxyCommand at the other end of a socket.
+
+    Not paramiko's ProxyCommand: that one polls ten times a second, and never notices that its process
+    has ended.
+    """
+
+    def __init__(self, command: str) -> None:
+        self.socket, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                ["/bin/sh", "-c", f"exec {command}"],
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+
+    def _signal(self, number: int) -> None:
+        # To the whole group: what it started holds the pipe that is read to its end below.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
+
+    def end(self) -> str:
+        """End the process; the last line of what it had to say."""
+        self._signal(signal.SIGTERM)
+        try:
+            _, said = self._process.communicate(timeout=1)
+        except subprocess.TimeoutExpired:
+            self._signal(signal.SIGKILL)
+            _, said = self._process.communicate()
+        lines = said.decode("utf-8", "replace").strip().splitlines()
+        return lines[-1] if lines else ""
 
 
 class _Gateway:

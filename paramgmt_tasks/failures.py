@@ -10,7 +10,6 @@ from paramiko.ssh_exception import (
     ChannelException,
     IncompatiblePeer,
     NoValidConnectionsError,
-    ProxyCommandFailure,
 )
 
 from .errors import UsageError
@@ -65,8 +64,6 @@ def _ssh_failure(error: paramiko.SSHException) -> Failure:
         return Failure(Outcome.UNREACHABLE, f"no common algorithm: {one_line(error)}")
     if isinstance(error, ChannelException):
         return Failure(Outcome.UNREACHABLE, f"channel refused: {error.text}", transient=True)
-    if isinstance(error, ProxyCommandFailure):
-        return Failure(Outcome.UNREACHABLE, f"ProxyCommand failed: {error.command}", transient=True)
     cause = error.__cause__ or error.__context__
     if isinstance(cause, TimeoutError):
         return Failure(Outcome.UNREACHABLE, "no answer from the SSH server", transient=True)

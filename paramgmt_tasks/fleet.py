@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from .connection import HostConnection, Resources
-from .errors import UsageError
 from .group import ParallelGroup, Run
 from .hosts import Host, parse_entry
 from .operations import Operation

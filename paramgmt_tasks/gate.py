@@ -22,7 +22,7 @@ PATIENCE = 0.5
 IDLE, BUSY = 0.8, 0.95
 #: Seconds between two looks, at least; and after an opening that let no more in, before the next one.
 WINDOW, REST = 0.1, 2.0
-#: By how much a doubled gate must let in more a second to stay, and the share of shed connections to halve at.
+#: How many times as many a doubled gate must let in to stay so; share of shed connections to halve at.
 GAIN, SHED = 1.3, 0.1
 
 

@@ -320,9 +320,7 @@ class Run(_Work):
                 self._arrived.notify_all()
 
 
-def _command(
-    connection: HostConnection, text: str, stdin: bytes | None, settings: Settings
-) -> Execution:
+def _command(connection: HostConnection, text: str, stdin: bytes | None, settings: Settings) -> Execution:
     text = with_env(text, settings.env)
     sudo = Sudo(text, settings.password) if settings.sudo else None
     channel = connection.start(sudo.command if sudo else text, settings.timeout)
@@ -345,9 +343,7 @@ def _scripts(connection: HostConnection, operation: Script, settings: Settings) 
 class _Calls(_Work):
     """A method of Fabric's, called on every connection."""
 
-    def __init__(
-        self, group: ParallelGroup, method: str, args: Any, kwargs: Any, settings: Settings
-    ) -> None:
+    def __init__(self, group: ParallelGroup, method: str, args: Any, kwargs: Any, settings: Settings) -> None:
         self._call: Callable[[HostConnection], Any] = lambda cxn: getattr(cxn, method)(*args, **kwargs)
         self._values: dict[int, Any] = {}
         self._finished = threading.Semaphore(0)

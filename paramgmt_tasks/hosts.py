@@ -11,8 +11,10 @@ from .errors import UsageError
 
 #: ssh_config options that a host-list line may set for its host, spelled as in ssh_config(5).
 SSH_OPTIONS = frozenset(
-    "ConnectTimeout HostKeyAlias HostName IdentitiesOnly IdentityFile Port ProxyCommand ProxyJump "
-    "StrictHostKeyChecking User UserKnownHostsFile".split()
+    (
+        *("ConnectTimeout", "HostKeyAlias", "HostName", "IdentitiesOnly", "IdentityFile", "Port"),
+        *("ProxyCommand", "ProxyJump", "StrictHostKeyChecking", "User", "UserKnownHostsFile"),
+    )
 )
 
 #: How many hosts one range may stand for.
@@ -153,9 +155,7 @@ def parse_line(line: str, defaults: Mapping[str, str] = _NO_OPTIONS) -> list[Hos
     variables = {key: value for key, value in settings.items() if key not in SSH_OPTIONS}
     if "Port" in options:
         _port(options["Port"], f"Port={options['Port']}")
-    return [
-        replace(parse_entry(entry), variables=variables, options=options) for entry in expand(pattern)
-    ]
+    return [replace(parse_entry(entry), variables=variables, options=options) for entry in expand(pattern)]
 
 
 def _words(line: str) -> list[str]:

@@ -1,5 +1,6 @@
 """Commands on this machine, one for each host."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -10,9 +11,7 @@ from .results import Outcome
 from .settings import Settings
 
 
-def run(
-    command: str, settings: Settings, started: Callable[[subprocess.Popen[bytes]], None]
-) -> Execution:
+def run(command: str, settings: Settings, started: Callable[[subprocess.Popen[bytes]], None]) -> Execution:
     """Run a command by /bin/sh in a process group of its own; `started` is told of it.
 
     Raises:
@@ -31,9 +30,7 @@ def run(
     except subprocess.TimeoutExpired:
         kill(process)
         out, err = process.communicate()
-        return Execution(
-            Outcome.TIMED_OUT, None, out, err, f"timed out after {settings.timeout:g} s; killed"
-        )
+        return Execution(Outcome.TIMED_OUT, None, out, err, f"timed out after {settings.timeout:g} s; killed")
     code = process.returncode
     if code < 0:
         reason = f"killed by signal {signal.Signals(-code).name[3:]}"
@@ -44,7 +41,5 @@ def run(
 
 def kill(process: "subprocess.Popen[bytes]") -> None:
     """End a command and all it has started, at once."""
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass

@@ -6,7 +6,7 @@ done again where a try broke off in the middle.
 """
 
 from dataclasses import dataclass, replace
-from typing import TypeVar, Union
+from typing import TypeVar
 
 from .hosts import Host
 from .substitution import substitute
@@ -83,9 +83,7 @@ class Push:
 
     def on(self, host: Host) -> "Push":
         """This operation for one host."""
-        return replace(
-            self, sources=_fill(self.sources, host), destination=_fill(self.destination, host)
-        )
+        return replace(self, sources=_fill(self.sources, host), destination=_fill(self.destination, host))
 
     def description(self, name: str) -> str:
         """`name` is `user@host`, or the host alone where no user was given."""
@@ -103,9 +101,7 @@ class Pull:
 
     def on(self, host: Host) -> "Pull":
         """This operation for one host."""
-        return replace(
-            self, sources=_fill(self.sources, host), destination=_fill(self.destination, host)
-        )
+        return replace(self, sources=_fill(self.sources, host), destination=_fill(self.destination, host))
 
     def description(self, name: str) -> str:
         """`name` is `user@host`, or the host alone where no user was given."""
@@ -113,4 +109,4 @@ class Pull:
         return f"rpull [{name}]: {name}:{sources} => {self.destination}"
 
 
-Operation = Union[LocalCommand, RemoteCommand, Script, Push, Pull]
+Operation = LocalCommand | RemoteCommand | Script | Push | Pull

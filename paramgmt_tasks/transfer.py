@@ -27,7 +27,8 @@ _SERVERS = (
     "/usr/libexec/sftp-server /usr/lib/sftp-server"
 )
 _FIND_SERVER = (
-    f'for s in {_SERVERS}; do if [ -x "$s" ]; then exec "$s"; fi; done; echo "no sftp-server found" >&2; exit 127'
+    f'for s in {_SERVERS}; do if [ -x "$s" ]; then exec "$s"; fi; done; '
+    'echo "no sftp-server found" >&2; exit 127'
 )
 
 
@@ -98,9 +99,7 @@ class _Copy:
         more = f" (and {len(self.failures) - 1} more)" if len(self.failures) > 1 else ""
         outcome = Outcome.ERROR if self.local_failure else Outcome.FAILED
         text = "".join(f"{failure}\n" for failure in self.failures)
-        return Execution(
-            outcome, 1, b"", text.encode("utf-8", "surrogateescape"), self.failures[0] + more
-        )
+        return Execution(outcome, 1, b"", text.encode("utf-8", "surrogateescape"), self.failures[0] + more)
 
 
 class _OutOfTime(Exception):

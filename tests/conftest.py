@@ -25,7 +25,9 @@ def blank_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 def inv(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
     """Run `inv` with this project's tasks, in an empty folder."""
 
-    def run(*words: str, stdin: str = "", cwd: Path = tmp_path, **env: str) -> "subprocess.CompletedProcess[str]":
+    def run(
+        *words: str, stdin: str = "", cwd: Path = tmp_path, **env: str
+    ) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
             [sys.executable, "-m", "invoke", "--search-root", str(ROOT), *words],
             input=stdin,

@@ -49,8 +49,8 @@ class _Home:
         )
         await process.redirect(stdin=child.stdin)
         output = asyncio.gather(_pump(child.stdout, process.stdout), _pump(child.stderr, process.stderr))
-        gone = asyncio.ensure_future(process.wait_closed())
-        await asyncio.wait({output, gone}, return_when=asyncio.FIRST_COMPLETED)
+        gone: asyncio.Future[Any] = asyncio.ensure_future(process.wait_closed())
+        await asyncio.wait([output, gone], return_when=asyncio.FIRST_COMPLETED)
         if not output.done() or output.exception():
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGTERM)

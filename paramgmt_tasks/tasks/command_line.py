@@ -63,7 +63,7 @@ class _OnceEach(list[str]):
     def __eq__(self, other: object) -> bool:
         return self is other
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
 
 @dataclass
@@ -154,7 +154,8 @@ class OperationTask(Task[Any]):
     def _refuse(self, option: str, word: str) -> NoReturn:
         raise Exit(
             f"{self.name}: {option!r} follows {word!r}: options of inv go before it; "
-            f"for a {self.words.rstrip('s')} with options write: inv {self.name} OPTIONS -- {word} {option} …",
+            f"for a {self.words.rstrip('s')} with options write: "
+            f"inv {self.name} OPTIONS -- {word} {option} …",
             code=2,
         )
 

@@ -1,5 +1,6 @@
 """The six operations as Invoke tasks."""
 
+import atexit
 import logging
 import os
 import signal
@@ -56,7 +57,9 @@ def rcmd(c: Context, command: str | Sequence[str] = "", **options: Any) -> Repor
     return _perform(c, "rcmd", options, lambda _: operations.RemoteCommand(_line(command)))
 
 
-@_task(*HOSTS, *RUN, *REMOTE, DESTINATION, words="files", words_help="Local files and folders; several behind --")
+@_task(
+    *HOSTS, *RUN, *REMOTE, DESTINATION, words="files", words_help="Local files and folders; several behind --"
+)
 def rpush(c: Context, files: str | Sequence[str] = (), **options: Any) -> Report:
     """Copy local files and folders to each host."""
     return _perform(
@@ -67,7 +70,14 @@ def rpush(c: Context, files: str | Sequence[str] = (), **options: Any) -> Report
     )
 
 
-@_task(*HOSTS, *RUN, *REMOTE, DESTINATION, words="files", words_help="Remote files and folders; several behind --")
+@_task(
+    *HOSTS,
+    *RUN,
+    *REMOTE,
+    DESTINATION,
+    words="files",
+    words_help="Remote files and folders; several behind --",
+)
 def rpull(c: Context, files: str | Sequence[str] = (), **options: Any) -> Report:
     """Copy files and folders from each host here."""
     return _perform(
@@ -181,12 +191,10 @@ def _options(c: Context, given: dict[str, Any]) -> Options:
 
 def _pool(c: Context) -> "Pool":
     """The connections of this `inv` call, kept with its configuration, which all its tasks share."""
+    from ..fleet import Pool
+
     pool: Pool | None = c.config.__dict__.get(_SESSION)
     if pool is None:
-        import atexit
-
-        from ..fleet import Pool
-
         pool = Pool()
         c.config.__dict__[_SESSION] = pool
         atexit.register(pool.close)

@@ -15,7 +15,9 @@ from ..settings import HOST_KEY_MODES, Settings
 from .command_line import Option
 
 HOSTS = (
-    Option("hosts", list, "Host list: a file, '-' for standard input, or a name in hostlists/ (repeatable)", "f"),
+    Option(
+        "hosts", list, "Host list: a file, '-' for standard input, or a name in hostlists/ (repeatable)", "f"
+    ),
     Option("machines", list, "Hosts given here, such as web[01-20],db (repeatable)", "m"),
     Option("exclude", list, "Hosts to leave out, with the same patterns (repeatable)", "x"),
 )

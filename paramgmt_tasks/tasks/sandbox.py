@@ -9,7 +9,6 @@ from typing import Any
 
 from invoke import Collection, Context, Exit, task
 
-from ..errors import UsageError
 from .operations import lcmd, rcmd, rhosts, rpull, rpush, rscript, usage_errors
 from .options import positive
 

@@ -1,4 +1,4 @@
-"""Real OpenSSH for the tests: one sshd on 0.0.0.0 is every 127.x.y.z, so hundreds of hosts are one process."""
+"""Real OpenSSH for the tests: one sshd on 0.0.0.0 is every 127.x.y.z, hundreds of hosts in one process."""
 
 import getpass
 import os

@@ -115,6 +115,7 @@ class FaultyServers:
                 writer.close()
                 return
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", behind)
+            self._writers.append(far_writer)
             await asyncio.gather(_pipe(reader, far_writer), _pipe(far_reader, writer))
 
         port = self.raw(handler)
@@ -157,8 +158,7 @@ class FaultyServers:
         return self.ssh(authorized_client_keys=asyncssh.import_authorized_keys(other))
 
     def changed_key(self) -> int:
-        port = self.ssh(server_host_keys=[asyncssh.generate_private_key("ssh-ed25519")])
-        return port
+        return self.ssh(server_host_keys=[asyncssh.generate_private_key("ssh-ed25519")])
 
     def dropping(self, marker: Path) -> int:
         """Notes that the command ran, says something, and drops the connection."""

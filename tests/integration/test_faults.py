@@ -10,7 +10,7 @@ from paramgmt_tasks import Fleet, Host, HostResult, Outcome, RemoteCommand, Sett
 
 pytest.importorskip("asyncssh")
 
-from faulty import FaultyServers  # noqa: E402
+from faulty import FaultyServers
 
 
 @pytest.fixture
@@ -22,7 +22,11 @@ def faulty(tmp_path: Path) -> Iterator[FaultyServers]:
 
 
 def ask(
-    faulty: FaultyServers, port: int, command: str = "echo hello", options: dict[str, str] | None = None, **settings
+    faulty: FaultyServers,
+    port: int,
+    command: str = "echo hello",
+    options: dict[str, str] | None = None,
+    **settings,
 ) -> HostResult:
     own = {
         "HostName": "127.0.0.1",
@@ -208,14 +212,13 @@ def test_a_jump_host_that_is_down_is_named(faulty) -> None:
 
 def test_a_proxy_command_is_used(faulty) -> None:
     port = faulty.ssh()
-    command = f"nc 127.0.0.1 {port}"
     python = (
         "import socket,sys,threading,os;s=socket.create_connection((sys.argv[1],int(sys.argv[2])));"
         "f=lambda:[s.sendall(d) for d in iter(lambda:os.read(0,65536),b'')];"
         "threading.Thread(target=f,daemon=True).start();"
         "[os.write(1,d) for d in iter(lambda:s.recv(65536),b'')]"
     )
-    command = f"python3 -c \"{python}\" 127.0.0.1 {port}"
+    command = f'python3 -c "{python}" %h %p'
     result = ask(faulty, port, options={"ProxyCommand": command})
     assert (result.outcome, result.stdout) == (Outcome.OK, b"hello\n")
 
@@ -238,3 +241,9 @@ def test_ssh_config_is_honoured(faulty, blank_home: Path) -> None:
         (connection,) = fleet.pool.connections(fleet.hosts, fleet.settings)
     assert result.ok, result.reason
     assert (connection.user, connection.connect_timeout) == ("nic", 7.0)
+
+
+def test_a_proxy_command_that_fails_is_quoted(faulty) -> None:
+    result = ask(faulty, faulty.ssh(), options={"ProxyCommand": "echo gone wrong >&2; exit 1"}, attempts=2)
+    assert (result.outcome, result.reason) == (Outcome.UNREACHABLE, "ProxyCommand: gone wrong")
+    assert result.attempts == 2

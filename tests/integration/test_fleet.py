@@ -233,7 +233,10 @@ def tree(tmp_path: Path) -> Path:
 
 def contents(folder: Path) -> dict[str, object]:
     return {
-        str(path.relative_to(folder)): (path.stat().st_mode & 0o777, path.read_bytes() if path.is_file() else None)
+        str(path.relative_to(folder)): (
+            path.stat().st_mode & 0o777,
+            path.read_bytes() if path.is_file() else None,
+        )
         for path in sorted(folder.rglob("*"))
     }
 
@@ -295,7 +298,10 @@ def test_each_file_that_fails_is_named_and_the_others_arrive(sshd, tmp_path: Pat
     wanted = (f"{tmp_path}/none1", f"{tmp_path}/good", f"{tmp_path}/none2")
     (result,) = perform([sshd.host()], Pull(wanted, str(tmp_path / "got")))
     assert result.outcome is Outcome.FAILED
-    assert result.stderr.decode().splitlines() == [f"{tmp_path}/none1: no such file", f"{tmp_path}/none2: no such file"]
+    assert result.stderr.decode().splitlines() == [
+        f"{tmp_path}/none1: no such file",
+        f"{tmp_path}/none2: no such file",
+    ]
     assert (tmp_path / "got" / "good").read_text() == "g"
 
 

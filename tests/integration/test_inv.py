@@ -59,7 +59,9 @@ def test_forms_of_a_command(inv, hosts, words, description) -> None:
     assert done.returncode == 0
 
 
-@pytest.mark.parametrize("words", [["ls", "-l"], ["uname", "-a"], ["rm", "-f", "x"], ["echo", "--help"], ["x", "-u", "y"]])
+@pytest.mark.parametrize(
+    "words", [["ls", "-l"], ["uname", "-a"], ["rm", "-f", "x"], ["echo", "--help"], ["x", "-u", "y"]]
+)
 def test_options_after_an_unquoted_command_are_an_error_with_the_remedy(inv, hosts, words) -> None:
     done = inv("rcmd", "--hosts", hosts, *words)
     assert (done.returncode, done.stdout) == (2, "")
@@ -70,16 +72,31 @@ def test_options_after_an_unquoted_command_are_an_error_with_the_remedy(inv, hos
 def test_two_tasks_use_one_connection_a_host(inv, sshd, hosts, tmp_path: Path) -> None:
     (tmp_path / "f1.txt").write_text("content\n")
     before = sshd.log.count("Accepted publickey")
-    target = tmp_path / "there"
-    target.mkdir()
-    done = inv("rpush", "-f", hosts, "-d", str(target), "f1.txt", "rcmd", "-f", hosts, f"cat {target}/f1.txt")
+    target = tmp_path / "there?HOST"  # all hosts are one machine
+    done = inv("rpush", "-f", hosts, "-d", str(target), "f1.txt", "rcmd", "-f", hosts, f"cat {target}")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("stdout:\ncontent\n") == 3
     assert sshd.log.count("Accepted publickey") - before in (0, 3)
 
 
 def test_one_task_twice_runs_twice_and_takes_its_own_words(inv, hosts) -> None:
-    done = inv("rcmd", "-f", hosts, "echo a", "rcmd", "-f", hosts, "echo a", "rcmd", "-f", hosts, "--", "echo", "-n", "b")
+    done = inv(
+        "rcmd",
+        "-f",
+        hosts,
+        "echo a",
+        "rcmd",
+        "-f",
+        hosts,
+        "echo a",
+        "rcmd",
+        "-f",
+        hosts,
+        "--",
+        "echo",
+        "-n",
+        "b",
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("[127.1.0.1]: echo a\n") == 2
     assert done.stdout.count("[127.1.0.1]: echo -n b\n") == 1
@@ -89,15 +106,19 @@ def test_files_out_and_back(inv, hosts, tmp_path: Path) -> None:
     (tmp_path / "f1.txt").write_text("1")
     (tmp_path / "dir").mkdir()
     (tmp_path / "dir" / "f2.txt").write_text("2")
-    far = tmp_path / "far"
-    far.mkdir()
+    far = tmp_path / "far?HOST"  # all hosts are one machine
+    for number in (1, 2, 3):
+        (tmp_path / f"far127.1.0.{number}").mkdir()
     pushed = inv("rpush", "-f", hosts, "-d", str(far), "--", "f1.txt", "dir")
     made = inv("lcmd", "-f", hosts, "--", "mkdir", "-p", "res?HOST")
     pulled = inv("rpull", "-f", hosts, "-d", "res?HOST", "--", f"{far}/f1.txt", f"{far}/dir")
     for done in (pushed, made, pulled):
         assert done.returncode == 0, done.stderr
-    assert pushed.stdout.startswith(f"rpush [127.1.0.1]: f1.txt dir => 127.1.0.1:{far}\n")
-    assert f"rpull [127.1.0.2]: 127.1.0.2:{{{far}/f1.txt,{far}/dir}} => res127.1.0.2\n" in pulled.stdout
+    assert pushed.stdout.startswith(
+        f"rpush [127.1.0.1]: f1.txt dir => 127.1.0.1:{far}\n".replace("?HOST", "127.1.0.1")
+    )
+    there = f"{tmp_path}/far127.1.0.2"
+    assert f"rpull [127.1.0.2]: 127.1.0.2:{{{there}/f1.txt,{there}/dir}} => res127.1.0.2\n" in pulled.stdout
     assert (tmp_path / "res127.1.0.3" / "dir" / "f2.txt").read_text() == "2"
 
 
@@ -141,7 +162,11 @@ def test_hosts_that_fail_are_all_named_with_their_reasons(inv, sshd, tmp_path: P
     assert summary(done) == "172 succeeded, 28 failed, 200 total"
     assert done.returncode == 1
     reasons = {line.partition(" - ")[0] for line in done.stderr.splitlines()}
-    assert reasons == {"unreachable (20): down[01-20]", "denied (5): denied[1-5]", "unreachable (3): hangs[1-3]"}
+    assert reasons == {
+        "unreachable (20): down[01-20]",
+        "denied (5): denied[1-5]",
+        "unreachable (3): hangs[1-3]",
+    }
     assert "down[01-20] - connection refused" in done.stderr
     failed = done.stdout.partition("Failed hosts:\n")[2].split()
     assert len(failed) == 28
@@ -171,7 +196,12 @@ def test_ctrl_c_keeps_what_finished_and_names_what_did_not(sshd, hosts, tmp_path
 def test_a_closed_standard_output_ends_quietly(hosts, tmp_path: Path) -> None:
     inv = f"{sys.executable} -m invoke --search-root {ROOT}"
     done = subprocess.run(
-        f"{inv} rcmd -f {hosts} 'seq 100000' | head -1", shell=True, capture_output=True, text=True, cwd=tmp_path, check=False
+        f"{inv} rcmd -f {hosts} 'seq 100000' | head -1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
     )
     assert (done.stdout, done.stderr) == ("rcmd [127.1.0.1]: seq 100000\n", "")
 
@@ -186,7 +216,11 @@ def test_options_have_defaults_in_the_configuration(inv, hosts, tmp_path: Path) 
     (tmp_path / "tasks.py").write_text("from paramgmt_tasks import namespace as ns\n")
     (tmp_path / "invoke.yaml").write_text(f"paramgmt:\n  hosts: {hosts}\n  exclude: 127.1.0.2\n")
     done = subprocess.run(
-        [sys.executable, "-m", "invoke", "rcmd", "--dry-run", "x"], capture_output=True, text=True, cwd=tmp_path, check=False
+        [sys.executable, "-m", "invoke", "rcmd", "--dry-run", "x"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
     )
     assert done.stdout == "rcmd [127.1.0.1]: x\nrcmd [127.1.0.3]: x\n"
     environment = {**os.environ, "INVOKE_PARAMGMT_EXCLUDE": "127.1.0.[2-3]", "INVOKE_PARAMGMT_USER": "nic"}
@@ -215,7 +249,11 @@ def test_tasks_are_called_from_another_projects_tasks(sshd, hosts, tmp_path: Pat
     )
     for words in (["hello"], ["paramgmt.rcmd", "-f", hosts, "--", "echo", "hello"]):
         done = subprocess.run(
-            [sys.executable, "-m", "invoke", *words], capture_output=True, text=True, cwd=tmp_path, check=False
+            [sys.executable, "-m", "invoke", *words],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            check=False,
         )
         assert (done.returncode, done.stdout.count("hello\n3 succ")) == (0, 1), done.stderr
 

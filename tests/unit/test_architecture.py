@@ -21,7 +21,7 @@ ORDER = """
     results
     hosts
     settings substitution errors
-""".split()
+""".split()  # noqa: SIM905
 PURE = {"results", "operations", "hosts", "substitution", "retry", "settings", "errors"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
@@ -64,7 +64,11 @@ def test_the_core_is_pure(name: str) -> None:
 def test_only_the_task_layer_prints() -> None:
     for path in MODULES:
         if room(path) != "tasks":
-            calls = [n.func.id for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
+            calls = [
+                n.func.id
+                for n in ast.walk(ast.parse(path.read_text()))
+                if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)
+            ]
             assert "print" not in calls, path
 
 

@@ -34,7 +34,10 @@ def test_colours() -> None:
         "\x1b[33me\x1b[0m",
         "\x1b[33mattempts:    2\x1b[0m",
     ]
-    assert block(bad, painter(True))[-2:] == ["\x1b[31mreturn code: 1\x1b[0m", "\x1b[31mattempts:    1\x1b[0m"]
+    assert block(bad, painter(True))[-2:] == [
+        "\x1b[31mreturn code: 1\x1b[0m",
+        "\x1b[31mattempts:    1\x1b[0m",
+    ]
     assert summary(Report([bad]), painter(True))[-1] == "\x1b[31m10.0.0.100\x1b[0m"
 
 

@@ -7,7 +7,9 @@ def result(index: int, outcome: Outcome, reason: str = "", code: int | None = No
 
 
 def test_a_report_is_in_host_order_and_adds_up() -> None:
-    report = Report([result(2, Outcome.OK, code=0), result(0, Outcome.FAILED, "r", 1), result(1, Outcome.LOST)])
+    report = Report(
+        [result(2, Outcome.OK, code=0), result(0, Outcome.FAILED, "r", 1), result(1, Outcome.LOST)]
+    )
     assert [item.index for item in report] == [0, 1, 2]
     assert (len(report), len(report.failed), report.ok) == (3, 2, False)
 
@@ -34,4 +36,6 @@ def test_exit_status_is_as_a_shell_would_have_it() -> None:
     assert result(0, Outcome.FAILED, code=7).exit_status == 7
     assert result(0, Outcome.TIMED_OUT).exit_status == 124
     assert result(0, Outcome.SIGNALLED).exit_status == 128
-    assert {result(0, o).exit_status for o in Outcome if o.value in ("unreachable", "lost", "denied")} == {255}
+    assert {result(0, o).exit_status for o in Outcome if o.value in ("unreachable", "lost", "denied")} == {
+        255
+    }
