@@ -14,7 +14,7 @@ def _python(c: Context, arguments: str) -> None:
 
 
 @task
-def test(c: Context, path: str = "tests", k: str = "") -> None:
+def test(c: Context, path: str = "", k: str = "") -> None:
     """Run the tests: all, those under a path, or those that match -k."""
     _python(c, f"pytest {path}" + (f" -k '{k}'" if k else ""))
 

