@@ -87,7 +87,7 @@ def start_sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..
             "PidFile none",
             "Subsystem sftp internal-sftp",
             f"SetEnv HOME={folder / 'home'}",
-            *lines,
+            *(line.format(folder=folder) for line in lines),
         ]
         (folder / "config").write_text("\n".join(config) + "\n")
         host_key = (folder / "host_key.pub").read_text()
