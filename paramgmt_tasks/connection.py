@@ -1,13 +1,9 @@
 """HostConnection: one host, reached once, and what all connections share."""
 
-import contextlib
 import errno
 import logging
-import os
 import re
-import signal
 import socket
-import subprocess
 import threading
 import time
 from dataclasses import replace
@@ -17,13 +13,11 @@ from typing import Any
 
 import fabric
 import paramiko
-from paramiko.packet import Packetizer
 from paramiko.ssh_exception import ChannelException, NoValidConnectionsError
 
-from . import ssh_config
+from . import ssh_config, trust
 from .command import run_quietly
-from .errors import UsageError
-from .failures import Known, Silent, Untrusted, classify
+from .failures import Known, Silent, classify
 from .gate import HandshakeGate
 from .hosts import Host, parse_entry
 from .identities import Authentication, Identities
@@ -31,6 +25,8 @@ from .known_hosts import KnownHosts
 from .results import Outcome
 from .retry import Failure
 from .settings import Settings
+from .transport import BoundedEvent, Proxy, rest_easy, shut_down
+from .trust import OtherKeyTypes, Verifier
 
 # The exception is the result: paramiko's tracebacks on standard error would only repeat it.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
@@ -40,43 +36,7 @@ CONNECT_TIMEOUT = 10.0
 START_TIMEOUT = 60.0
 #: Options of SSHClient.connect that say what to authenticate with.
 _KEY_OPTIONS = ("pkey", "key_filename", "passphrase", "password", "allow_agent", "look_for_keys")
-_AEAD = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
-_TRUST = {"yes": "strict", "ask": "strict", "no": "ignore", "off": "ignore", "accept-new": "accept-new"}
-
-
-class _Packetizer(Packetizer):
-    def start_handshake(self, timeout: float) -> None:
-        # paramiko would start a timer thread for each host; open() has a deadline of its own.
-        return
-
-
-def _channel_request(channel: Any, message: paramiko.Message) -> None:
-    # paramiko drops the name of the signal that ended a command.
-    position = message.packet.tell()
-    if message.get_text() == "exit-signal":
-        message.get_boolean()
-        channel.exit_signal = message.get_text()
-    message.packet.seek(position)
-    channel._handle_request(message)
-
-
-def _channel_close(channel: Any, message: paramiko.Message) -> None:
-    # paramiko closes a channel alike where the server does and where the connection breaks.
-    channel.closed_by_peer = True
-    channel._handle_close(message)
-
-
-class _Transport(paramiko.Transport):
-    """A transport that prefers AEAD ciphers: paramiko compares MACs byte by byte in Python."""
-
-    def __init__(self, sock: Any, **options: Any) -> None:
-        super().__init__(sock, packetizer_class=_Packetizer, **options)
-        options = self.get_security_options()
-        options.ciphers = _AEAD + tuple(name for name in options.ciphers if name not in _AEAD)
-        table = dict(self._channel_handler_table)  # type: ignore[has-type]
-        table[paramiko.common.MSG_CHANNEL_REQUEST] = _channel_request
-        table[paramiko.common.MSG_CHANNEL_CLOSE] = _channel_close
-        self._channel_handler_table = table
+_GLOBAL_KNOWN_HOSTS = "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2"
 
 
 class Resources:
@@ -137,8 +97,9 @@ class HostConnection(fabric.Connection):
     #: Seconds spent on tries to reach the host since `renew`, waiting for the gate not counted.
     spent = 0.0
     _abandoned = False
+    _own_timeout: float | None = None
     _socket: Any = None
-    _proxy: "_Proxy | None" = None
+    _proxy: Proxy | None = None
 
     def __init__(
         self,
@@ -178,7 +139,13 @@ class HostConnection(fabric.Connection):
         self.ssh_config.update(options)
         self.host = self.ssh_config.get("hostname", self.host)
         self.gateway = self._find_gateway() if gateway is None else gateway
-        timeout = connect_timeout or settings.connect_timeout or self.ssh_config.get("connecttimeout")
+        self._own_timeout = connect_timeout
+        self.use(settings)
+
+    def use(self, settings: Settings) -> None:
+        """Go on with other settings; those that say how the host is reached have to be the same."""
+        self.settings = settings
+        timeout = self._own_timeout or settings.connect_timeout or self.ssh_config.get("connecttimeout")
         self.connect_timeout = float(timeout or self.config.timeouts.connect or CONNECT_TIMEOUT)
 
     def derive_shorthand(self, host_string: str) -> dict[str, Any]:
@@ -232,14 +199,14 @@ class HostConnection(fabric.Connection):
                 raise
 
     def _handshake(self, addresses: list[Any], deadline: float) -> None:
-        verifier = _Verifier(self)
+        verifier = self._verifier()
         try:
             self._connect(addresses, deadline, verifier)
-        except _OtherKeyTypes:
+        except OtherKeyTypes:
             self.discard()
             self._connect(addresses, deadline, verifier)
 
-    def _connect(self, addresses: list[Any], deadline: float, verifier: "_Verifier") -> None:
+    def _connect(self, addresses: list[Any], deadline: float, verifier: Verifier) -> None:
         self._socket = sock = self._dial(addresses, deadline)
         self.client = paramiko.SSHClient()
         self.client.set_missing_host_key_policy(verifier)
@@ -257,7 +224,16 @@ class HostConnection(fabric.Connection):
             **others,
         )
         self.transport = self.client.get_transport()
-        _rest_easy(sock)
+        rest_easy(sock)
+
+    def _verifier(self) -> Verifier:
+        options = self.ssh_config
+        user_files = options.get("userknownhostsfile", "~/.ssh/known_hosts ~/.ssh/known_hosts2")
+        all_files = f"{user_files} {options.get('globalknownhostsfile', _GLOBAL_KNOWN_HOSTS)}"
+        hash_new = str(options.get("hashknownhosts", "no")).lower() == "yes"
+        known = self.resources.known_hosts(all_files, hash_new)
+        mode = trust.mode(self.settings.host_keys, options.get("stricthostkeychecking"))
+        return Verifier(self.host_key_name, known, mode)
 
     def _authentication(
         self,
@@ -289,7 +265,7 @@ class HostConnection(fabric.Connection):
         if isinstance(self.gateway, _Gateway):
             return self.gateway.dial(self.host, self.port, max(0.1, deadline - time.monotonic()))
         if isinstance(self.gateway, str):
-            self._proxy = _Proxy(self._expand_tokens(self.gateway))
+            self._proxy = Proxy(self._expand_tokens(self.gateway))
             return self._proxy.socket
         if self.gateway:
             return self.open_gateway()
@@ -325,7 +301,7 @@ class HostConnection(fabric.Connection):
         """Drop the connection, whatever state it is in; the next use makes a new one."""
         # Fabric's close() does nothing after a failed authentication, and leaks the transport.
         self._sftp = None
-        _shut_down(self._socket)
+        shut_down(self._socket)
         self.client.close()
         if self._proxy is not None:
             self._proxy.end()
@@ -348,7 +324,7 @@ class HostConnection(fabric.Connection):
         It is not made anew before `renew`.
         """
         self._abandoned = True
-        _shut_down(self._socket)
+        shut_down(self._socket)
 
     # -- starting commands
 
@@ -370,7 +346,7 @@ class HostConnection(fabric.Connection):
             if self.transport.is_active():
                 raise Silent("no answer to the request for a channel") from None
             raise ConnectionResetError(errno.ECONNRESET, "connection closed") from None
-        channel.event = _BoundedEvent(limit)
+        channel.event = BoundedEvent(limit)
         channel.exit_signal, channel.closed_by_peer = "", False
         return channel  # type: ignore[no-any-return]
 
@@ -400,135 +376,6 @@ class HostConnection(fabric.Connection):
             kwargs["watchers"] = list(kwargs["watchers"])
         kwargs.setdefault("in_stream", False)
         return super().sudo(command, **kwargs)
-
-
-class _BoundedEvent(threading.Event):
-    """paramiko waits for the answer to a request without a limit; this wait has one."""
-
-    def __init__(self, limit: float) -> None:
-        super().__init__()
-        self._limit = limit
-
-    def wait(self, timeout: float | None = None) -> bool:
-        if not super().wait(self._limit if timeout is None else timeout):
-            raise Silent("no answer to the request to start the command")
-        return True
-
-
-class _OtherKeyTypes(Exception):
-    """The host showed a key of a type other than those known for it: ask it for one of those."""
-
-
-class _Verifier(paramiko.MissingHostKeyPolicy):
-    """Verifies the key of one host. It is called for each, as the client itself is given no keys."""
-
-    def __init__(self, connection: HostConnection) -> None:
-        options = connection.ssh_config
-        configured = _TRUST.get(str(options.get("stricthostkeychecking", "accept-new")).lower())
-        self._mode = connection.settings.host_keys or configured
-        if self._mode is None:
-            raise UsageError(f"StrictHostKeyChecking {options['stricthostkeychecking']!r} is not known")
-        self._name = connection.host_key_name
-        user_files = options.get("userknownhostsfile", "~/.ssh/known_hosts ~/.ssh/known_hosts2")
-        global_files = options.get(
-            "globalknownhostsfile", "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2"
-        )
-        hash_new = str(options.get("hashknownhosts", "no")).lower() == "yes"
-        self._known = connection.resources.known_hosts(f"{user_files} {global_files}", hash_new)
-        self._types: list[str] = [] if self._mode == "ignore" else self._known.types(self._name)
-        self._only_these = False
-
-    def transport(self, sock: Any, **kwargs: Any) -> paramiko.Transport:
-        """A transport that asks for the key types known for the host first."""
-        transport = _Transport(sock, **kwargs)
-        if self._types:
-            options = transport.get_security_options()
-            known = [name for name in options.key_types if _plain_type(name) in self._types]
-            others = [] if self._only_these else [n for n in options.key_types if n not in known]
-            options.key_types = [*known, *others]
-        return transport
-
-    def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
-        """Accept the key, record it, or raise Untrusted."""
-        if self._mode == "ignore":
-            return
-        key_type, blob = key.get_name(), key.asbytes()
-        if self._known.is_revoked(blob):
-            raise Untrusted(f"the host key of {self._name} is revoked")
-        if self._known.has(self._name, key_type, blob):
-            return
-        known_types = self._known.search(self._name)
-        if key_type in known_types or (known_types and self._only_these):
-            raise Untrusted(f"the host key of {self._name} has changed: {key.fingerprint}")
-        if known_types:
-            self._types, self._only_these = known_types, True
-            raise _OtherKeyTypes
-        if self._mode == "strict":
-            raise Untrusted(f"the host key of {self._name} is not in known_hosts")
-        self._known.add(self._name, key_type, blob)
-
-
-def _plain_type(algorithm: str) -> str:
-    return "ssh-rsa" if algorithm.startswith("rsa-sha2-") else algorithm
-
-
-def _rest_easy(sock: Any) -> None:
-    """Let the reader thread sleep, and the kernel find out where a peer is gone."""
-    sock.settimeout(60)
-    if not isinstance(sock, socket.socket) or sock.family == socket.AF_UNIX:
-        return
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
-        if hasattr(socket, name):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 120_000)
-
-
-def _shut_down(sock: Any) -> None:
-    # Wakes the reader thread out of recv(), which close() alone does not.
-    try:
-        if isinstance(sock, socket.socket):
-            sock.shutdown(socket.SHUT_RDWR)
-        if sock is not None:
-            sock.close()
-    except OSError:
-        pass
-
-
-class _Proxy:
-    """A ProxyCommand at the other end of a socket.
-
-    Not paramiko's ProxyCommand: that one polls ten times a second, and never notices that its process
-    has ended.
-    """
-
-    def __init__(self, command: str) -> None:
-        self.socket, theirs = socket.socketpair()
-        with theirs:
-            self._process = subprocess.Popen(
-                ["/bin/sh", "-c", f"exec {command}"],
-                stdin=theirs.fileno(),
-                stdout=theirs.fileno(),
-                stderr=subprocess.PIPE,
-                start_new_session=True,
-            )
-
-    def _signal(self, number: int) -> None:
-        # To the whole group: what it started holds the pipe that is read to its end below.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, number)
-
-    def end(self) -> str:
-        """End the process; the last line of what it had to say."""
-        self._signal(signal.SIGTERM)
-        try:
-            _, said = self._process.communicate(timeout=1)
-        except subprocess.TimeoutExpired:
-            self._signal(signal.SIGKILL)
-            _, said = self._process.communicate()
-        lines = said.decode("utf-8", "replace").strip().splitlines()
-        return lines[-1] if lines else ""
 
 
 class _Gateway:

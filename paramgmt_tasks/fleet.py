@@ -41,7 +41,8 @@ class Pool:
             if place not in self._connections:
                 self._connections[place] = HostConnection(host, settings=settings, resources=self.resources)
             connection = self._connections[place]
-            connection.entry, connection.settings = host, settings
+            connection.entry = host
+            connection.use(settings)
             found.append(connection)
         return found
 

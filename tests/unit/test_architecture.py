@@ -15,6 +15,8 @@ ORDER = """
     transfer script local
     connection
     command
+    trust
+    transport
     gate identities known_hosts ssh_config
     failures
     retry operations
