@@ -3,6 +3,7 @@
 import errno
 import logging
 import re
+import shlex
 import socket
 import threading
 import time
@@ -58,10 +59,10 @@ class Resources:
         self._gateways: dict[tuple[str, Settings], _Gateway] = {}
 
     def known_hosts(self, files: str, hash_new: bool) -> KnownHosts:
-        """The keys in `files`, names separated by white space."""
+        """The keys in `files`: names separated by white space, quoted where they have some."""
         with self._lock:
             if (files, hash_new) not in self._known_hosts:
-                paths = [Path(name).expanduser() for name in files.split() if name != "none"]
+                paths = [Path(name).expanduser() for name in shlex.split(files) if name != "none"]
                 self._known_hosts[files, hash_new] = KnownHosts(paths, hash_new)
             return self._known_hosts[files, hash_new]
 
@@ -139,7 +140,7 @@ class HostConnection(fabric.Connection):
         self.ssh_config.update(options)
         self.host = self.ssh_config.get("hostname", self.host)
         self.gateway = self._find_gateway() if gateway is None else gateway
-        self._own_timeout = connect_timeout
+        self._own_timeout = connect_timeout or self.connect_kwargs.get("timeout")
         self.use(settings)
 
     def use(self, settings: Settings) -> None:
@@ -191,8 +192,8 @@ class HostConnection(fabric.Connection):
                 proxy, self._proxy = self._proxy, None
                 said = proxy.end() if proxy else ""
                 self.discard()
-                if said and isinstance(error, Exception):
-                    failure = classify(error)
+                failure = classify(error)
+                if said and failure.outcome is Outcome.UNREACHABLE:
                     raise Known(replace(failure, reason=f"ProxyCommand: {said}")) from error
                 if isinstance(error, Exception) and time.monotonic() >= deadline:
                     raise Silent("connect timeout") from error
@@ -208,21 +209,21 @@ class HostConnection(fabric.Connection):
 
     def _connect(self, addresses: list[Any], deadline: float, verifier: Verifier) -> None:
         self._socket = sock = self._dial(addresses, deadline)
+        if self._abandoned:
+            raise ConnectionAbortedError
         self.client = paramiko.SSHClient()
         self.client.set_missing_host_key_policy(verifier)
         left = max(0.1, deadline - time.monotonic())
         keys = {name: self.connect_kwargs[name] for name in _KEY_OPTIONS if name in self.connect_kwargs}
         others = {k: v for k, v in self.connect_kwargs.items() if k not in {*_KEY_OPTIONS, "timeout"}}
-        self.client.connect(
-            self.host,
-            port=self.port,
-            sock=sock,
-            timeout=left,
-            banner_timeout=left,
-            transport_factory=verifier.transport,
-            auth_strategy=self._authentication(deadline, **keys),
-            **others,
-        )
+        ours = {
+            "sock": sock,
+            "timeout": left,
+            "banner_timeout": left,
+            "transport_factory": verifier.transport,
+            "auth_strategy": self._authentication(deadline, **keys),
+        }
+        self.client.connect(self.host, port=self.port, **{**ours, **others})
         self.transport = self.client.get_transport()
         rest_easy(sock)
 
@@ -386,7 +387,11 @@ class _Gateway:
 
     def __init__(self, hops: str, settings: Settings, resources: Resources) -> None:
         before, _, last = hops.rpartition(",")
-        through = replace(settings, jump=before or "none", user=None, port=None, sudo=False)
+        # sudo's password is for the hosts, and must not be offered to log in to a jump host.
+        password = None if settings.sudo else settings.password
+        through = replace(
+            settings, jump=before or "none", user=None, port=None, sudo=False, password=password
+        )
         self._hop = last.strip()
         self._connection = HostConnection(self._hop, settings=through, resources=resources)
         self._lock = threading.Lock()

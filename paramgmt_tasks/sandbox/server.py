@@ -95,7 +95,7 @@ async def serve(folder: Path, count: int) -> None:
     known_hosts = folder / "known_hosts"
     lines = [
         "# A fleet of SSH servers on this machine, made by `inv sandbox.up`; `inv sandbox.down` removes it.",
-        f"* IdentityFile='{identity}' IdentitiesOnly=yes UserKnownHostsFile='{known_hosts}'",
+        f"* IdentityFile='{identity}' IdentitiesOnly=yes UserKnownHostsFile='\"{known_hosts}\"'",
         "* StrictHostKeyChecking=yes HostName=" + ADDRESS,
     ]
     keys = []
