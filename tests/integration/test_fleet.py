@@ -3,7 +3,9 @@
 import os
 import pwd
 import signal
+import subprocess
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -342,3 +344,35 @@ def test_results_come_as_hosts_finish(sshd) -> None:
     with Fleet(sshd.hosts(3)) as fleet:
         run = fleet.perform(RemoteCommand('[ "?HOST" = 127.1.0.1 ] && sleep 1; true'))
         assert [result.index for result in run][-1] == 0
+
+
+# -- identities
+
+
+@pytest.fixture
+def agent(sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A real ssh-agent that holds the key."""
+    socket = str(tmp_path / "agent")
+    process = subprocess.Popen(["ssh-agent", "-D", "-a", socket], stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 10
+    while not os.path.exists(socket) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    monkeypatch.setenv("SSH_AUTH_SOCK", socket)
+    subprocess.run(["ssh-add", "-q", sshd.identity], check=True)
+    yield socket
+    process.terminate()
+    process.wait(10)
+
+
+@pytest.mark.parametrize("only", ["no", "yes"])
+def test_the_agents_key_lets_many_in_at_once(sshd, agent, tmp_path: Path, only: str) -> None:
+    """With IdentitiesOnly it is the key whose public half is in the file."""
+    (tmp_path / "id.pub").write_text(Path(f"{sshd.identity}.pub").read_text())
+    hosts = [sshd.host(n, IdentityFile=str(tmp_path / "id"), IdentitiesOnly=only) for n in range(20)]
+    report = perform(hosts, RemoteCommand("true"))
+    assert [result.reason for result in report.failed] == []
+
+
+def test_identities_only_offers_nothing_else_of_the_agent(sshd, agent) -> None:
+    (result,) = perform([sshd.host(1, IdentityFile="/none")], RemoteCommand("true"))
+    assert result.outcome is Outcome.DENIED
