@@ -123,6 +123,7 @@ def _perform(
         if options.flag("dry_run"):
             _print(_dry(operation, host, settings.user) for host in hosts)
             return Report([])
+        _check_here(operation)
         from ..fleet import Fleet
 
         fleet = Fleet(hosts, settings, pool=_pool(c))
@@ -132,6 +133,15 @@ def _perform(
     if not report.ok:
         raise Exit(code=1)
     return report
+
+
+def _check_here(operation: operations.Operation) -> None:
+    """What is missing here for every host is an error of the call, not of each host."""
+    if isinstance(operation, (operations.Push, operations.Script)):
+        names = operation.sources if isinstance(operation, operations.Push) else operation.paths
+        for name in names:
+            if "?" not in name and not os.path.exists(os.path.expanduser(name)):
+                raise UsageError(f"{name}: no such file or folder here")
 
 
 def _dry(operation: operations.Operation, host: Host, user: str | None) -> str:

@@ -62,6 +62,8 @@ def test_duplicates_are_kept_with_a_note(inv) -> None:
         (["rcmd", "-m", "a"], "rcmd: no command: give one in quotes, or behind --"),
         (["rcmd", "-m", "a", "--"], "rcmd: no command"),
         (["rpush", "-m", "a", "--"], "rpush: no files to push"),
+        (["rpush", "-m", "a", "none"], "rpush: none: no such file or folder here"),
+        (["rscript", "-m", "a", "--", "bad", "none"], "rscript: none: no such file or folder here"),
         (["rcmd", "-m", "a", "-a", "0", "x"], "rcmd: --attempts 0: must be a whole number, 1 or more"),
         (["rcmd", "-m", "a", "-a", "x", "x"], "rcmd: --attempts x: must be a whole number"),
         (["rcmd", "-m", "a", "--timeout", "-1", "x"], "rcmd: --timeout -1: must be a number of seconds"),
