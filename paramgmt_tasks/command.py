@@ -123,7 +123,8 @@ def converse(
         _feed(channel, stdin)
         over = False
         while not over:
-            if not wake.wait(_left(deadline)):
+            # Asked for apart from the wait, which a command that never stops printing always ends at once.
+            if not wake.wait(_left(deadline)) or _left(deadline) == 0:
                 timed_out = True
                 break
             wake.rearm()

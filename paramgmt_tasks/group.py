@@ -1,6 +1,7 @@
 """ParallelGroup: Fabric's ThreadingGroup made to hold thousands, with retry and a result for every host."""
 
 import heapq
+import logging
 import subprocess
 import threading
 import time
@@ -16,12 +17,15 @@ from paramiko.ssh_exception import ChannelException
 from . import local, script, transfer
 from .command import Execution, Sudo, converse, with_env
 from .connection import HostConnection, Resources
+from .errors import UsageError
 from .failures import Denied, classify
 from .hosts import Host
 from .operations import LocalCommand, Operation, RemoteCommand, Script
 from .results import HostResult, Outcome
 from .retry import Failure, RetryPolicy
 from .settings import Settings
+
+log = logging.getLogger("paramgmt_tasks")
 
 _MAY_HAVE_RUN = "the command may have run"
 
@@ -84,7 +88,7 @@ class _Hosts:
     def next(self) -> int | None:
         """The next host's index, waiting for a pause to end; None when there will be none any more."""
         with self._changed:
-            while self._open:
+            while self._open > 0:
                 now = time.monotonic()
                 if self._pausing and self._pausing[0][0] <= now:
                     return heapq.heappop(self._pausing)[1]
@@ -103,7 +107,7 @@ class _Hosts:
         """One host needs no more work."""
         with self._changed:
             self._open -= 1
-            if not self._open:
+            if self._open <= 0:
                 self._changed.notify_all()
 
     def stop(self) -> list[int]:
@@ -139,8 +143,14 @@ class _Work:
         self._hosts = _Hosts(len(group), in_order=settings.sequential)
         self._stopped = False
         fanout = 1 if settings.sequential else min(settings.fanout, len(group))
-        for _ in range(fanout):
-            threading.Thread(target=self._work, name="paramgmt worker", daemon=True).start()
+        for started in range(fanout):
+            try:
+                threading.Thread(target=self._work, name="paramgmt worker", daemon=True).start()
+            except RuntimeError:
+                if not started:
+                    raise
+                log.warning("no more than %d threads can be started: fan-out lowered to that", started)
+                break
 
     def _work(self) -> None:
         while (index := self._hosts.next()) is not None:
@@ -266,6 +276,8 @@ class Run(_Work):
 
         try:
             done = local.run(operation.command, self.settings, started)
+        except OSError as error:
+            raise UsageError(f"/bin/sh here: {(error.strerror or str(error)).lower()}") from None
         finally:
             self._processes.pop(index, None)
         if self._stopped and done.outcome is Outcome.SIGNALLED:

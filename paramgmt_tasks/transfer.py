@@ -32,6 +32,10 @@ _FIND_SERVER = (
 )
 
 
+#: What says nothing of a file, but that the connection is of no use any more.
+_BROKEN = (TimeoutError, EOFError, ConnectionError)
+
+
 class _Copy:
     """The state of one transfer: its SFTP session, what failed, and when to give up."""
 
@@ -73,7 +77,7 @@ class _Copy:
         """Do something on the host; an error of the file's is a failure under its name."""
         try:
             action(*args)
-        except (TimeoutError, EOFError, ConnectionError, _OutOfTime):
+        except _BROKEN:
             raise
         except OSError as error:
             self.failures.append(f"{name}: {_text(error)}")
@@ -86,10 +90,12 @@ class _Copy:
         self.local_failure = self.local_failure or local
 
     def kind(self, path: str) -> int | None:
-        """The mode of a remote path, None where there is none."""
+        """The mode of a remote path, None where there is none or it may not be seen."""
         try:
             return self.sftp.stat(path).st_mode
-        except FileNotFoundError:
+        except _BROKEN:
+            raise
+        except OSError:
             return None
 
     def execution(self) -> Execution:
@@ -246,13 +252,17 @@ def _glob(sftp: paramiko.SFTPClient, pattern: str) -> Iterator[str]:
             candidate = posixpath.join(parent, name)
             try:
                 sftp.lstat(candidate)
+            except _BROKEN:
+                raise
             except OSError:
                 continue
             yield candidate
             continue
         try:
             names = sorted(sftp.listdir(parent or "."))
-        except (FileNotFoundError, PermissionError, NotADirectoryError):
+        except _BROKEN:
+            raise
+        except OSError:
             continue
         for match in fnmatch.filter(names, name):
             if _is_name(match) and match.startswith(".") <= name.startswith("."):
@@ -268,7 +278,7 @@ def _pull_one(copy: _Copy, source: str, target: str, depth: int = 0) -> None:
     try:
         mode = copy.sftp.stat(source).st_mode or 0
         entries = sorted(copy.sftp.listdir(source)) if stat.S_ISDIR(mode) else []
-    except (TimeoutError, EOFError, ConnectionError):
+    except _BROKEN:
         raise
     except OSError as error:
         copy.fail(source, _text(error))

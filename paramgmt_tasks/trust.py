@@ -46,6 +46,9 @@ class Verifier(paramiko.MissingHostKeyPolicy):
         if self._types:
             options = transport.get_security_options()
             known = [name for name in options.key_types if _plain_type(name) in self._types]
+            if self._only_these and not known:
+                kinds = ", ".join(self._types)
+                raise Untrusted(f"{self._name} is known with keys that cannot be used here: {kinds}")
             others = [] if self._only_these else [n for n in options.key_types if n not in known]
             options.key_types = [*known, *others]
         return transport

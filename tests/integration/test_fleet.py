@@ -63,6 +63,13 @@ def test_a_timeout_keeps_what_was_printed(sshd) -> None:
     assert (result.outcome, result.stdout) == (Outcome.TIMED_OUT, b"part\n")
 
 
+def test_a_timeout_ends_a_command_that_never_stops_printing(sshd) -> None:
+    command = RemoteCommand("while :; do echo line; done")
+    (result,) = perform([sshd.host()], command, timeout=0.5)
+    assert result.outcome is Outcome.TIMED_OUT
+    assert result.stdout.startswith(b"line\n")
+
+
 def test_ten_megabytes_arrive_whole(sshd) -> None:
     (result,) = perform([sshd.host()], RemoteCommand("head -c 10000000 /dev/zero; echo e >&2"))
     assert result.stdout == bytes(10_000_000)
