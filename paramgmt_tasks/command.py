@@ -129,11 +129,13 @@ def converse(
                 break
             wake.rearm()
             over = bool(channel.eof_received or channel.closed)
-            _drain(channel, out, err)
+            if _drain(channel, out, err):
+                wake.set()
         timed_out = timed_out or not channel.status_event.wait(_left(deadline))
     except (OSError, EOFError, paramiko.SSHException):
         pass  # the connection broke while something was sent: told below
-    _drain(channel, out, err)
+    while _drain(channel, out, err) and not timed_out:
+        pass
     outcome, code, reason = _ending(channel, timed_out, timeout)
     channel.close()
     return Execution(outcome, code, b"".join(out), b"".join(err), reason)
@@ -143,11 +145,16 @@ def _left(deadline: float | None) -> float | None:
     return None if deadline is None else max(0.0, deadline - time.monotonic())
 
 
-def _drain(channel: paramiko.Channel, out: list[bytes], err: list[bytes]) -> None:
-    while channel.recv_ready():
-        out.append(channel.recv(_READ))
-    while channel.recv_stderr_ready():
-        err.append(channel.recv_stderr(_READ))
+def _drain(channel: paramiko.Channel, out: list[bytes], err: list[bytes]) -> bool:
+    """Take what is there; whether there is more, as from a command that prints faster than this reads."""
+    for _ in range(64):
+        if channel.recv_ready():
+            out.append(channel.recv(_READ))
+        if channel.recv_stderr_ready():
+            err.append(channel.recv_stderr(_READ))
+        elif not channel.recv_ready():
+            return False
+    return True
 
 
 def _feed(channel: paramiko.Channel, stdin: bytes | None) -> None:

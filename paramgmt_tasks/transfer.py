@@ -84,6 +84,15 @@ class _Copy:
             return False
         return True
 
+    def here(self, name: str, action: Callable[..., Any], *args: Any) -> bool:
+        """Do something on this machine; an error is a failure under that name."""
+        try:
+            action(*args)
+        except OSError as error:
+            self.fail(name, _text(error), local=True)
+            return False
+        return True
+
     def fail(self, name: str, reason: str, local: bool = False) -> None:
         """Record a failure; `local` means on this machine."""
         self.failures.append(f"{name}: {reason}")
@@ -105,7 +114,8 @@ class _Copy:
         more = f" (and {len(self.failures) - 1} more)" if len(self.failures) > 1 else ""
         outcome = Outcome.ERROR if self.local_failure else Outcome.FAILED
         text = "".join(f"{failure}\n" for failure in self.failures)
-        return Execution(outcome, 1, b"", text.encode("utf-8", "surrogateescape"), self.failures[0] + more)
+        reason = " ".join(self.failures[0].split()) + more
+        return Execution(outcome, 1, b"", text.encode("utf-8", "surrogateescape"), reason)
 
 
 class _OutOfTime(Exception):
@@ -289,23 +299,13 @@ def _pull_one(copy: _Copy, source: str, target: str, depth: int = 0) -> None:
         copy.fail(source, "not a regular file")
     elif depth > _DEPTH:
         copy.fail(source, "folders nested too deeply, or a loop of symbolic links")
-    elif _make_local_folder(copy, target):
+    elif os.path.isdir(target) or copy.here(target, os.mkdir, target, 0o700):
         for name in entries:
             if _is_name(name):
                 _pull_one(copy, posixpath.join(source, name), os.path.join(target, name), depth + 1)
             else:
                 copy.fail(posixpath.join(source, name), "a name that would leave its folder")
-        os.chmod(target, stat.S_IMODE(mode) & 0o777)
-
-
-def _make_local_folder(copy: _Copy, target: str) -> bool:
-    try:
-        if not os.path.isdir(target):
-            os.mkdir(target, 0o700)
-    except OSError as error:
-        copy.fail(target, _text(error), local=True)
-        return False
-    return True
+        copy.here(target, os.chmod, target, stat.S_IMODE(mode) & 0o777)
 
 
 class _LocalFile:
@@ -337,6 +337,6 @@ def _pull_file(copy: _Copy, source: str, target: str, mode: int) -> None:
         with closing(_LocalFile(target)) as file:
             arrived = copy.remote(source, copy.sftp.getfo, source, file, copy.tick)
         if arrived:
-            os.chmod(target, mode & 0o777)
+            copy.here(target, os.chmod, target, mode & 0o777)
     except _LocalError as error:
         copy.fail(target, str(error), local=True)

@@ -185,8 +185,10 @@ def _interruptible(run: "Run") -> Iterator[threading.Event]:
     previous = signal.signal(signal.SIGINT, interrupt)
     try:
         yield interrupted
-    except BaseException:
+    except BaseException as error:
         run.cancel(patience=0)
+        if isinstance(error, KeyboardInterrupt):
+            raise Exit(code=130) from None
         raise
     finally:
         signal.signal(signal.SIGINT, previous)

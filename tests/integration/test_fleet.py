@@ -64,10 +64,9 @@ def test_a_timeout_keeps_what_was_printed(sshd) -> None:
 
 
 def test_a_timeout_ends_a_command_that_never_stops_printing(sshd) -> None:
-    command = RemoteCommand("while :; do echo line; done")
-    (result,) = perform([sshd.host()], command, timeout=0.5)
+    (result,) = perform([sshd.host()], RemoteCommand("yes"), timeout=0.5)
     assert result.outcome is Outcome.TIMED_OUT
-    assert result.stdout.startswith(b"line\n")
+    assert result.stdout.startswith(b"y\n")
 
 
 def test_ten_megabytes_arrive_whole(sshd) -> None:

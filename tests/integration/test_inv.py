@@ -193,6 +193,32 @@ def test_ctrl_c_keeps_what_finished_and_names_what_did_not(sshd, hosts, tmp_path
     assert err == "lost (2): 127.1.0.[2-3] - interrupted; the command may have run\n"
 
 
+def test_ctrl_c_twice_ends_at_once_and_prints_no_traceback(hosts, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "invoke",
+            "--search-root",
+            str(ROOT),
+            "lcmd",
+            "-f",
+            hosts,
+            "trap '' INT; sleep 60",
+        ],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(1.5)
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+
+
 def test_a_closed_standard_output_ends_quietly(hosts, tmp_path: Path) -> None:
     inv = f"{sys.executable} -m invoke --search-root {ROOT}"
     done = subprocess.run(
