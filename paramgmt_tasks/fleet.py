@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from .connection import HostConnection, Resources
-from .group import ParallelGroup, Run
+from .group import ParallelGroup
 from .hosts import Host, parse_entry
 from .operations import Operation
 from .results import Report
+from .run import Run
 from .settings import Settings
 
 log = logging.getLogger("paramgmt_tasks")

@@ -22,7 +22,7 @@ from .options import DESTINATION, HOSTS, REMOTE, RUN, Options, color
 
 if TYPE_CHECKING:
     from ..fleet import Pool
-    from ..group import Run
+    from ..run import Run
 
 _Body = TypeVar("_Body", bound=Callable[..., Any])
 _SESSION = "_paramgmt_session"

@@ -12,6 +12,8 @@ ORDER = """
     __init__ tasks display
     fleet
     group
+    run
+    schedule
     transfer script local
     connection
     command

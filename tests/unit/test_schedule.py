@@ -1,18 +1,18 @@
 import threading
 
 from paramgmt_tasks import Fleet, Host, LocalCommand, Outcome, Settings
-from paramgmt_tasks.group import _Hosts
+from paramgmt_tasks.schedule import Hosts
 
 
 def test_hosts_come_in_order_and_those_given_back_after_their_pause() -> None:
-    hosts = _Hosts(3, in_order=False)
+    hosts = Hosts(3, in_order=False)
     assert (hosts.next(), hosts.next()) == (0, 1)
     hosts.again(0, 0)
     assert (hosts.next(), hosts.next()) == (0, 2)
 
 
 def test_in_order_a_host_is_finished_with_before_the_next() -> None:
-    hosts = _Hosts(2, in_order=True)
+    hosts = Hosts(2, in_order=True)
     assert hosts.next() == 0
     hosts.again(0, 0.01)
     assert hosts.next() == 0
@@ -21,7 +21,7 @@ def test_in_order_a_host_is_finished_with_before_the_next() -> None:
 
 
 def test_nobody_waits_for_more_after_a_stop() -> None:
-    hosts = _Hosts(3, in_order=False)
+    hosts = Hosts(3, in_order=False)
     assert hosts.next() == 0
     assert hosts.stop() == [1, 2]
     hosts.done()
