@@ -52,6 +52,7 @@ class Resources:
     def __init__(self) -> None:
         self.ssh_config = ssh_config.load()
         self.config = fabric.Config(ssh_config=self.ssh_config)
+        self.configured_timeout: float | None = self.config.timeouts.connect
         self.identities = Identities()
         self.gate = HandshakeGate()
         self._lock = threading.Lock()
@@ -87,7 +88,6 @@ class HostConnection(fabric.Connection):
     and `run` needs no thread and no polling where its output is hidden and nothing interactive is asked.
     """
 
-    # Fabric's Context turns attributes that a class does not have into configuration.
     entry: Host = None  # type: ignore[assignment]
     settings: Settings = None  # type: ignore[assignment]
     resources: Resources = None  # type: ignore[assignment]
@@ -99,6 +99,7 @@ class HostConnection(fabric.Connection):
     spent = 0.0
     _abandoned = False
     _own_timeout: float | None = None
+    _configured_timeout: float | None = None
     _socket: Any = None
     _proxy: Proxy | None = None
 
@@ -141,13 +142,21 @@ class HostConnection(fabric.Connection):
         self.host = self.ssh_config.get("hostname", self.host)
         self.gateway = self._find_gateway() if gateway is None else gateway
         self._own_timeout = connect_timeout or self.connect_kwargs.get("timeout")
+        self._configured_timeout = (
+            config.timeouts.connect if config is not None else resources.configured_timeout
+        )
         self.use(settings)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Invoke's Context asks dir() for each assignment, and turns an attribute that the class does not
+        # have into configuration, which all connections share: most of the cost of making a connection.
+        object.__setattr__(self, name, value)
 
     def use(self, settings: Settings) -> None:
         """Go on with other settings; those that say how the host is reached have to be the same."""
         self.settings = settings
         timeout = self._own_timeout or settings.connect_timeout or self.ssh_config.get("connecttimeout")
-        self.connect_timeout = float(timeout or self.config.timeouts.connect or CONNECT_TIMEOUT)
+        self.connect_timeout = float(timeout or self._configured_timeout or CONNECT_TIMEOUT)
 
     def derive_shorthand(self, host_string: str) -> dict[str, Any]:
         """As Fabric's; the entry was taken apart before, and an IPv6 address is no `host:port`."""
