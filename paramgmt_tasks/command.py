@@ -3,9 +3,8 @@
 import locale
 import secrets
 import shlex
-import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,12 +66,11 @@ class Sudo:
         """
         heard, asked = b"", 0
         while True:
-            channel.settimeout(_left(deadline))
+            _await(channel, lambda: channel.recv_stderr_ready() or _over(channel), deadline)
             data = channel.recv_stderr(_READ)
             heard += data
             _, ready, rest = heard.partition(self._ready)
             if ready:
-                channel.settimeout(None)
                 return rest
             if not data:
                 raise Denied(self._refusal(heard))
@@ -87,15 +85,6 @@ class Sudo:
         text = heard.replace(self._prompt, b"").decode("utf-8", "replace")
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         return lines[-1] if lines else "sudo did not run the command"
-
-
-class _Wake(threading.Event):
-    def clear(self) -> None:
-        # BufferedPipe.read() clears the event it is given, and would lose a wake-up.
-        return
-
-    def rearm(self) -> None:
-        super().clear()
 
 
 def converse(
@@ -115,69 +104,60 @@ def converse(
     deadline = None if timeout is None else time.monotonic() + timeout
     err = [sudo.negotiate(channel, deadline)] if sudo else []
     out: list[bytes] = []
-    wake = _Wake()
-    channel.in_buffer.set_event(wake)
-    channel.in_stderr_buffer.set_event(wake)
+    unsent = memoryview(stdin or b"")
     timed_out = False
+
+    def news() -> bool:
+        writable = unsent.nbytes and channel.send_ready()
+        return bool(writable or channel.recv_ready() or channel.recv_stderr_ready() or _over(channel))
+
     try:
-        _feed(channel, stdin)
-        over = False
-        while not over:
-            # Asked for apart from the wait, which a command that never stops printing always ends at once.
-            if not wake.wait(_left(deadline)) or _left(deadline) == 0:
-                timed_out = True
-                break
-            wake.rearm()
-            over = bool(channel.eof_received or channel.closed)
-            if _drain(channel, out, err):
-                wake.set()
-        timed_out = timed_out or not channel.status_event.wait(_left(deadline))
+        unsent = _feed(channel, unsent)
+        while not _over(channel):
+            _await(channel, news, deadline)
+            # Output is taken in turns with stdin: a command may not read on before it is rid of some.
+            _drain(channel, out, err)
+            unsent = _feed(channel, unsent) if unsent.nbytes else unsent
+        _await(channel, channel.status_event.is_set, deadline)
+    except _OutOfTime:
+        timed_out = True
     except (OSError, EOFError, paramiko.SSHException):
         pass  # the connection broke while something was sent: told below
-    while _drain(channel, out, err) and not timed_out:
-        pass
+    _drain(channel, out, err)
     outcome, code, reason = _ending(channel, timed_out, timeout)
     channel.close()
     return Execution(outcome, code, b"".join(out), b"".join(err), reason)
 
 
-def _left(deadline: float | None) -> float | None:
-    return None if deadline is None else max(0.0, deadline - time.monotonic())
+class _OutOfTime(TimeoutError):
+    pass
 
 
-def _drain(channel: paramiko.Channel, out: list[bytes], err: list[bytes]) -> bool:
-    """Take what is there; whether there is more, as from a command that prints faster than this reads."""
-    for _ in range(64):
-        if channel.recv_ready():
-            out.append(channel.recv(_READ))
-        if channel.recv_stderr_ready():
-            err.append(channel.recv_stderr(_READ))
-        elif not channel.recv_ready():
-            return False
-    return True
+def _await(channel: Any, done: Callable[[], bool], deadline: float | None) -> None:
+    # Asked for apart from the wait, which a command that never stops printing always ends at once.
+    late = deadline is not None and time.monotonic() >= deadline
+    if late or not channel.transport.pump(done, deadline):
+        raise _OutOfTime("no answer in time")
 
 
-def _feed(channel: paramiko.Channel, stdin: bytes | None) -> None:
-    data, sent = stdin or b"", 0
-    # Within the window nothing blocks; beyond it output has to be drained meanwhile.
-    while sent < len(data) and channel.send_ready():
-        sent += channel.send(data[sent : sent + _WRITE])
-    if sent < len(data):
-        threading.Thread(target=_feed_rest, args=(channel, data, sent), daemon=True).start()
-    else:
+def _over(channel: Any) -> bool:
+    return bool(channel.eof_received or channel.closed)
+
+
+def _drain(channel: paramiko.Channel, out: list[bytes], err: list[bytes]) -> None:
+    while channel.recv_ready():
+        out.append(channel.recv(_READ))
+    while channel.recv_stderr_ready():
+        err.append(channel.recv_stderr(_READ))
+
+
+def _feed(channel: paramiko.Channel, unsent: memoryview) -> memoryview:
+    """Send what the window takes without blocking, and the end of the input; what is left."""
+    while unsent.nbytes and channel.send_ready():
+        unsent = unsent[channel.send(bytes(unsent[:_WRITE])) :]
+    if not unsent.nbytes:
         channel.shutdown_write()
-
-
-def _feed_rest(channel: paramiko.Channel, data: bytes, sent: int) -> None:
-    try:
-        while sent < len(data):
-            count = channel.send(data[sent : sent + _WRITE])
-            if not count:
-                return
-            sent += count
-        channel.shutdown_write()
-    except (OSError, EOFError, paramiko.SSHException):
-        return  # the command ended without reading all of it, or the reader tells that it was lost
+    return unsent
 
 
 def _ending(channel: Any, timed_out: bool, timeout: float | None) -> tuple[Outcome, int | None, str]:

@@ -23,10 +23,11 @@ from .gate import HandshakeGate
 from .hosts import Host, parse_entry
 from .identities import Authentication, Identities
 from .known_hosts import KnownHosts
+from .proxy import Proxy
 from .results import Outcome
 from .retry import Failure
 from .settings import Settings
-from .transport import BoundedEvent, Proxy, rest_easy, shut_down
+from .transport import keep_alive, shut_down
 from .trust import OtherKeyTypes, Verifier
 
 # The exception is the result: paramiko's tracebacks on standard error would only repeat it.
@@ -234,7 +235,6 @@ class HostConnection(fabric.Connection):
         }
         self.client.connect(self.host, port=self.port, **{**ours, **others})
         self.transport = self.client.get_transport()
-        rest_easy(sock)
 
     def _verifier(self) -> Verifier:
         options = self.ssh_config
@@ -291,6 +291,7 @@ class HostConnection(fabric.Connection):
                 if isinstance(error, TimeoutError):
                     raise
             else:
+                keep_alive(sock)
                 return sock
         raise NoValidConnectionsError(errors)
 
@@ -345,20 +346,9 @@ class HostConnection(fabric.Connection):
             Silent, ConnectionResetError: the connection is of no use any more.
             paramiko.ssh_exception.ChannelException: the host refuses another channel.
         """
-        limit = START_TIMEOUT if timeout is None else timeout
         self.open()
-        try:
-            channel: Any = self.transport.open_session(timeout=limit)
-        except ChannelException:
-            raise
-        except (paramiko.SSHException, EOFError):
-            # A kept connection may have died since: it shows here, before anything is started.
-            if self.transport.is_active():
-                raise Silent("no answer to the request for a channel") from None
-            raise ConnectionResetError(errno.ECONNRESET, "connection closed") from None
-        channel.event = BoundedEvent(limit)
-        channel.exit_signal, channel.closed_by_peer = "", False
-        return channel  # type: ignore[no-any-return]
+        limit = START_TIMEOUT if timeout is None else timeout
+        return self.transport.session(limit)  # type: ignore[no-any-return]
 
     def start(self, command: str, timeout: float | None = None) -> paramiko.Channel:
         """Ask the host to start a command. `started` is true from the moment it may have.

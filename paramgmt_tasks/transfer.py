@@ -53,6 +53,7 @@ class _Copy:
             sudo = Sudo(_FIND_SERVER, self.settings.password)
             channel = connection.start(sudo.command)
             sudo.negotiate(channel, time.monotonic() + STALLED)
+            connection.transport.read_in_background()
             return paramiko.SFTPClient(channel)
         channel = connection.open_session()
         try:
@@ -62,6 +63,7 @@ class _Copy:
                 raise Known(Failure(Outcome.FAILED, "no SFTP on this host")) from None
             raise
         connection.started = True
+        connection.transport.read_in_background()
         return paramiko.SFTPClient(channel)
 
     def tick(self, done: int, total: int) -> None:

@@ -1,24 +1,100 @@
-"""paramiko's transport, channels and sockets, made to cost nothing while a command runs."""
+"""paramiko's transport, driven by whoever waits for it: no thread a connection, no polling.
 
-import contextlib
-import os
-import signal
+paramiko gives each connection a thread that reads, and wakes up those who wait. Here the one who waits
+reads: it takes messages off the connection and hands them to paramiko's handlers until what it waits for
+has come. Where several wait, one of them reads for all. Only what waits in paramiko's own ways (SFTP,
+a runner of Fabric's, agent forwarding) needs the reader thread, which starts when such a channel is opened.
+"""
+
+import functools
 import socket
-import subprocess
 import threading
+import time
+from collections.abc import Callable
 from typing import Any
 
 import paramiko
+from paramiko.common import (
+    MSG_CHANNEL_CLOSE,
+    MSG_CHANNEL_REQUEST,
+    MSG_DEBUG,
+    MSG_DISCONNECT,
+    MSG_IGNORE,
+    MSG_KEXINIT,
+    MSG_UNIMPLEMENTED,
+    cMSG_CHANNEL_OPEN,
+    cMSG_UNIMPLEMENTED,
+)
 from paramiko.packet import Packetizer
 
 from .failures import Silent
 
 _AEAD = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
+_READ = 65536
+#: Seconds for the rest of a message of which a part has come, beyond the limit of who waits for it.
+_REST_OF_MESSAGE = 5.0
+#: Numbers of the messages of a key exchange method (RFC 4250, section 4.1.2).
+_KEX_METHOD = range(30, 50)
+
+
+class _TooLate(Exception):
+    """The deadline of a read has passed. Not an OSError: paramiko would go on and on."""
+
+
+class _Stream:
+    """A socket read in large pieces, with a deadline; what paramiko takes for its socket."""
+
+    def __init__(self, sock: Any) -> None:
+        self._sock = sock
+        self._buffer = b""
+        self._at = 0
+        self._timeout: float | None = -1.0
+        self._closed = False
+        #: Seconds on the monotonic clock at which a read gives up.
+        self.deadline: float | None = None
+        #: Whether a part of a message was read, so that giving up would lose it.
+        self.within_message = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+    def settimeout(self, seconds: float | None) -> None:
+        """Nothing: paramiko would wake up ten times a second."""
+
+    def recv(self, count: int) -> bytes:
+        if self._at == len(self._buffer):
+            self._fill()
+        data = self._buffer[self._at : self._at + count]
+        self._at += len(data)
+        self.within_message = True
+        return data
+
+    def _fill(self) -> None:
+        deadline = self.deadline
+        if deadline is not None and self.within_message:
+            deadline += _REST_OF_MESSAGE
+        left = None if deadline is None else deadline - time.monotonic()
+        if left is not None and left <= 0:
+            raise _TooLate
+        if left != self._timeout:
+            self._sock.settimeout(left)
+            self._timeout = left
+        try:
+            self._buffer, self._at = self._sock.recv(_READ), 0
+        except TimeoutError:
+            raise _TooLate from None
+
+    def send(self, data: bytes) -> int:
+        return self._sock.send(data)  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        self._closed = True
+        shut_down(self._sock)
 
 
 class _Packetizer(Packetizer):
     def start_handshake(self, timeout: float) -> None:
-        # paramiko would start a timer thread for each host; open() has a deadline of its own.
+        # paramiko would start a timer thread for each host; the stream has a deadline.
         return
 
 
@@ -38,38 +114,252 @@ def _channel_close(channel: Any, message: paramiko.Message) -> None:
     channel._handle_close(message)
 
 
-class LeanTransport(paramiko.Transport):
-    """A transport that prefers AEAD ciphers: paramiko compares MACs byte by byte in Python."""
+class Awaited(threading.Event):
+    """An event that a message sets; to wait for it is to read messages, for `limit` seconds at most."""
 
-    def __init__(self, sock: Any, **options: Any) -> None:
-        super().__init__(sock, packetizer_class=_Packetizer, **options)
-        preferred = self.get_security_options()
-        preferred.ciphers = _AEAD + tuple(name for name in preferred.ciphers if name not in _AEAD)
-        table = dict(self._channel_handler_table)  # type: ignore[has-type]
-        table[paramiko.common.MSG_CHANNEL_REQUEST] = _channel_request
-        table[paramiko.common.MSG_CHANNEL_CLOSE] = _channel_close
-        self._channel_handler_table = table
-
-
-class BoundedEvent(threading.Event):
-    """paramiko waits for the answer to a request without a limit; this wait has one."""
-
-    def __init__(self, limit: float) -> None:
+    def __init__(self, transport: "LeanTransport", limit: float, what: str) -> None:
         super().__init__()
-        self._limit = limit
+        self._transport, self._limit, self._what = transport, limit, what
 
     def wait(self, timeout: float | None = None) -> bool:
-        """True, or Silent is raised."""
-        if not super().wait(self._limit if timeout is None else timeout):
-            raise Silent("no answer to the request to start the command")
+        """Whether it is set: where the connection breaks it is not, and paramiko tells why.
+
+        `timeout` is not heeded: paramiko gives a tenth of a second, again and again.
+
+        Raises:
+            Silent: the limit has passed.
+        """
+        try:
+            come = self._transport.pump(self.is_set, time.monotonic() + self._limit)
+        except Exception:
+            return self.is_set()
+        if not come:
+            raise Silent(self._what)
         return True
 
 
-def rest_easy(sock: Any) -> None:
-    """Let the reader thread sleep, and the kernel find out where a peer is gone."""
-    sock.settimeout(60)
+def _with_reader(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method of paramiko's that waits in paramiko's own way, so that a thread has to read."""
+
+    @functools.wraps(method)
+    def call(transport: "LeanTransport", *args: Any, **kwargs: Any) -> Any:
+        transport.read_in_background()
+        return method(transport, *args, **kwargs)
+
+    return call
+
+
+class LeanTransport(paramiko.Transport):
+    """A transport without a thread of its own, see the module's text, that prefers AEAD ciphers.
+
+    (paramiko compares MACs byte by byte in Python.)
+    """
+
+    def __init__(self, sock: Any, **options: Any) -> None:
+        self._stream = _Stream(sock)
+        super().__init__(self._stream, packetizer_class=_Packetizer, **options)  # type: ignore[arg-type]
+        self._preferred_ciphers = _AEAD + tuple(c for c in self._preferred_ciphers if c not in _AEAD)
+        self._turn = threading.Condition()
+        self._reading = False
+
+    # -- the handshake
+
+    def start_client(self, event: Any = None, timeout: float | None = None) -> None:
+        """Exchange versions and keys within `timeout` seconds.
+
+        Raises:
+            Silent, paramiko.SSHException, OSError, EOFError: no key exchange with this server.
+        """
+        self.active = True
+        self.completion_event = threading.Event()
+        deadline = self._stream.deadline = None if timeout is None else time.monotonic() + timeout
+        try:
+            self.packetizer.write_all(f"{self.local_version}\r\n".encode())
+            self._check_banner()  # type: ignore[attr-defined]
+            self._send_kex_init()  # type: ignore[attr-defined]
+            self._expect_packet(MSG_KEXINIT)  # type: ignore[attr-defined]
+        except BaseException as error:
+            self._break(error)
+            if isinstance(error.__context__, _TooLate):
+                raise Silent("no answer from the SSH server") from None
+            raise
+        if not self.pump(self.completion_event.is_set, deadline):
+            raise Silent("no answer from the SSH server")
+
+    # -- messages
+
+    def pump(self, done: Callable[[], bool], deadline: float | None = None) -> bool:
+        """Read messages until `done`, which is asked after each; False where the deadline passed first.
+
+        Raises:
+            EOFError, OSError, paramiko.SSHException: the connection is broken.
+        """
+        while True:
+            with self._turn:
+                while self._reading and not done():
+                    left = None if deadline is None else deadline - time.monotonic()
+                    if left is not None and left <= 0:
+                        return False
+                    self._turn.wait(left)
+                # Not in the middle of a key exchange: nothing can be sent before it is over.
+                if done() and not (self.in_kex and self.active):
+                    return True
+                if not self.active:
+                    raise self.saved_exception or EOFError("connection closed")
+                self._reading = True
+            try:
+                self._stream.deadline = deadline
+                self._stream.within_message = False
+                self._step()
+            except _TooLate:
+                if self._stream.within_message or self.in_kex:
+                    self._break(EOFError("stalled in the middle of a message"))
+                return done()
+            except BaseException as error:
+                self._break(error)
+                raise
+            finally:
+                with self._turn:
+                    self._reading = False
+                    self._turn.notify_all()
+
+    def _step(self) -> None:
+        """Read a message and hand it to its handler, as RFC 4253 has it and paramiko's own thread does."""
+        transport: Any = self
+        if self.packetizer.need_rekey() and not self.in_kex:
+            transport._send_kex_init()
+        kind, message = self.packetizer.read_message()
+        if kind in (MSG_IGNORE, MSG_DEBUG):
+            transport._enforce_strict_kex(kind)
+            return
+        if kind == MSG_DISCONNECT:
+            transport._parse_disconnect(message)
+            raise EOFError("disconnected by the server")
+        if transport._expected_packet:
+            if kind not in transport._expected_packet:
+                raise paramiko.SSHException(f"message {kind} out of order in the key exchange")
+            transport._expected_packet = ()
+            if kind in _KEX_METHOD:
+                transport.kex_engine.parse_next(kind, message)
+                return
+        if kind in transport._handler_table:
+            transport._handler_table[kind](message)
+        elif kind in _channel_handlers:
+            self._hand_to_channel(kind, message)
+        elif self.auth_handler is not None and kind in self.auth_handler._handler_table:
+            self.auth_handler._handler_table[kind](message)
+        elif kind != MSG_UNIMPLEMENTED:
+            answer = paramiko.Message()
+            answer.add_byte(cMSG_UNIMPLEMENTED)
+            answer.add_int(message.seqno)
+            transport._send_message(answer)
+
+    def _hand_to_channel(self, kind: int, message: Any) -> None:
+        number = message.get_int()
+        channel = self._channels.get(number)
+        if channel is not None:
+            _channel_handlers[kind](channel, message)
+        elif number not in self.channels_seen:
+            raise paramiko.SSHException(f"message for a channel that was never opened: {number}")
+
+    def _break(self, error: BaseException) -> None:
+        """The connection is of no use any more: tell all who wait."""
+        self.saved_exception = error
+        self.active = False
+        self.packetizer.close()
+        if self.auth_handler is not None:
+            self.auth_handler.abort()
+        for event in self.channel_events.values():
+            event.set()
+        for channel in list(self._channels.values()):
+            channel._unlink()
+        with self._turn:
+            self._turn.notify_all()
+
+    # -- authentication and channels
+
+    def auth_publickey(self, username: str, key: paramiko.PKey, event: Any = None) -> list[str]:
+        """As paramiko's; waits `auth_timeout` seconds for the answer, and raises Silent without one."""
+        if event is not None:
+            return super().auth_publickey(username, key, event)
+        answered = Awaited(self, self.auth_timeout, "no answer to authentication")
+        super().auth_publickey(username, key, answered)
+        return self.auth_handler.wait_for_response(answered)  # type: ignore[no-any-return, union-attr]
+
+    def session(self, limit: float) -> paramiko.Channel:
+        """Open a channel for one command, within `limit` seconds, and without the reader thread.
+
+        Raises:
+            Silent, ConnectionResetError: the connection is of no use.
+            paramiko.ssh_exception.ChannelException: the host refuses another channel.
+        """
+        transport: Any = self
+        request = paramiko.Message()
+        with self.lock:
+            number = transport._next_channel()
+            channel: Any = paramiko.Channel(number)
+            transport._channels.put(number, channel)
+            transport.channels_seen[number] = True
+            opened = transport.channel_events[number] = threading.Event()
+            channel._set_transport(self)
+            channel._set_window(self.default_window_size, self.default_max_packet_size)
+        request.add_byte(cMSG_CHANNEL_OPEN)
+        request.add_string("session")
+        request.add_int(number)
+        request.add_int(self.default_window_size)
+        request.add_int(self.default_max_packet_size)
+        channel.event = Awaited(self, limit, "no answer to the request to start the command")
+        channel.exit_signal, channel.closed_by_peer = "", False
+        try:
+            transport._send_user_message(request)
+            come = self.pump(opened.is_set, time.monotonic() + limit)
+        except (EOFError, OSError, paramiko.SSHException):
+            # A kept connection may have died since: it shows here, before anything is started.
+            raise ConnectionResetError("connection closed") from None
+        if not come:
+            raise Silent("no answer to the request for a channel")
+        if transport._channels.get(number) is None:
+            raise self.get_exception() or ConnectionResetError("connection closed")
+        return channel  # type: ignore[no-any-return]
+
+    def read_in_background(self) -> None:
+        """Start the reader thread, unless it runs."""
+        with self.lock:
+            if self.active and not self.is_alive():
+                self.start()
+
+    def run(self) -> None:
+        """Read until the connection ends."""
+        try:
+            self.pump(lambda: not self.active)
+        except Exception:
+            return  # those who wait were told
+
+    open_channel = _with_reader(paramiko.Transport.open_channel)
+    auth_none = _with_reader(paramiko.Transport.auth_none)
+    auth_password = _with_reader(paramiko.Transport.auth_password)
+    auth_interactive = _with_reader(paramiko.Transport.auth_interactive)
+    global_request = _with_reader(paramiko.Transport.global_request)
+    renegotiate_keys = _with_reader(paramiko.Transport.renegotiate_keys)
+
+    def close(self) -> None:
+        """Close the connection; whoever reads it is woken up."""
+        if self.active:
+            self._break(EOFError("connection closed here"))
+
+
+_channel_handlers = {
+    **paramiko.Transport._channel_handler_table,  # type: ignore[attr-defined]
+    MSG_CHANNEL_REQUEST: _channel_request,
+    MSG_CHANNEL_CLOSE: _channel_close,
+}
+
+
+def keep_alive(sock: Any) -> None:
+    """Have the kernel find out where a peer is gone, and send small messages at once."""
     if not isinstance(sock, socket.socket) or sock.family == socket.AF_UNIX:
         return
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
         if hasattr(socket, name):
@@ -79,46 +369,11 @@ def rest_easy(sock: Any) -> None:
 
 
 def shut_down(sock: Any) -> None:
-    """Close a socket and wake the reader thread out of recv(), which close() alone does not."""
+    """Close a socket and wake whoever is in recv(), which close() alone does not."""
     try:
         if isinstance(sock, socket.socket):
             sock.shutdown(socket.SHUT_RDWR)
-        if sock is not None:
-            sock.close()
     except OSError:
         pass
-
-
-class Proxy:
-    """A ProxyCommand at the other end of a socket.
-
-    Not paramiko's ProxyCommand: that one polls ten times a second, and never notices that its process
-    has ended.
-    """
-
-    def __init__(self, command: str) -> None:
-        self.socket, theirs = socket.socketpair()
-        with theirs:
-            self._process = subprocess.Popen(
-                ["/bin/sh", "-c", f"exec {command}"],
-                stdin=theirs.fileno(),
-                stdout=theirs.fileno(),
-                stderr=subprocess.PIPE,
-                start_new_session=True,
-            )
-
-    def _signal(self, number: int) -> None:
-        # To the whole group: what it started holds the pipe that is read to its end below.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, number)
-
-    def end(self) -> str:
-        """End the process; the last line of what it had to say."""
-        self._signal(signal.SIGTERM)
-        try:
-            _, said = self._process.communicate(timeout=1)
-        except subprocess.TimeoutExpired:
-            self._signal(signal.SIGKILL)
-            _, said = self._process.communicate()
-        lines = said.decode("utf-8", "replace").strip().splitlines()
-        return lines[-1] if lines else ""
+    if sock is not None:
+        sock.close()
