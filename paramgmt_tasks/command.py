@@ -1,5 +1,6 @@
 """One command on one channel: its text as the host gets it, and the conversation until it ends."""
 
+import contextlib
 import locale
 import secrets
 import shlex
@@ -125,7 +126,9 @@ def converse(
         pass  # the connection broke while something was sent: told below
     _drain(channel, out, err)
     outcome, code, reason = _ending(channel, timed_out, timeout)
-    channel.close()
+    with contextlib.suppress(EOFError):
+        channel.close()
+        channel.transport.flush()  # type: ignore[attr-defined]
     return Execution(outcome, code, b"".join(out), b"".join(err), reason)
 
 

@@ -221,20 +221,29 @@ class HostConnection(fabric.Connection):
         self._socket = sock = self._dial(addresses, deadline)
         if self._abandoned:
             raise ConnectionAbortedError
-        self.client = paramiko.SSHClient()
-        self.client.set_missing_host_key_policy(verifier)
         left = max(0.1, deadline - time.monotonic())
         keys = {name: self.connect_kwargs[name] for name in _KEY_OPTIONS if name in self.connect_kwargs}
         others = {k: v for k, v in self.connect_kwargs.items() if k not in {*_KEY_OPTIONS, "timeout"}}
-        ours = {
-            "sock": sock,
-            "timeout": left,
-            "banner_timeout": left,
-            "transport_factory": verifier.transport,
-            "auth_strategy": self._authentication(deadline, **keys),
-        }
-        self.client.connect(self.host, port=self.port, **{**ours, **others})
-        self.transport = self.client.get_transport()
+        authentication = self._authentication(deadline, **keys)
+        self.client = client = paramiko.SSHClient()
+        if others:
+            client.set_missing_host_key_policy(verifier)
+            ours = {
+                "sock": sock,
+                "timeout": left,
+                "transport_factory": verifier.transport,
+                "auth_strategy": authentication,
+            }
+            client.connect(self.host, port=self.port, **{**ours, **others})
+            self.transport = client.get_transport()
+            return
+        # What SSHClient.connect does, without what was asked for once for all hosts.
+        transport = verifier.transport(sock)
+        client._transport = transport  # type: ignore[attr-defined]
+        transport.start_client(timeout=left)
+        verifier.verify(transport.get_remote_server_key())
+        authentication.authenticate(transport)
+        self.transport = transport
 
     def _verifier(self) -> Verifier:
         options = self.ssh_config

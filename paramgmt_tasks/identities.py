@@ -40,6 +40,7 @@ class Identities:
         self._lock = threading.Lock()
         self._files: dict[tuple[str, str | None], paramiko.PKey | str] = {}
         self._agent: _LockedAgent | None = None
+        self._offers: dict[Any, list[paramiko.PKey]] = {}
 
     def load(self, path: str, passphrase: str | None = None) -> paramiko.PKey | str:
         """The private key in `path`, or one line that says why there is none."""
@@ -81,19 +82,19 @@ class Identities:
         passphrase: str | None = None,
         agent: bool = True,
         defaults: bool = True,
-    ) -> Iterator[paramiko.PKey]:
+    ) -> list[paramiko.PKey]:
         """The keys for one host in the order to try: its own files, the agent's, the default files.
 
         `only` (IdentitiesOnly) leaves out the agent's keys that are not one of the files.
         """
-        seen: set[bytes] = set()
-        own = [self.load(path, passphrase) for path in files]
-        held = [] if not agent else self._held_by_agent(files) if only else self.agent_keys()
-        rest = [] if files or not defaults else [self.load(path, passphrase) for path in DEFAULT_FILES]
-        for key in [*own, *held, *rest]:
-            if not isinstance(key, str) and key.asbytes() not in seen:
-                seen.add(key.asbytes())
-                yield key
+        case = (tuple(files), only, passphrase, agent, defaults)
+        if case not in self._offers:
+            own = [self.load(path, passphrase) for path in files]
+            held = [] if not agent else self._held_by_agent(files) if only else self.agent_keys()
+            rest = [] if files or not defaults else [self.load(path, passphrase) for path in DEFAULT_FILES]
+            keys = [key for key in [*own, *held, *rest] if not isinstance(key, str)]
+            self._offers[case] = list({key.asbytes(): key for key in keys}.values())
+        return self._offers[case]
 
 
 def _read_key(path: Path, passphrase: str | None) -> paramiko.PKey | str:

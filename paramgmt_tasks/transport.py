@@ -42,14 +42,21 @@ class _TooLate(Exception):
 
 
 class _Stream:
-    """A socket read in large pieces, with a deadline; what paramiko takes for its socket."""
+    """A socket read in large pieces before a deadline; what is sent leaves before it waits for more.
+
+    So messages that follow each other leave together: half the packets of a handshake.
+    """
 
     def __init__(self, sock: Any) -> None:
         self._sock = sock
         self._buffer = b""
         self._at = 0
+        self._unsent = b""
+        self._sending = threading.Lock()
         self._timeout: float | None = -1.0
         self._closed = False
+        #: Whether what is sent may wait until the next read.
+        self.gathers = False
         #: Seconds on the monotonic clock at which a read gives up.
         self.deadline: float | None = None
         #: Whether a part of a message was read, so that giving up would lose it.
@@ -61,17 +68,30 @@ class _Stream:
     def settimeout(self, seconds: float | None) -> None:
         """Nothing: paramiko would wake up ten times a second."""
 
-    def recv(self, count: int) -> bytes:
-        if self._at == len(self._buffer):
-            self._fill()
-        data = self._buffer[self._at : self._at + count]
-        self._at += len(data)
+    def read(self, count: int) -> bytes:
+        """Exactly `count` bytes."""
+        while len(self._buffer) - self._at < count:
+            self._fill(count)
         self.within_message = True
+        data = self._buffer[self._at : self._at + count]
+        self._at += count
         return data
 
-    def _fill(self) -> None:
+    def read_line(self, limit: int = 4096) -> bytes:
+        """A line without its end."""
+        while (end := self._buffer.find(b"\n", self._at)) < 0:
+            if len(self._buffer) - self._at > limit:
+                raise paramiko.SSHException("no SSH banner: a line without an end")
+            self._fill(0)
+        line = self._buffer[self._at : end]
+        self._at = end + 1
+        return line.rstrip(b"\r")
+
+    def _fill(self, wanted: int) -> None:
+        self.flush()
+        rest = self._buffer[self._at :]
         deadline = self.deadline
-        if deadline is not None and self.within_message:
+        if deadline is not None and (rest or self.within_message):
             deadline += _REST_OF_MESSAGE
         left = None if deadline is None else deadline - time.monotonic()
         if left is not None and left <= 0:
@@ -80,12 +100,38 @@ class _Stream:
             self._sock.settimeout(left)
             self._timeout = left
         try:
-            self._buffer, self._at = self._sock.recv(_READ), 0
+            data = self._sock.recv(max(_READ, wanted - len(rest)))
         except TimeoutError:
+            self.within_message = self.within_message or bool(rest)
             raise _TooLate from None
+        if not data:
+            raise EOFError
+        self._buffer, self._at = rest + data, 0
 
-    def send(self, data: bytes) -> int:
-        return self._sock.send(data)  # type: ignore[no-any-return]
+    def write(self, data: bytes) -> None:
+        """Send `data`, now or with what follows it."""
+        with self._sending:
+            self._unsent += data
+        if not self.gathers:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what was gathered.
+
+        Raises:
+            EOFError: the connection is gone.
+        """
+        if not self._unsent:
+            return
+        with self._sending:
+            data, self._unsent = self._unsent, b""
+            while data and not self._closed:
+                try:
+                    data = data[self._sock.send(data) :]
+                except TimeoutError:
+                    continue  # the time limit of a read, which another thread has set
+                except OSError:
+                    raise EOFError from None
 
     def close(self) -> None:
         self._closed = True
@@ -93,9 +139,24 @@ class _Stream:
 
 
 class _Packetizer(Packetizer):
+    """paramiko's packets over a stream with a deadline and a buffer of its own."""
+
+    def __init__(self, stream: Any) -> None:
+        super().__init__(stream)
+        self._stream: _Stream = stream
+
     def start_handshake(self, timeout: float) -> None:
         # paramiko would start a timer thread for each host; the stream has a deadline.
         return
+
+    def read_all(self, n: int, check_rekey: bool = False) -> bytes:
+        return self._stream.read(n)
+
+    def readline(self, timeout: float) -> str:
+        return self._stream.read_line().decode("utf-8", "replace")
+
+    def write_all(self, out: bytes) -> None:
+        self._stream.write(out)
 
 
 def _channel_request(channel: Any, message: paramiko.Message) -> None:
@@ -162,6 +223,18 @@ class LeanTransport(paramiko.Transport):
         self._turn = threading.Condition()
         self._reading = False
 
+    # Their lists are asked for several times in each key exchange.
+    preferred_ciphers = property(lambda self: self._offered("ciphers"))
+    preferred_macs = property(lambda self: self._offered("macs"))
+    preferred_pubkeys = property(lambda self: self._offered("pubkeys"))
+    preferred_kex = property(lambda self: self._offered("kex"))
+    preferred_compression = property(lambda self: self._offered("compression"))
+
+    def _offered(self, kind: str) -> tuple[str, ...]:
+        if self.disabled_algorithms:
+            return self._filter_algorithm(kind)  # type: ignore[attr-defined, no-any-return]
+        return getattr(self, f"_preferred_{kind}")  # type: ignore[no-any-return]
+
     # -- the handshake
 
     def start_client(self, event: Any = None, timeout: float | None = None) -> None:
@@ -171,6 +244,7 @@ class LeanTransport(paramiko.Transport):
             Silent, paramiko.SSHException, OSError, EOFError: no key exchange with this server.
         """
         self.active = True
+        self._stream.gathers = True
         self.completion_event = threading.Event()
         deadline = self._stream.deadline = None if timeout is None else time.monotonic() + timeout
         try:
@@ -194,6 +268,7 @@ class LeanTransport(paramiko.Transport):
         Raises:
             EOFError, OSError, paramiko.SSHException: the connection is broken.
         """
+        self._stream.flush()
         while True:
             with self._turn:
                 while self._reading and not done():
@@ -326,6 +401,8 @@ class LeanTransport(paramiko.Transport):
         """Start the reader thread, unless it runs."""
         with self.lock:
             if self.active and not self.is_alive():
+                self._stream.gathers = False
+                self._stream.flush()
                 self.start()
 
     def run(self) -> None:
@@ -341,6 +418,10 @@ class LeanTransport(paramiko.Transport):
     auth_interactive = _with_reader(paramiko.Transport.auth_interactive)
     global_request = _with_reader(paramiko.Transport.global_request)
     renegotiate_keys = _with_reader(paramiko.Transport.renegotiate_keys)
+
+    def flush(self) -> None:
+        """Send what waits for the next message to be read."""
+        self._stream.flush()
 
     def close(self) -> None:
         """Close the connection; whoever reads it is woken up."""

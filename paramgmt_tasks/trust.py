@@ -54,6 +54,10 @@ class Verifier(paramiko.MissingHostKeyPolicy):
         return transport
 
     def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
+        """As paramiko calls it for a host that it does not know, which is each."""
+        self.verify(key)
+
+    def verify(self, key: paramiko.PKey) -> None:
         """Accept the key, record it, or raise Untrusted."""
         if self._mode == "ignore":
             return
