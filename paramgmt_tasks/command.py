@@ -96,7 +96,7 @@ def converse(
 ) -> Execution:
     """Send `stdin`, collect the output and wait for the end of a command just started on `channel`.
 
-    Without `stdin` the command's standard input is empty. After `timeout` seconds the channel is closed
+    None is for a command whose standard input has ended already. After `timeout` seconds the channel is closed
     and what was received is kept. A connection lost on the way is the outcome LOST.
 
     Raises:
@@ -113,7 +113,8 @@ def converse(
         return bool(writable or channel.recv_ready() or channel.recv_stderr_ready() or _over(channel))
 
     try:
-        unsent = _feed(channel, unsent)
+        if stdin is not None:
+            unsent = _feed(channel, unsent)
         while not _over(channel):
             _await(channel, news, deadline)
             # Output is taken in turns with stdin: a command may not read on before it is rid of some.
@@ -199,7 +200,7 @@ def run_quietly(connection: Any, command: str, kwargs: Mapping[str, Any]) -> Fab
     env = dict(options.get("env") or {})
     encoding = options.get("encoding") or locale.getpreferredencoding(False)
     timeout = options.get("timeout") or connection.config.timeouts.command
-    channel = connection.start(with_env(command, sorted(env.items())), timeout)
+    channel = connection.start(with_env(command, sorted(env.items())), timeout, no_input=True)
     done = converse(channel, timeout=timeout)
     result = FabricResult(
         connection=connection,

@@ -7,6 +7,7 @@ import shlex
 import socket
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -76,9 +77,10 @@ class Resources:
             return self._gateways[hops, settings]
 
     def close(self) -> None:
-        """Close the connections to jump hosts."""
+        """Close the connections to jump hosts, and to the agent."""
         for gateway in self._gateways.values():
             gateway.close()
+        self.identities.close()
 
 
 class HostConnection(fabric.Connection):
@@ -98,6 +100,8 @@ class HostConnection(fabric.Connection):
     started = False
     #: Seconds spent on tries to reach the host since `renew`, waiting for the gate not counted.
     spent = 0.0
+    #: Called when the gate lets this connection's handshake in.
+    on_admission: "Callable[[HostConnection], None]" = staticmethod(lambda connection: None)
     _abandoned = False
     _own_timeout: float | None = None
     _configured_timeout: float | None = None
@@ -191,6 +195,7 @@ class HostConnection(fabric.Connection):
         # Name lookup has no time limit, so it must not hold a place in the gate.
         addresses = [] if self.gateway else self._resolve()
         with self.resources.gate.handshake():
+            self.on_admission(self)
             began = time.monotonic()
             deadline = began + self.connect_timeout - self.spent
             try:
@@ -359,15 +364,17 @@ class HostConnection(fabric.Connection):
         limit = START_TIMEOUT if timeout is None else timeout
         return self.transport.session(limit)  # type: ignore[no-any-return]
 
-    def start(self, command: str, timeout: float | None = None) -> paramiko.Channel:
+    def start(self, command: str, timeout: float | None = None, no_input: bool = False) -> paramiko.Channel:
         """Ask the host to start a command. `started` is true from the moment it may have.
+
+        With `no_input` the end of its standard input is sent along, otherwise that is left open.
 
         Raises: as open_session, and
             paramiko.SSHException, EOFError: the request was refused, or the connection broke.
         """
         channel = self.open_session(timeout)
         self.started = True
-        channel.exec_command(command.encode("utf-8", "surrogateescape"))
+        self.transport.execute(channel, command.encode("utf-8", "surrogateescape"), no_input)
         return channel
 
     def run(self, command: str, **kwargs: Any) -> Any:

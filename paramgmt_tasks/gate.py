@@ -38,7 +38,8 @@ class HandshakeGate:
         self._clock, self._cpu = clock, cpu
         self._changed = threading.Condition()
         self._inside: dict[object, float] = {}
-        self._waiting = 0
+        #: How many wait to be let in.
+        self.waiting = 0
         self._watched = False
         self._before: tuple[int, float] | None = None  # the limit and the rate that were doubled
         self._resting_until = 0.0
@@ -83,11 +84,11 @@ class HandshakeGate:
     def _wait(self, pause: float) -> None:
         # Only one of those waiting watches the clock: a thousand would all wake up for nothing.
         watching = not self._watched
-        self._watched, self._waiting = True, self._waiting + 1
+        self._watched, self.waiting = True, self.waiting + 1
         try:
             self._changed.wait(pause if watching else None)
         finally:
-            self._waiting -= 1
+            self.waiting -= 1
             if watching:
                 self._watched = False
 
@@ -105,7 +106,7 @@ class HandshakeGate:
             self._narrow(self.limit - max(1, self.limit // 8), now)
         elif before is not None and (rate < GAIN * before[1] or self._shed):
             self._narrow(before[0], now)
-        elif share < IDLE and self._waiting and now >= self._resting_until:
+        elif share < IDLE and self.waiting and now >= self._resting_until:
             self._before = (self.limit, rate)
             self.limit = min(WIDEST, self.limit * 2)
         self._look()

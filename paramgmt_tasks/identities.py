@@ -96,6 +96,12 @@ class Identities:
             self._offers[case] = list({key.asbytes(): key for key in keys}.values())
         return self._offers[case]
 
+    def close(self) -> None:
+        """Leave the agent."""
+        with self._lock:
+            if self._agent is not None:
+                self._agent.close()
+
 
 def _read_key(path: Path, passphrase: str | None) -> paramiko.PKey | str:
     try:

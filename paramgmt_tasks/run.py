@@ -166,8 +166,9 @@ class Run(Work):
 def _command(connection: HostConnection, text: str, stdin: bytes | None, settings: Settings) -> Execution:
     text = with_env(text, settings.env)
     sudo = Sudo(text, settings.password) if settings.sudo else None
-    channel = connection.start(sudo.command if sudo else text, settings.timeout)
-    return converse(channel, stdin, settings.timeout, sudo)
+    no_input = not stdin and sudo is None
+    channel = connection.start(sudo.command if sudo else text, settings.timeout, no_input)
+    return converse(channel, None if no_input else stdin or b"", settings.timeout, sudo)
 
 
 def _scripts(connection: HostConnection, operation: Script, settings: Settings) -> Execution:

@@ -5,7 +5,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from paramiko.ssh_exception import ChannelException
 
@@ -17,6 +17,20 @@ from .settings import Settings
 log = logging.getLogger("paramgmt_tasks")
 
 
+#: Bytes of a worker's stack: of address space; memory is taken for what is used of it, some 50 kB.
+_STACK = 1024 * 1024
+_starting = threading.Lock()
+
+
+def _start_thread(work: Callable[[], None]) -> None:
+    with _starting:  # the size holds for all threads that start meanwhile
+        before = threading.stack_size(_STACK)
+        try:
+            threading.Thread(target=work, name="paramgmt worker", daemon=True).start()
+        finally:
+            threading.stack_size(before)
+
+
 class Hosts:
     """Which host is next: those in order, and those whose pause is over. Safe for many threads."""
 
@@ -26,6 +40,11 @@ class Hosts:
         self._pausing: list[tuple[float, int]] = []
         self._open = count
         self._in_order = in_order
+        self._idle = 0
+
+    def wanting(self) -> bool:
+        """Whether there is a host that nobody is free for."""
+        return bool(self._fresh) and not self._idle
 
     def next(self) -> int | None:
         """The next host's index, waiting for a pause to end; None when there will be none any more."""
@@ -36,7 +55,9 @@ class Hosts:
                     return heapq.heappop(self._pausing)[1]
                 if self._fresh and not (self._in_order and self._pausing):
                     return self._fresh.popleft()
+                self._idle += 1
                 self._changed.wait(self._pausing[0][0] - now if self._pausing else None)
+                self._idle -= 1
             return None
 
     def again(self, index: int, delay: float) -> None:
@@ -86,26 +107,46 @@ class Work:
         self.stopped = False
         for connection in connections:
             connection.renew()
-        fanout = 1 if settings.sequential else min(settings.fanout, len(connections))
-        for started in range(fanout):
-            try:
-                threading.Thread(target=self._work, name="paramgmt worker", daemon=True).start()
-            except RuntimeError:
-                if not started:
-                    raise
-                log.warning("no more than %d threads can be started: fan-out lowered to that", started)
-                break
+        self._fanout = 1 if settings.sequential else min(settings.fanout, len(connections))
+        self._workers = 0
+        self._counting = threading.Lock()
+        for connection in connections:
+            connection.on_admission = self._more_workers
+        self._start_worker()
+
+    def _more_workers(self, connection: HostConnection) -> None:
+        """Start another worker, if a host is left and the handshake gate has let in all who are there.
+
+        So there are as many as handshakes and commands are under way, up to the fan-out.
+        """
+        if self._workers < self._fanout and not connection.resources.gate.waiting and self.hosts.wanting():
+            self._start_worker()
+
+    def _start_worker(self) -> None:
+        with self._counting:
+            if self._workers == self._fanout:
+                return
+            self._workers += 1
+        try:
+            _start_thread(self._work)
+        except RuntimeError:
+            with self._counting:
+                self._workers = self._fanout = self._workers - 1
+            if not self._workers:
+                raise
+            log.warning("no more than %d threads can be started: fan-out lowered to that", self._workers)
 
     def _work(self) -> None:
         while (index := self.hosts.next()) is not None:
-            tries = self.tries[index]
+            connection, tries = self.connections[index], self.tries[index]
+            self._more_workers(connection)
             tries.begin()
             try:
                 self.do(index)
             except BaseException as error:
                 failure = classify(error)
                 if failure.transient and not isinstance(error, ChannelException):
-                    self.connections[index].discard()
+                    connection.discard()
                 delay = self._pause(index, failure)
                 if delay is not None:
                     self.hosts.again(index, delay)

@@ -18,7 +18,7 @@ ORDER = """
     connection
     command
     trust
-    transport
+    transport proxy
     gate identities known_hosts ssh_config
     failures
     retry operations

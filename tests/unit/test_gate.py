@@ -16,7 +16,7 @@ class Machine:
 
     def window(self, handshakes: int, busy: float, shed: int = 0) -> None:
         """A window in which so many handshakes ended, each of which took a tenth of it."""
-        self.gate._waiting = 1
+        self.gate.waiting = 1
         for number in range(handshakes):
             last = number == handshakes - 1
             try:
