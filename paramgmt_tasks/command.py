@@ -14,6 +14,7 @@ from fabric.runners import Result as FabricResult
 from invoke.exceptions import CommandTimedOut, UnexpectedExit
 
 from .failures import Denied
+from .output import Output
 from .results import Outcome
 
 _READ = 65536
@@ -27,8 +28,6 @@ class Execution:
 
     outcome: Outcome
     return_code: int | None
-    stdout: bytes
-    stderr: bytes
     reason: str = ""
 
 
@@ -90,21 +89,23 @@ class Sudo:
 
 def converse(
     channel: paramiko.Channel,
+    out: Output,
+    err: Output,
     stdin: bytes | None = None,
     timeout: float | None = None,
     sudo: Sudo | None = None,
 ) -> Execution:
     """Send `stdin`, collect the output and wait for the end of a command just started on `channel`.
 
-    None is for a command whose standard input has ended already. After `timeout` seconds the channel is closed
-    and what was received is kept. A connection lost on the way is the outcome LOST.
+    What it writes goes to `out` and `err`. No `stdin` is for a command whose standard input has ended already. After `timeout`
+    seconds the channel is closed and what was received is kept. A connection lost on the way is the outcome LOST.
 
     Raises:
         Denied, TimeoutError: sudo did not run the command; see Sudo.negotiate.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
-    err = [sudo.negotiate(channel, deadline)] if sudo else []
-    out: list[bytes] = []
+    if sudo:
+        err.write(sudo.negotiate(channel, deadline))
     unsent = memoryview(stdin or b"")
     timed_out = False
 
@@ -130,7 +131,7 @@ def converse(
     with contextlib.suppress(EOFError):
         channel.close()
         channel.transport.flush()  # type: ignore[attr-defined]
-    return Execution(outcome, code, b"".join(out), b"".join(err), reason)
+    return Execution(outcome, code, reason)
 
 
 class _OutOfTime(TimeoutError):
@@ -148,11 +149,11 @@ def _over(channel: Any) -> bool:
     return bool(channel.eof_received or channel.closed)
 
 
-def _drain(channel: paramiko.Channel, out: list[bytes], err: list[bytes]) -> None:
+def _drain(channel: paramiko.Channel, out: Output, err: Output) -> None:
     while channel.recv_ready():
-        out.append(channel.recv(_READ))
+        out.write(channel.recv(_READ))
     while channel.recv_stderr_ready():
-        err.append(channel.recv_stderr(_READ))
+        err.write(channel.recv_stderr(_READ))
 
 
 def _feed(channel: paramiko.Channel, unsent: memoryview) -> memoryview:
@@ -201,14 +202,15 @@ def run_quietly(connection: Any, command: str, kwargs: Mapping[str, Any]) -> Fab
     encoding = options.get("encoding") or locale.getpreferredencoding(False)
     timeout = options.get("timeout") or connection.config.timeouts.command
     channel = connection.start(with_env(command, sorted(env.items())), timeout, no_input=True)
-    done = converse(channel, timeout=timeout)
+    out, err = Output(), Output()
+    done = converse(channel, out, err, timeout=timeout)
     result = FabricResult(
         connection=connection,
         command=command,
         shell=options.get("shell", ""),
         env=env,
-        stdout=done.stdout.decode(encoding, "replace"),
-        stderr=done.stderr.decode(encoding, "replace"),
+        stdout=bytes(out).decode(encoding, "replace"),
+        stderr=bytes(err).decode(encoding, "replace"),
         exited=-1 if done.return_code is None else done.return_code,
         pty=False,
         hide=("stdout", "stderr"),

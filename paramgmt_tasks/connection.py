@@ -1,6 +1,5 @@
 """HostConnection: one host, reached once, and what all connections share."""
 
-import errno
 import logging
 import re
 import shlex
@@ -15,7 +14,7 @@ from typing import Any
 
 import fabric
 import paramiko
-from paramiko.ssh_exception import ChannelException, NoValidConnectionsError
+from paramiko.ssh_exception import NoValidConnectionsError
 
 from . import ssh_config, trust
 from .command import run_quietly

@@ -2,16 +2,27 @@
 
 import contextlib
 import os
+import selectors
 import signal
 import subprocess
+import time
 from collections.abc import Callable
 
 from .command import Execution, with_env
+from .output import Output
 from .results import Outcome
 from .settings import Settings
 
+_READ = 65536
 
-def run(command: str, settings: Settings, started: Callable[[subprocess.Popen[bytes]], None]) -> Execution:
+
+def run(
+    command: str,
+    settings: Settings,
+    started: Callable[[subprocess.Popen[bytes]], None],
+    out: Output,
+    err: Output,
+) -> Execution:
     """Run a command by /bin/sh in a process group of its own; `started` is told of it.
 
     Raises:
@@ -25,18 +36,56 @@ def run(command: str, settings: Settings, started: Callable[[subprocess.Popen[by
         start_new_session=True,
     )
     started(process)
-    try:
-        out, err = process.communicate(settings.stdin, settings.timeout)
-    except subprocess.TimeoutExpired:
-        kill(process)
-        out, err = process.communicate()
-        return Execution(Outcome.TIMED_OUT, None, out, err, f"timed out after {settings.timeout:g} s; killed")
+    with process:
+        in_time = _converse(process, out, err, settings)
+        if not in_time:
+            kill(process)
+    if not in_time:
+        return Execution(Outcome.TIMED_OUT, None, f"timed out after {settings.timeout:g} s; killed")
     code = process.returncode
     if code < 0:
         reason = f"killed by signal {signal.Signals(-code).name[3:]}"
-        return Execution(Outcome.SIGNALLED, None, out, err, reason)
+        return Execution(Outcome.SIGNALLED, None, reason)
     outcome = Outcome.FAILED if code else Outcome.OK
-    return Execution(outcome, code, out, err, f"return code {code}" if code else "")
+    return Execution(outcome, code, f"return code {code}" if code else "")
+
+
+def _converse(process: "subprocess.Popen[bytes]", out: Output, err: Output, settings: Settings) -> bool:
+    """Send the command its input and take its output until both streams end; False where time is up."""
+    deadline = None if settings.timeout is None else time.monotonic() + settings.timeout
+    unsent = memoryview(settings.stdin or b"")
+    with selectors.DefaultSelector() as selector:
+        for stream, output in ((process.stdout, out), (process.stderr, err)):
+            assert stream is not None
+            selector.register(stream, selectors.EVENT_READ, output)
+        if process.stdin is not None:
+            os.set_blocking(process.stdin.fileno(), False)
+            selector.register(process.stdin, selectors.EVENT_WRITE)
+        while selector.get_map():
+            left = None if deadline is None else deadline - time.monotonic()
+            ready = selector.select(left) if left is None or left > 0 else []
+            if not ready and left is not None:
+                return False
+            for key, _ in ready:
+                ended = False
+                if key.data is not None:
+                    data = os.read(key.fd, _READ)
+                    key.data.write(data)
+                    ended = not data
+                else:
+                    try:
+                        unsent = unsent[os.write(key.fd, unsent[:_READ]) :]
+                    except BrokenPipeError:
+                        unsent = memoryview(b"")  # it ended without reading all of it
+                    ended = not unsent.nbytes
+                if ended:
+                    selector.unregister(key.fileobj)
+                    key.fileobj.close()  # type: ignore[union-attr]
+    try:
+        process.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 def kill(process: "subprocess.Popen[bytes]") -> None:

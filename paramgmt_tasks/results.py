@@ -1,10 +1,11 @@
 """Outcome, HostResult and Report: what is known of a host, and of a run, when it is over."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from .hosts import Host
+from .output import Output
 
 
 class Outcome(str, Enum):
@@ -35,7 +36,8 @@ class HostResult:
 
     `index` is the host's place in the host list (0 is the first); `return_code` is None where no process
     ended with one; `attempts` counts the tries to connect and start (0 for a host never tried);
-    `reason` says in one line why the outcome is not ok. `started` and `finished` are seconds on the
+    `reason` says in one line why the outcome is not ok. `out` and `err` are what the command wrote, to be
+    read in pieces; `stdout` and `stderr` are the same as bytes, put together when asked for. `started` and `finished` are seconds on the
     monotonic clock of this process: the first try's beginning and the result's time.
     """
 
@@ -44,12 +46,22 @@ class HostResult:
     description: str
     outcome: Outcome
     return_code: int | None = None
-    stdout: bytes = b""
-    stderr: bytes = b""
+    out: Output = field(default_factory=Output, repr=False, compare=False)
+    err: Output = field(default_factory=Output, repr=False, compare=False)
     attempts: int = 0
     reason: str = ""
     started: float = 0.0
     finished: float = 0.0
+
+    @property
+    def stdout(self) -> bytes:
+        """All that the command wrote to its standard output."""
+        return bytes(self.out)
+
+    @property
+    def stderr(self) -> bytes:
+        """All that the command wrote to its standard error, or what a transfer has to say."""
+        return bytes(self.err)
 
     @property
     def ok(self) -> bool:

@@ -12,6 +12,7 @@ from .connection import HostConnection
 from .errors import UsageError
 from .failures import Denied
 from .operations import LocalCommand, Operation, RemoteCommand, Script
+from .output import Output, Spool
 from .results import HostResult, Outcome
 from .retry import Failure
 from .schedule import Work
@@ -34,6 +35,8 @@ class Run(Work):
         self._results: deque[HostResult] = deque()
         self._told: set[int] = set()
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self._spool = Spool()
+        self._outputs: dict[int, tuple[Output, Output]] = {}
         self._left = len(connections)
         super().__init__(connections, settings)
 
@@ -81,24 +84,25 @@ class Run(Work):
         connection = self.connections[index]
         operation = self._operation.on(connection.entry)
         connection.started = False
+        out, err = self._outputs[index] = Output(spool=self._spool), Output(spool=self._spool)
         if self.stopped:
             self._tell_cancelled(index)
             return
         if isinstance(operation, LocalCommand):
-            done = self._local(index, operation)
+            done = self._local(index, operation, out, err)
         elif isinstance(operation, RemoteCommand):
-            done = _command(connection, operation.command, self.settings.stdin, self.settings)
+            done = _command(connection, operation.command, self.settings.stdin, self.settings, out, err)
         elif isinstance(operation, Script):
-            done = _scripts(connection, operation, self.settings)
+            done = _scripts(connection, operation, self.settings, out, err)
         else:
             transfer.check(operation)
-            done = transfer.run(connection, operation)
+            done = transfer.run(connection, operation, err)
         if self.stopped and done.outcome is Outcome.LOST:
             self._tell_cancelled(index)
             return
         self._tell(index, done.outcome, done.reason, done)
 
-    def _local(self, index: int, operation: LocalCommand) -> Execution:
+    def _local(self, index: int, operation: LocalCommand, out: Output, err: Output) -> Execution:
         def started(process: "subprocess.Popen[bytes]") -> None:
             self._processes[index] = process
             self.connections[index].started = True
@@ -106,13 +110,13 @@ class Run(Work):
                 local.kill(process)
 
         try:
-            done = local.run(operation.command, self.settings, started)
+            done = local.run(operation.command, self.settings, started, out, err)
         except OSError as error:
             raise UsageError(f"/bin/sh here: {(error.strerror or str(error)).lower()}") from None
         finally:
             self._processes.pop(index, None)
         if self.stopped and done.outcome is Outcome.SIGNALLED:
-            return Execution(Outcome.LOST, None, done.stdout, done.stderr, "interrupted; killed")
+            return Execution(Outcome.LOST, None, "interrupted; killed")
         return done
 
     def may_repeat(self, index: int) -> bool:
@@ -140,6 +144,7 @@ class Run(Work):
 
     def _tell(self, index: int, outcome: Outcome, reason: str, done: Execution | None = None) -> None:
         connection, tries = self.connections[index], self.tries[index]
+        out, err = self._outputs.pop(index, (Output(), Output())) if done else (Output(), Output())
         host = connection.entry
         user = self.settings.user if host.user is None and not self._operation.local else None
         name = f"{user}@{host.entry}" if user else host.entry
@@ -149,8 +154,8 @@ class Run(Work):
             description=self._operation.on(host).description(name),
             outcome=outcome,
             return_code=done.return_code if done else None,
-            stdout=done.stdout if done else b"",
-            stderr=done.stderr if done else b"",
+            out=out,
+            err=err,
             attempts=tries.count,
             reason=reason,
             started=tries.since,
@@ -163,22 +168,29 @@ class Run(Work):
                 self._arrived.notify_all()
 
 
-def _command(connection: HostConnection, text: str, stdin: bytes | None, settings: Settings) -> Execution:
+def _command(
+    connection: HostConnection,
+    text: str,
+    stdin: bytes | None,
+    settings: Settings,
+    out: Output,
+    err: Output,
+) -> Execution:
     text = with_env(text, settings.env)
     sudo = Sudo(text, settings.password) if settings.sudo else None
     no_input = not stdin and sudo is None
     channel = connection.start(sudo.command if sudo else text, settings.timeout, no_input)
-    return converse(channel, None if no_input else stdin or b"", settings.timeout, sudo)
+    return converse(channel, out, err, None if no_input else stdin or b"", settings.timeout, sudo)
 
 
-def _scripts(connection: HostConnection, operation: Script, settings: Settings) -> Execution:
+def _scripts(
+    connection: HostConnection, operation: Script, settings: Settings, out: Output, err: Output
+) -> Execution:
     bodies = [script.read(path, connection.entry) for path in operation.paths]
-    out = err = b""
     for path, body in zip(operation.paths, bodies, strict=True):
         text, stdin = script.command(path, body, settings.stdin)
-        done = _command(connection, text, stdin, settings)
-        out, err = out + done.stdout, err + done.stderr
+        done = _command(connection, text, stdin, settings, out, err)
         if done.outcome is not Outcome.OK:
             reason = done.reason if len(bodies) == 1 else f"{path}: {done.reason}"
-            return Execution(done.outcome, done.return_code, out, err, reason)
-    return Execution(Outcome.OK, 0, out, err)
+            return Execution(done.outcome, done.return_code, reason)
+    return Execution(Outcome.OK, 0)

@@ -16,6 +16,7 @@ from .connection import HostConnection
 from .errors import UsageError
 from .failures import Known
 from .operations import Pull, Push
+from .output import Output
 from .results import Outcome
 from .retry import Failure
 
@@ -39,7 +40,8 @@ _BROKEN = (TimeoutError, EOFError, ConnectionError)
 class _Copy:
     """The state of one transfer: its SFTP session, what failed, and when to give up."""
 
-    def __init__(self, connection: HostConnection) -> None:
+    def __init__(self, connection: HostConnection, err: Output) -> None:
+        self.err = err
         self.settings = connection.settings
         self.sftp = self._session(connection)
         self.sftp.get_channel().settimeout(STALLED)  # type: ignore[union-attr]
@@ -112,12 +114,13 @@ class _Copy:
     def execution(self) -> Execution:
         """The outcome of the whole."""
         if not self.failures:
-            return Execution(Outcome.OK, 0, b"", b"")
+            return Execution(Outcome.OK, 0)
         more = f" (and {len(self.failures) - 1} more)" if len(self.failures) > 1 else ""
         outcome = Outcome.ERROR if self.local_failure else Outcome.FAILED
         text = "".join(f"{failure}\n" for failure in self.failures)
         reason = " ".join(self.failures[0].split()) + more
-        return Execution(outcome, 1, b"", text.encode("utf-8", "surrogateescape"), reason)
+        self.err.write(text.encode("utf-8", "surrogateescape"))
+        return Execution(outcome, 1, reason)
 
 
 class _OutOfTime(Exception):
@@ -151,13 +154,13 @@ def check(operation: Push | Pull) -> None:
                 raise UsageError(f"{source}: no such file or folder here")
 
 
-def run(connection: HostConnection, operation: Push | Pull) -> Execution:
-    """Copy what `operation` says.
+def run(connection: HostConnection, operation: Push | Pull, err: Output) -> Execution:
+    """Copy what `operation` says; the files that failed are named in `err`.
 
     Raises:
         OSError, EOFError, paramiko.SSHException: the host was not reached, or the connection broke.
     """
-    copy = _Copy(connection)
+    copy = _Copy(connection, err)
     try:
         if isinstance(operation, Push):
             _push(copy, operation)
@@ -165,7 +168,7 @@ def run(connection: HostConnection, operation: Push | Pull) -> Execution:
             _pull(copy, operation)
     except _OutOfTime:
         reason = f"timed out after {copy.settings.timeout:g} s"
-        return Execution(Outcome.TIMED_OUT, None, b"", b"", reason)
+        return Execution(Outcome.TIMED_OUT, None, reason)
     finally:
         copy.sftp.close()
     return copy.execution()

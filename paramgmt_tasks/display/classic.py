@@ -1,8 +1,11 @@
 """ParaMgmt's own output: a block a host, the summary, and the reasons behind the failures."""
 
-from collections.abc import Callable
+import codecs
+from collections.abc import Callable, Iterator
+from itertools import chain
 
 from ..hosts import fold
+from ..output import Output
 from ..results import HostResult, Outcome, Report
 
 _CODES = {"blue": 34, "green": 32, "yellow": 33, "red": 31}
@@ -20,27 +23,50 @@ def painter(color: bool) -> Painter:
     return lambda text, name: f"\x1b[{_CODES[name]}m{text}\x1b[0m"
 
 
-def block(result: HostResult, paint: Painter) -> list[str]:
-    """A host's lines: description, output, and return code and attempts where they are worth saying."""
-    lines = [paint(result.description, "blue")]
-    stdout, stderr = _text(result.stdout), _text(result.stderr)
-    if result.outcome in _EXPLAINED and result.reason not in stderr:
-        stderr = f"{stderr}\n{result.outcome}: {result.reason}".lstrip("\n")
-    if stdout:
-        lines += [paint("stdout:", "green"), paint(stdout, "green")]
-    if stderr:
-        name = "yellow" if result.ok else "red"
-        lines += [paint("stderr:", name), paint(stderr, name)]
+def block(result: HostResult, paint: Painter) -> Iterator[str]:
+    """A host's text: description, output, and return code and attempts where they are worth saying.
+
+    It comes in pieces, since what a command wrote may be more than fits in memory.
+    """
+    yield paint(result.description, "blue") + "\n"
+    yield from _stream("stdout:", result.out, "", paint, "green")
     name = "yellow" if result.ok else "red"
+    yield from _stream("stderr:", result.err, _explanation(result), paint, name)
     if result.exit_status != 0:
-        lines.append(paint(f"return code: {result.exit_status}", name))
+        yield paint(f"return code: {result.exit_status}", name) + "\n"
     if result.exit_status != 0 or result.attempts > 1:
-        lines.append(paint(f"attempts:    {result.attempts}", name))
-    return lines
+        yield paint(f"attempts:    {result.attempts}", name) + "\n"
 
 
-def _text(output: bytes) -> str:
-    return output.decode("utf-8", "replace").rstrip("\r\n")
+def _explanation(result: HostResult) -> str:
+    if result.outcome not in _EXPLAINED or any(result.reason in text for text in _text(result.err)):
+        return ""
+    return f"{result.outcome}: {result.reason}"
+
+
+def _stream(title: str, output: Output, more: str, paint: Painter, color: str) -> Iterator[str]:
+    empty = True
+    for text in chain(_text(output), [more] if more else []):
+        if empty:
+            yield paint(title, color) + "\n"
+        elif text is more:
+            yield "\n"
+        empty = False
+        yield paint(text, color)
+    if not empty:
+        yield "\n"
+
+
+def _text(output: Output) -> Iterator[str]:
+    """The output as text, in pieces, without the line ends at its end."""
+    decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+    held = ""
+    for data in chain(output.pieces(), [b""]):
+        text = held + decode(data, final=not data)
+        shown = text.rstrip("\r\n")
+        held = text[len(shown) :]
+        if shown:
+            yield shown
 
 
 def summary(report: Report, paint: Painter) -> list[str]:

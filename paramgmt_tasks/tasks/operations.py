@@ -1,12 +1,13 @@
 """The six operations as Invoke tasks."""
 
 import atexit
+import io
 import logging
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -157,7 +158,7 @@ def _show(run: "Run", paint: classic.Painter) -> tuple[Report, bool]:
         for result in run:
             results[result.index] = result
             while shown in results:
-                _print(classic.block(results[shown], paint))
+                _write(classic.block(results[shown], paint))
                 shown += 1
     report = Report(results.values())
     _print(classic.summary(report, paint))
@@ -237,12 +238,16 @@ def _log_to_stderr() -> None:
         log.propagate = False
 
 
-def _print(lines: Iterator[str] | Sequence[str]) -> None:
-    """Print to standard output, whatever it can encode; where it is closed, end quietly."""
-    encoding = sys.stdout.encoding or "utf-8"
+def _print(lines: Iterable[str]) -> None:
+    _write(f"{line}\n" for line in lines)
+
+
+def _write(pieces: Iterable[str]) -> None:
+    """Write to standard output, whatever it can encode; where it is closed, end quietly."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     try:
-        for line in lines:
-            print(line.encode(encoding, "replace").decode(encoding))
+        sys.stdout.writelines(pieces)
         sys.stdout.flush()
     except BrokenPipeError:
         # As in the Python manual's note on SIGPIPE: nothing may be flushed to it at exit.

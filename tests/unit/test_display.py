@@ -5,6 +5,7 @@ import pytest
 
 from paramgmt_tasks.display.classic import block, painter, reasons, summary
 from paramgmt_tasks.hosts import Host
+from paramgmt_tasks.output import Output
 from paramgmt_tasks.results import HostResult, Outcome, Report
 
 CASES = json.loads((Path(__file__).parent / "cases" / "blocks.json").read_text())
@@ -12,21 +13,25 @@ CASES = json.loads((Path(__file__).parent / "cases" / "blocks.json").read_text()
 
 def made(fields: dict, index: int = 0, entry: str = "10.0.0.100") -> HostResult:
     values = {"description": f"rcmd [{entry}]: c", "attempts": 1, **fields}
-    for name in ("stdout", "stderr"):
-        values[name] = values.get(name, "").encode("latin-1")
+    for name, field in (("stdout", "out"), ("stderr", "err")):
+        values[field] = Output(values.pop(name, "").encode("latin-1"))
     values["outcome"] = Outcome(values["outcome"])
     return HostResult(host=Host(entry, entry), index=index, **values)
 
 
+def lines(result: HostResult, color: bool = False) -> list[str]:
+    return "".join(block(result, painter(color))).split("\n")[:-1]
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
 def test_a_block(case: dict) -> None:
-    assert block(made(case["result"]), painter(False)) == case["lines"]
+    assert lines(made(case["result"])) == "\n".join(case["lines"]).split("\n")
 
 
 def test_colours() -> None:
     ok = made({"outcome": "ok", "return_code": 0, "stdout": "o", "stderr": "e", "attempts": 2})
     bad = made({"outcome": "failed", "return_code": 1, "stderr": "e"})
-    assert block(ok, painter(True)) == [
+    assert lines(ok, color=True) == [
         "\x1b[34mrcmd [10.0.0.100]: c\x1b[0m",
         "\x1b[32mstdout:\x1b[0m",
         "\x1b[32mo\x1b[0m",
@@ -34,7 +39,7 @@ def test_colours() -> None:
         "\x1b[33me\x1b[0m",
         "\x1b[33mattempts:    2\x1b[0m",
     ]
-    assert block(bad, painter(True))[-2:] == [
+    assert lines(bad, color=True)[-2:] == [
         "\x1b[31mreturn code: 1\x1b[0m",
         "\x1b[31mattempts:    1\x1b[0m",
     ]

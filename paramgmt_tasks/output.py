@@ -1,0 +1,103 @@
+"""What commands write: in memory as long as it is little, beyond that in one unnamed file for the whole run."""
+
+import logging
+import os
+import tempfile
+import threading
+from collections.abc import Iterator
+
+log = logging.getLogger("paramgmt_tasks")
+
+#: Bytes that the outputs of one run may take in memory, all hosts together.
+IN_MEMORY = 16 * 1024 * 1024
+_PIECE = 65536
+
+
+class Spool:
+    """Where the outputs of a run are kept. Safe for many threads.
+
+    The file is in the folder for temporary files (TMPDIR), and gone with the last output kept in it.
+    """
+
+    def __init__(self, in_memory: int = IN_MEMORY) -> None:
+        self._left = in_memory
+        self._file: int | None = None
+        self._end = 0
+        self._lock = threading.Lock()
+        self._full = False
+
+    def keep(self, data: bytes) -> "bytes | tuple[int, int]":
+        """Keep `data`: itself, or its offset and length in the file."""
+        with self._lock:
+            if len(data) <= self._left:
+                self._left -= len(data)
+                return data
+            try:
+                if self._file is None:
+                    self._file = _unnamed_file()
+                offset = self._end
+                view = memoryview(data)
+                while view.nbytes:
+                    count = os.pwrite(self._file, view, self._end)
+                    self._end, view = self._end + count, view[count:]
+            except OSError as error:
+                if not self._full:
+                    self._full = True
+                    reason = (error.strerror or str(error)).lower()
+                    log.warning("%s: %s: output of commands is cut off", tempfile.gettempdir(), reason)
+                return b""
+            return offset, len(data)
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Bytes of the file."""
+        assert self._file is not None
+        return os.pread(self._file, count, offset)
+
+    def __del__(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+
+
+def _unnamed_file() -> int:
+    with tempfile.TemporaryFile(prefix="paramgmt-") as file:
+        return os.dup(file.fileno())
+
+
+class Output:
+    """What one command wrote to one of its streams.
+
+    >>> output = Output(b"some ")
+    >>> output.write(b"text")
+    >>> bytes(output)
+    b'some text'
+    """
+
+    def __init__(self, data: bytes = b"", spool: Spool | None = None) -> None:
+        self._spool = spool
+        self._parts: list[bytes | tuple[int, int]] = [data] if data else []
+
+    def write(self, data: bytes) -> None:
+        """Add to it."""
+        kept = self._spool.keep(data) if self._spool else data
+        last = self._parts[-1] if self._parts else b""
+        if isinstance(kept, tuple) and isinstance(last, tuple) and sum(last) == kept[0]:
+            self._parts[-1] = (last[0], last[1] + kept[1])
+        elif kept:
+            self._parts.append(kept)
+
+    def pieces(self) -> Iterator[bytes]:
+        """All of it, in pieces that fit in memory."""
+        for part in self._parts:
+            if isinstance(part, bytes):
+                yield part
+                continue
+            offset, count = part
+            assert self._spool is not None
+            for at in range(offset, offset + count, _PIECE):
+                yield self._spool.read(at, min(_PIECE, offset + count - at))
+
+    def __bytes__(self) -> bytes:
+        return b"".join(self.pieces())
+
+    def __bool__(self) -> bool:
+        return bool(self._parts)
