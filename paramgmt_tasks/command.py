@@ -97,8 +97,9 @@ def converse(
 ) -> Execution:
     """Send `stdin`, collect the output and wait for the end of a command just started on `channel`.
 
-    What it writes goes to `out` and `err`. No `stdin` is for a command whose standard input has ended already. After `timeout`
-    seconds the channel is closed and what was received is kept. A connection lost on the way is the outcome LOST.
+    What it writes goes to `out` and `err`. No `stdin` is for a command whose standard input has ended
+    already. After `timeout` seconds the channel is closed and what was received is kept. A connection
+    lost on the way is the outcome LOST.
 
     Raises:
         Denied, TimeoutError: sudo did not run the command; see Sudo.negotiate.
@@ -130,7 +131,8 @@ def converse(
     outcome, code, reason = _ending(channel, timed_out, timeout)
     with contextlib.suppress(EOFError):
         channel.close()
-        channel.transport.flush()  # type: ignore[attr-defined]
+        transport: Any = channel.transport
+        transport.flush()
     return Execution(outcome, code, reason)
 
 

@@ -1,4 +1,4 @@
-"""What commands write: in memory as long as it is little, beyond that in one unnamed file for the whole run."""
+"""What commands write: in memory while it is little, beyond that in one unnamed file a run."""
 
 import logging
 import os

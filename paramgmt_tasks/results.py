@@ -35,10 +35,11 @@ class HostResult:
     """What happened on one host.
 
     `index` is the host's place in the host list (0 is the first); `return_code` is None where no process
-    ended with one; `attempts` counts the tries to connect and start (0 for a host never tried);
-    `reason` says in one line why the outcome is not ok. `out` and `err` are what the command wrote, to be
-    read in pieces; `stdout` and `stderr` are the same as bytes, put together when asked for. `started` and `finished` are seconds on the
-    monotonic clock of this process: the first try's beginning and the result's time.
+    ended with one; `attempts` counts the tries to connect and start (0 for a host never tried); `reason`
+    says in one line why the outcome is not ok. `out` and `err` are what the command wrote, to be read in
+    pieces; `stdout` and `stderr` are the same as bytes, put together when asked for. `started` and
+    `finished` are seconds on the monotonic clock of this process: the first try's beginning and the
+    result's time.
     """
 
     host: Host

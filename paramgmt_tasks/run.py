@@ -144,7 +144,7 @@ class Run(Work):
 
     def _tell(self, index: int, outcome: Outcome, reason: str, done: Execution | None = None) -> None:
         connection, tries = self.connections[index], self.tries[index]
-        out, err = self._outputs.pop(index, (Output(), Output())) if done else (Output(), Output())
+        out, err = self._outputs.pop(index, (Output(), Output()))
         host = connection.entry
         user = self.settings.user if host.user is None and not self._operation.local else None
         name = f"{user}@{host.entry}" if user else host.entry

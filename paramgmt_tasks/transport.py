@@ -157,7 +157,7 @@ class _Packetizer(Packetizer):
     def readline(self, timeout: float) -> str:
         return self._stream.read_line().decode("utf-8", "replace")
 
-    def write_all(self, out: bytes) -> None:
+    def write_all(self, out: Any) -> None:
         self._stream.write(out)
 
 
@@ -235,9 +235,14 @@ class LeanTransport(paramiko.Transport):
     def __init__(self, sock: Any, **options: Any) -> None:
         self._stream = _Stream(sock)
         super().__init__(self._stream, packetizer_class=_Packetizer, **options)  # type: ignore[arg-type]
-        self._preferred_ciphers = _AEAD + tuple(c for c in self._preferred_ciphers if c not in _AEAD)
         self._turn = threading.Condition()
         self._reading = False
+
+    _preferred_ciphers = _AEAD + tuple(
+        name
+        for name in paramiko.Transport._preferred_ciphers  # type: ignore[attr-defined]
+        if name not in _AEAD
+    )
 
     # Their lists are asked for several times in each key exchange.
     preferred_ciphers = property(lambda self: self._offered("ciphers"))
@@ -337,8 +342,8 @@ class LeanTransport(paramiko.Transport):
             transport._handler_table[kind](message)
         elif kind in _channel_handlers:
             self._hand_to_channel(kind, message)
-        elif self.auth_handler is not None and kind in self.auth_handler._handler_table:
-            self.auth_handler._handler_table[kind](message)
+        elif transport.auth_handler is not None and kind in transport.auth_handler._handler_table:
+            transport.auth_handler._handler_table[kind](message)
         elif kind != MSG_UNIMPLEMENTED:
             answer = paramiko.Message()
             answer.add_byte(cMSG_UNIMPLEMENTED)
@@ -347,7 +352,7 @@ class LeanTransport(paramiko.Transport):
 
     def _hand_to_channel(self, kind: int, message: Any) -> None:
         number = message.get_int()
-        channel = self._channels.get(number)
+        channel = self._channels.get(number)  # type: ignore[attr-defined]
         if channel is not None:
             _channel_handlers[kind](channel, message)
         elif number not in self.channels_seen:
@@ -355,14 +360,14 @@ class LeanTransport(paramiko.Transport):
 
     def _break(self, error: BaseException) -> None:
         """The connection is of no use any more: tell all who wait."""
-        self.saved_exception = error
+        self.saved_exception = error  # type: ignore[assignment]
         self.active = False
         self.packetizer.close()
         if self.auth_handler is not None:
             self.auth_handler.abort()
         for event in self.channel_events.values():
             event.set()
-        for channel in list(self._channels.values()):
+        for channel in list(self._channels.values()):  # type: ignore[attr-defined]
             channel._unlink()
         with self._turn:
             self._turn.notify_all()

@@ -56,16 +56,19 @@ class _Session(asyncssh.SSHServerSession[bytes]):
         self._command = command.split()
         return True
 
+    def eof_received(self) -> bool:
+        return True  # it has no input, and goes on
+
     def session_started(self) -> None:
         name, *words = self._command
         if name == "sleep":
-            asyncio.get_running_loop().call_later(float(words[0]), self._end)
+            asyncio.get_running_loop().call_later(float(words[0]), self._answer, b"slept\n")
             return
-        self._channel.write(b"root\n" if name == "whoami" else b"?\n")
-        self._end()
+        self._answer(b"root\n" if name == "whoami" else b"?\n")
 
-    def _end(self) -> None:
+    def _answer(self, text: bytes) -> None:
         if not self._channel.is_closing():
+            self._channel.write(text)
             self._channel.exit(0)
 
 

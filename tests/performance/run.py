@@ -1,14 +1,18 @@
 """Our product and its peers on the same hosts, in turns: the table that says who is faster."""
 
 import argparse
+import contextlib
 import json
 import os
 import platform
+import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +35,7 @@ class Workload:
     hosts: int
     server: str = "light"
     steps: tuple[tuple[str, ...], ...] = (("run", "whoami"),)
-    expected: str = ""
+    expected: str = "root"
     refusing: int = 0
     hanging: int = 0
     hashed: int = 0
@@ -45,14 +49,15 @@ class Workload:
 
 
 _RECIPE = (
-    ("put", "{folder}/payload", "payload"),
-    ("put", "{folder}/settings", "settings"),
+    ("put", "FOLDER/payload", "payload"),
+    ("put", "FOLDER/settings", "settings"),
     ("run", "wc -c < payload"),
     ("run", "cp payload result"),
-    ("get", "result", "pulled"),
+    ("get", "result", "FOLDER/pulled"),
     ("run", "rm payload settings; whoami"),
 )
-_MEGABYTE = "yes 0123456789abcdef0123456789abcdef0123456789abcdef012345 | head -c 1000000"
+_SLEEP = (("run", "sleep 15"),)
+_MEGABYTE = f"yes {'0123456789abcdef' * 4} | head -n 15385"  # 65 bytes a line
 
 WORKLOADS = [
     Workload("start", "whoami on 1 host: what starting up costs", 1),
@@ -60,10 +65,29 @@ WORKLOADS = [
     Workload("whoami-500", "whoami on 500 hosts", 500),
     Workload("whoami-2000", "whoami on 2000 hosts", 2000),
     Workload("sshd-200", "whoami on 200 hosts of OpenSSH", 200, "sshd"),
-    Workload("sleep", "sleep 15 on 500 hosts at once", 500, steps=(("run", "sleep 15"),), fanout=500),
-    Workload("recipe", "push, push, run, run, pull, run on 100 hosts of OpenSSH", 100, "sshd", _RECIPE),
     Workload(
-        "output", "1 MB of output from each of 100 hosts of OpenSSH", 100, "sshd", (("run", _MEGABYTE),)
+        "sleep",
+        "sleep 15 on 500 hosts at once",
+        500,
+        steps=(("run", "sleep 15"),),
+        expected="slept",
+        fanout=500,
+    ),
+    Workload(
+        "recipe",
+        "six steps (push, push, run, run, pull, run) on 100 of OpenSSH",
+        100,
+        "sshd",
+        _RECIPE,
+        expected="",
+    ),
+    Workload(
+        "output",
+        "1 MB of output from each of 100 hosts of OpenSSH",
+        100,
+        "sshd",
+        (("run", _MEGABYTE),),
+        expected="0123456789abcdef",
     ),
     Workload("faults", "whoami on 1000 hosts, 5 % refuse and 1 % hang", 1000, refusing=50, hanging=10),
     Workload(
@@ -75,7 +99,6 @@ WORKLOADS = [
     ),
     Workload("far", "whoami on 500 hosts 50 ms away", 500, "far"),
 ]
-_EXPECTED = {"whoami": "root", "sleep 15": "slept", _MEGABYTE: "0123456789abcdef", "wc -c < payload": ""}
 
 
 def prepare(workload: Workload, fleet: fleets.Fleet, folder: Path) -> clients.Job:
@@ -86,11 +109,7 @@ def prepare(workload: Workload, fleet: fleets.Fleet, folder: Path) -> clients.Jo
     (folder / "pulled").mkdir()
     names = fleets.addresses(workload.working, workload.refusing, workload.hanging)
     known = fleet.known_hosts(workload.server, names, workload.hashed)
-    steps = [
-        [word.format(folder=folder) if "{folder}" in word else word for word in s] for s in workload.steps
-    ]
-    if workload.server == "sshd":
-        steps = [[verb, *(w.replace("pulled", f"{folder}/pulled") for w in words)] for verb, *words in steps]
+    steps = [[word.replace("FOLDER", str(folder)) for word in step] for step in workload.steps]
     ports = {name: fleet.port(name, workload.server) for name in names}
     common = {
         "User": fleet.user,
@@ -124,7 +143,7 @@ def prepare(workload: Workload, fleet: fleets.Fleet, folder: Path) -> clients.Jo
         "user": fleet.user,
         "key": str(fleet.identity),
         "steps": steps,
-        "expected": fleet.user if "whoami" in steps[-1][1] else workload.expected,
+        "expected": fleet.user if workload.name == "sshd-200" else workload.expected,
         "fanout": workload.fanout,
     }
 
@@ -187,21 +206,13 @@ def machine() -> dict[str, Any]:
         if line.startswith("model name"):
             model = line.partition(":")[2].strip()
     versions = {}
-    from importlib.metadata import PackageNotFoundError, version
-
-    for name in (
-        "paramgmt-tasks",
-        "fabric",
-        "invoke",
-        "paramiko",
-        "asyncssh",
-        "parallel-ssh",
-        "cryptography",
-    ):
-        try:
+    for name in ("fabric", "invoke", "paramiko", "cryptography", "asyncssh", "parallel-ssh"):
+        with contextlib.suppress(PackageNotFoundError):
             versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
+    for command in ("ssh -V", "clush --version", "pdsh -V"):
+        if shutil.which(command.split()[0]):
+            done = subprocess.run(command.split(), capture_output=True, text=True, check=False)
+            versions[command.split()[0]] = (done.stdout + done.stderr).splitlines()[0]
     return {
         "processor": model,
         "cores": len(os.sched_getaffinity(0)),
