@@ -26,7 +26,7 @@ class Settings:
     connect_timeout: float | None = None
     timeout: float | None = None
     attempts: int = 3
-    fanout: int = 300
+    fanout: int = 512
     sequential: bool = False
     sudo: bool = False
     password: str | None = None
