@@ -3,8 +3,9 @@
 Handshakes cost processor time on both sides, and too many at once make each other time out; what runs
 afterwards waits for free. So the gate is narrow at first, and while this process has time to spare (the
 hosts are far away, or slow to let people in) it is doubled for as long as that lets more hosts in a second.
-It closes a little when handshakes contend for the processor, and halves when servers shed connections,
-as OpenSSH's MaxStartups makes them do.
+Where the processor is what bounds them, half as many are tried, and stay where they let in as many a
+second: threads that contend for the interpreter cost a tenth more. It closes a little when the processor
+is used up, and halves when servers shed connections, as OpenSSH's MaxStartups makes them do.
 """
 
 import threading
@@ -15,15 +16,18 @@ from contextlib import contextmanager
 from .failures import classify
 
 #: How far it opens and closes, and where it begins: below MaxStartups' 10 of an sshd as it is installed.
-NARROWEST, FIRST, WIDEST = 4, 8, 128
+NARROWEST, FIRST, WIDEST = 3, 8, 128
 #: Seconds after which a handshake no longer counts: its host is silent, and must not hold up the others.
 PATIENCE = 0.5
-#: Share of one processor below which there is room for more handshakes, and above which there are too many.
-IDLE, BUSY = 0.8, 0.95
+#: Share of one processor above which fewer handshakes may do as well, below which there is room for more,
+#: and above which there are too many.
+BOUND, IDLE, BUSY = 0.5, 0.8, 0.95
 #: Seconds between two looks, at least; and after an opening that let no more in, before the next one.
 WINDOW, REST = 0.1, 2.0
-#: How many times as many a doubled gate must let in to stay so; share of shed connections to halve at.
-GAIN, SHED = 1.3, 0.1
+#: How many times as many a doubled gate must let in to stay so, and a halved one.
+GAIN, KEPT = 1.3, 0.9
+#: Share of shed connections to halve at.
+SHED = 0.1
 
 
 class HandshakeGate:
@@ -41,7 +45,7 @@ class HandshakeGate:
         #: How many wait to be let in.
         self.waiting = 0
         self._watched = False
-        self._before: tuple[int, float] | None = None  # the limit and the rate that were doubled
+        self._before: tuple[int, float] | None = None  # the limit and the rate before a trial
         self._resting_until = 0.0
         self._look()
 
@@ -104,12 +108,22 @@ class HandshakeGate:
             self._narrow(self.limit // 2, now)
         elif share > BUSY:
             self._narrow(self.limit - max(1, self.limit // 8), now)
-        elif before is not None and (rate < GAIN * before[1] or self._shed):
+        elif before is not None and (self._shed or rate < before[1] * self._asked_of(before[0])):
             self._narrow(before[0], now)
-        elif share < IDLE and self.waiting and now >= self._resting_until:
-            self._before = (self.limit, rate)
-            self.limit = min(WIDEST, self.limit * 2)
+        elif now < self._resting_until or not self.waiting:
+            pass
+        elif share > BOUND and NARROWEST < self.limit <= FIRST:
+            self._try(self.limit // 2, rate)
+        elif share < IDLE:
+            self._try(self.limit * 2, rate)
         self._look()
+
+    def _asked_of(self, limit: int) -> float:
+        return GAIN if self.limit > limit else KEPT
+
+    def _try(self, limit: int, rate: float) -> None:
+        self._before = (self.limit, rate)
+        self.limit = max(NARROWEST, min(WIDEST, limit))
 
     def _narrow(self, limit: int, now: float) -> None:
         self.limit = max(NARROWEST, limit)

@@ -46,7 +46,12 @@ class Identities:
         """The private key in `path`, or one line that says why there is none."""
         with self._lock:
             if (path, passphrase) not in self._files:
-                self._files[path, passphrase] = _read_key(Path(path).expanduser(), passphrase)
+                key = _read_key(Path(path).expanduser(), passphrase)
+                if isinstance(key, paramiko.PKey):
+                    # paramiko would derive the public half anew for each host that it is offered to.
+                    public = key.asbytes()
+                    key.asbytes = lambda: public  # type: ignore[method-assign]
+                self._files[path, passphrase] = key
             return self._files[path, passphrase]
 
     def require(self, path: str) -> None:

@@ -55,6 +55,21 @@ def test_the_gate_goes_back_and_rests_where_doubling_let_no_more_in() -> None:
     assert limits.index(2 * gates.FIRST) >= len(limits) - 3
 
 
+def test_half_the_gate_is_tried_where_the_processor_bounds_it_and_stays_where_it_lets_in_as_many() -> None:
+    machine = Machine()
+    machine.window(10, busy=0.7)
+    assert machine.gate.limit == gates.FIRST // 2
+    machine.window(10, busy=0.7)
+    assert machine.gate.limit == gates.NARROWEST
+
+
+def test_half_the_gate_is_given_up_where_it_lets_in_less() -> None:
+    machine = Machine()
+    machine.window(10, busy=0.7)
+    machine.window(6, busy=0.4)
+    assert machine.gate.limit == gates.FIRST
+
+
 def test_the_gate_narrows_where_handshakes_contend_for_the_processor() -> None:
     machine = Machine()
     machine.window(10, busy=1.0)
@@ -75,7 +90,7 @@ def test_one_flaky_host_does_not_narrow_the_gate_for_all() -> None:
     machine = Machine()
     for _ in range(5):
         machine.window(40, busy=0.9, shed=1)
-    assert machine.gate.limit == gates.FIRST
+    assert machine.gate.limit > gates.NARROWEST
 
 
 def test_a_silent_host_stops_counting_after_a_while() -> None:
