@@ -101,6 +101,8 @@ class HostConnection(fabric.Connection):
     spent = 0.0
     #: Called when the gate lets this connection's handshake in.
     on_admission: "Callable[[HostConnection], None]" = staticmethod(lambda connection: None)
+    #: The SFTP session of the last transfer, for the next one.
+    sftp_session: Any = None
     _abandoned = False
     _own_timeout: float | None = None
     _configured_timeout: float | None = None
@@ -324,7 +326,7 @@ class HostConnection(fabric.Connection):
     def discard(self) -> None:
         """Drop the connection, whatever state it is in; the next use makes a new one."""
         # Fabric's close() does nothing after a failed authentication, and leaks the transport.
-        self._sftp = None
+        self._sftp = self.sftp_session = None
         shut_down(self._socket)
         self.client.close()
         if self._proxy is not None:

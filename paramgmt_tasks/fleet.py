@@ -4,6 +4,7 @@ import logging
 import resource
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from .connection import HostConnection, Resources
@@ -16,7 +17,8 @@ from .settings import Settings
 
 log = logging.getLogger("paramgmt_tasks")
 
-#: Descriptors this process needs besides one a connection, and those of one local command.
+#: Descriptors this process needs besides those of its hosts, and those of one host that is worked on: a
+#: local command's pipes, or a ProxyCommand's.
 _SPARE_FILES, _FILES_A_HOST = 64, 3
 
 
@@ -46,6 +48,9 @@ class Pool:
             connection.use(settings)
             found.append(connection)
         return found
+
+    def __len__(self) -> int:
+        return len(self._connections)
 
     def close(self) -> None:
         """Close all connections."""
@@ -78,7 +83,7 @@ class Fleet:
         self.hosts = [parse_entry(host) if isinstance(host, str) else host for host in hosts]
         self.settings = settings or Settings()
         self._own_pool = pool is None
-        self.pool = pool or Pool()
+        self.pool = Pool() if pool is None else pool
         if self.settings.identity:
             self.pool.resources.identities.require(self.settings.identity)
         if self.settings.jump:
@@ -87,9 +92,10 @@ class Fleet:
 
     def perform(self, operation: Operation) -> Run:
         """Do `operation` on every host; an iterator over HostResults as they finish, with `cancel()`."""
-        _raise_file_limit(min(self.settings.fanout, len(self.hosts)), len(self.hosts))
         connections = self.pool.connections(self.hosts, self.settings)
-        return ParallelGroup.from_connections(connections, self.settings).perform(operation)
+        fanout, keep = _fit_files(min(self.settings.fanout, len(connections)), len(self.pool))
+        settings = replace(self.settings, fanout=fanout, keep=keep)
+        return ParallelGroup.from_connections(connections, settings).perform(operation)
 
     def report(self, operation: Operation) -> Report:
         """Do `operation` on every host and wait for all."""
@@ -107,16 +113,24 @@ class Fleet:
         self.close()
 
 
-def _raise_file_limit(fanout: int, hosts: int) -> None:
+def _fit_files(fanout: int, connections: int) -> tuple[int, bool]:
+    """Raise the soft limit of open files as far as needed and allowed.
+
+    What it allows is returned: how many hosts at once, and whether connections may be kept.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _SPARE_FILES + hosts + _FILES_A_HOST * fanout
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-        if allowed < wanted:
-            log.warning(
-                "open files are limited to %d, %d may be needed for %d hosts: raise ulimit -n",
-                allowed,
-                wanted,
-                hosts,
-            )
+    wanted = _SPARE_FILES + connections + _FILES_A_HOST * fanout
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return fanout, True
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed == wanted:
+        return fanout, True
+    fits = min(fanout, max(1, (allowed - _SPARE_FILES) // _FILES_A_HOST))
+    lowered = f"fan-out lowered from {fanout} to {fits}, " if fits < fanout else ""
+    log.warning(
+        "open files are limited to %d (ulimit -n): %sconnections are not kept for later tasks",
+        allowed,
+        lowered,
+    )
+    return fits, False

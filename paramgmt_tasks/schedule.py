@@ -152,6 +152,8 @@ class Work:
                     self.hosts.again(index, delay)
                     continue
                 self.fail(index, failure, error)
+            if not self.settings.keep:
+                connection.discard()
             self.hosts.done()
 
     def _pause(self, index: int, failure: Failure) -> float | None:

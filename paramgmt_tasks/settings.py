@@ -13,7 +13,8 @@ class Settings:
 
     Timeouts are seconds. `connect_timeout` bounds all tries to reach one host together and falls back to
     ConnectTimeout, then 10; `timeout` bounds each command from its start, None without a bound.
-    `fanout` is how many hosts are worked on at once, `attempts` how often each is tried.
+    `fanout` is how many hosts are worked on at once, `attempts` how often each is tried;
+    `keep` leaves its connection open for the next operation.
     `identity` is a private key file, `jump` is `[user@]host[:port]`, several separated by commas.
     `password` is for sudo where `sudo` is set, else for logging in. `stdin` goes to every host.
     """
@@ -28,6 +29,7 @@ class Settings:
     attempts: int = 3
     fanout: int = 512
     sequential: bool = False
+    keep: bool = True
     sudo: bool = False
     password: str | None = None
     env: tuple[tuple[str, str], ...] = ()

@@ -57,6 +57,10 @@ class _Copy:
             sudo.negotiate(channel, time.monotonic() + STALLED)
             connection.transport.read_in_background()
             return paramiko.SFTPClient(channel)
+        kept, connection.sftp_session = connection.sftp_session, None
+        if kept is not None and not kept.get_channel().closed:
+            connection.started = True
+            return kept  # type: ignore[no-any-return]
         channel = connection.open_session()
         try:
             channel.invoke_subsystem("sftp")
@@ -167,10 +171,16 @@ def run(connection: HostConnection, operation: Push | Pull, err: Output) -> Exec
         else:
             _pull(copy, operation)
     except _OutOfTime:
+        copy.sftp.close()
         reason = f"timed out after {copy.settings.timeout:g} s"
         return Execution(Outcome.TIMED_OUT, None, reason)
-    finally:
+    except BaseException:
         copy.sftp.close()
+        raise
+    if copy.settings.sudo:
+        copy.sftp.close()
+    else:
+        connection.sftp_session = copy.sftp  # the next transfer's
     return copy.execution()
 
 
