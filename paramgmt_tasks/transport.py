@@ -33,7 +33,7 @@ from .failures import Silent
 
 _AEAD = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 _READ = 65536
-#: Seconds for the rest of a message of which a part has come, beyond the limit of who waits for it.
+#: Seconds for the rest of a message that has begun to come when a command's time is up.
 _REST_OF_MESSAGE = 5.0
 #: Numbers of the messages of a key exchange method (RFC 4250, section 4.1.2).
 _KEX_METHOD = range(30, 50)
@@ -61,6 +61,8 @@ class _Stream:
         self.gathers = False
         #: Seconds on the monotonic clock at which a read gives up.
         self.deadline: float | None = None
+        #: Seconds more for the rest of a message of which a part has come.
+        self.grace = 0.0
         #: Whether a part of a message was read, so that giving up would lose it.
         self.within_message = False
 
@@ -94,7 +96,7 @@ class _Stream:
         rest = self._buffer[self._at :]
         deadline = self.deadline
         if deadline is not None and (rest or self.within_message):
-            deadline += _REST_OF_MESSAGE
+            deadline += self.grace
         left = None if deadline is None else deadline - time.monotonic()
         if left is not None and left <= 0:
             raise _TooLate
@@ -394,6 +396,7 @@ class LeanTransport(paramiko.Transport):
         """
         transport: Any = self
         request = paramiko.Message()
+        self._stream.grace = _REST_OF_MESSAGE
         with self.lock:
             number = transport._next_channel()
             channel: Any = paramiko.Channel(number)

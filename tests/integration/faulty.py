@@ -122,6 +122,15 @@ class FaultyServers:
         self.know(port)
         return port
 
+    def stalling(self) -> int:
+        """Stops in the middle of its first message."""
+
+        async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(b"SSH-2.0-x\r\n\x00\x00\x01")
+            await asyncio.sleep(3600)
+
+        return self.raw(handler)
+
     # -- with SSH
 
     def ssh(self, run: Callable[[Any], Awaitable[None]] | None = None, **options: Any) -> int:

@@ -64,6 +64,11 @@ def test_a_silent_server_is_given_up_at_the_connect_timeout(faulty) -> None:
     assert faulty.connections[port] == 1
 
 
+def test_a_server_that_stops_in_the_middle_of_a_message_is_given_up_too(faulty) -> None:
+    result = ask(faulty, faulty.stalling(), connect_timeout=0.5)
+    assert (result.outcome, result.attempts) == (Outcome.UNREACHABLE, 1)
+
+
 def test_a_server_that_talks_garbage_is_not_tried_again(faulty) -> None:
     result = ask(faulty, faulty.garbage())
     assert (result.outcome, result.attempts) == (Outcome.UNREACHABLE, 1)

@@ -1,0 +1,108 @@
+"""Connections without threads of their own: many at once, several uses of one, new keys on the way."""
+
+import os
+import resource
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import paramiko
+import pytest
+from paramiko.packet import Packetizer
+
+from paramgmt_tasks import Fleet, LocalCommand, Outcome, RemoteCommand, Settings
+from paramgmt_tasks.connection import HostConnection
+from paramgmt_tasks.output import Spool
+
+ROOT = Path(__file__).parent.parent.parent
+
+#: Ends only once so many hosts run it at the same time.
+_ALL_TOGETHER = "touch {folder}/?HOST; until [ $(ls {folder} | wc -l) -ge {count} ]; do sleep 0.05; done"
+
+
+@pytest.mark.parametrize("operation", [RemoteCommand, LocalCommand])
+def test_as_many_commands_are_under_way_as_the_fanout_says(sshd, tmp_path: Path, operation) -> None:
+    command = _ALL_TOGETHER.format(folder=tmp_path, count=24)
+    with Fleet(sshd.hosts(24), Settings(fanout=24, timeout=60)) as fleet:
+        assert fleet.report(operation(command)).ok
+        for file in tmp_path.iterdir():
+            file.unlink()
+        assert fleet.report(operation(command)).ok, "over connections that are open already"
+
+
+def test_a_host_costs_one_thread_and_waiting_no_wake_up(sshd) -> None:
+    before = set(threading.enumerate())
+    with Fleet(sshd.hosts(20)) as fleet:
+        run = fleet.perform(RemoteCommand("echo; sleep 3"))
+        time.sleep(1.5)  # all are connected
+        started = [thread.name for thread in set(threading.enumerate()) - before]
+        assert started == ["paramgmt worker"] * 20
+        woken = resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw
+        time.sleep(1)
+        # Ten times a second, as a reader thread of paramiko's is, would be 200 for 20 hosts.
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw - woken < 50
+        assert all(result.ok for result in run)
+
+
+def test_a_connection_serves_several_threads_at_once(sshd) -> None:
+    with HostConnection(sshd.host()) as connection, ThreadPoolExecutor(3) as pool:
+        connection.open()
+        slow = pool.submit(connection.run, "sleep 1; echo slow", hide=True)
+        quick = [pool.submit(connection.run, f"echo {n}", hide=True) for n in range(2)]
+        assert [future.result(30).stdout for future in quick] == ["0\n", "1\n"]
+        assert slow.result(30).stdout == "slow\n"
+
+
+def test_commands_go_on_beside_what_waits_in_paramikos_ways(sshd) -> None:
+    with HostConnection(sshd.host()) as connection:
+        assert connection.run("echo before", hide=True).stdout == "before\n"
+        assert connection.sftp().listdir("/") != []
+        assert connection.run("tty", hide=True, pty=True).stdout.startswith("/dev/")
+        assert connection.run("echo after", hide=True).stdout == "after\n"
+
+
+def test_keys_are_exchanged_anew_on_the_way(sshd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Packetizer, "REKEY_BYTES", 300_000)
+    data = os.urandom(3_000_000)
+    exchanges = []
+    original = paramiko.Transport._parse_newkeys
+    monkeypatch.setattr(
+        paramiko.Transport, "_parse_newkeys", lambda self, m: (exchanges.append(1), original(self, m))
+    )
+    with Fleet([sshd.host()], Settings(stdin=data)) as fleet:
+        (result,) = fleet.report(RemoteCommand("cat"))
+    assert (result.outcome, result.stdout == data) == (Outcome.OK, True)
+    assert len(exchanges) > 5
+
+
+def test_the_server_may_ask_for_new_keys(start_sshd) -> None:
+    sshd = start_sshd("RekeyLimit 256K")
+    with Fleet([sshd.host()]) as fleet:
+        (result,) = fleet.report(RemoteCommand("head -c 3000000 /dev/zero"))
+        assert (result.outcome, result.stdout) == (Outcome.OK, bytes(3_000_000))
+        (result,) = fleet.report(RemoteCommand("echo next"))
+        assert result.stdout == b"next\n"
+
+
+def test_output_beyond_memory_goes_to_a_file(sshd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Spool.__init__, "__defaults__", (100_000,))
+    with Fleet(sshd.hosts(4)) as fleet:
+        report = fleet.report(RemoteCommand("seq 40000 | sed s/^/?HOST-/"))
+    for result in report:
+        lines = result.stdout.decode().splitlines()
+        assert lines == [f"{result.host.entry}-{n}" for n in range(1, 40001)]
+
+
+def test_where_few_files_may_be_open_fewer_hosts_are_worked_on_at_once(sshd, tmp_path: Path) -> None:
+    hosts = sshd.write_list(tmp_path / "hosts", [f"127.1.2.{n}" for n in range(1, 101)])
+    inv = f"{sys.executable} -m invoke --search-root {ROOT} rcmd --hosts {hosts} whoami"
+    command = ["/bin/sh", "-c", f"ulimit -n 90; exec {inv}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert "100 succeeded, 0 failed, 100 total" in done.stdout
+    assert done.returncode == 0
+    (warning,) = done.stderr.splitlines()
+    assert "limited to 90" in warning
+    assert "fan-out lowered from 100 to 8" in warning
