@@ -351,6 +351,9 @@ class HostConnection(fabric.Connection):
         """
         self._abandoned = True
         shut_down(self._socket)
+        transport = self.transport
+        if transport is not None:
+            transport.close()
 
     # -- starting commands
 

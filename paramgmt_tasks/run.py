@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from . import local, script, transfer
-from .command import Execution, Sudo, converse, with_env
+from .command import Execution, Steps, Sudo, converse, with_env
 from .connection import HostConnection
 from .errors import UsageError
 from .failures import Denied
@@ -18,6 +18,8 @@ from .retry import Failure
 from .schedule import Work
 from .settings import Settings
 
+#: Seconds a worker waits by itself for what a command prints next.
+_PATIENCE = 0.05
 _MAY_HAVE_RUN = "the command may have run"
 
 
@@ -79,7 +81,7 @@ class Run(Work):
         else:
             self._tell(index, Outcome.CANCELLED, "interrupted before it was started")
 
-    def do(self, index: int) -> None:
+    def do(self, index: int) -> Steps[None]:
         """Do the operation on one host and tell its result."""
         connection = self.connections[index]
         operation = self._operation.on(connection.entry)
@@ -91,9 +93,11 @@ class Run(Work):
         if isinstance(operation, LocalCommand):
             done = self._local(index, operation, out, err)
         elif isinstance(operation, RemoteCommand):
-            done = _command(connection, operation.command, self.settings.stdin, self.settings, out, err)
+            done = yield from _command(
+                connection, operation.command, self.settings.stdin, self.settings, out, err
+            )
         elif isinstance(operation, Script):
-            done = _scripts(connection, operation, self.settings, out, err)
+            done = yield from _scripts(connection, operation, self.settings, out, err)
         else:
             transfer.check(operation)
             done = transfer.run(connection, operation, err)
@@ -175,21 +179,22 @@ def _command(
     settings: Settings,
     out: Output,
     err: Output,
-) -> Execution:
+) -> Steps[Execution]:
     text = with_env(text, settings.env)
     sudo = Sudo(text, settings.password) if settings.sudo else None
     no_input = not stdin and sudo is None
     channel = connection.start(sudo.command if sudo else text, settings.timeout, no_input)
-    return converse(channel, out, err, None if no_input else stdin or b"", settings.timeout, sudo)
+    stdin = None if no_input else stdin or b""
+    return (yield from converse(channel, out, err, stdin, settings.timeout, sudo, _PATIENCE))
 
 
 def _scripts(
     connection: HostConnection, operation: Script, settings: Settings, out: Output, err: Output
-) -> Execution:
+) -> Steps[Execution]:
     bodies = [script.read(path, connection.entry) for path in operation.paths]
     for path, body in zip(operation.paths, bodies, strict=True):
         text, stdin = script.command(path, body, settings.stdin)
-        done = _command(connection, text, stdin, settings, out, err)
+        done = yield from _command(connection, text, stdin, settings, out, err)
         if done.outcome is not Outcome.OK:
             reason = done.reason if len(bodies) == 1 else f"{path}: {done.reason}"
             return Execution(done.outcome, done.return_code, reason)

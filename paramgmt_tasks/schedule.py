@@ -5,7 +5,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from paramiko.ssh_exception import ChannelException
 
@@ -13,6 +13,8 @@ from .connection import HostConnection
 from .failures import classify
 from .retry import Failure, RetryPolicy
 from .settings import Settings
+from .transport import Quiet
+from .waiting import WaitingRoom
 
 log = logging.getLogger("paramgmt_tasks")
 
@@ -32,54 +34,83 @@ def _start_thread(work: Callable[[], None]) -> None:
 
 
 class Hosts:
-    """Which host is next: those in order, and those whose pause is over. Safe for many threads."""
+    """What there is to do next: hosts that answered, those whose pause is over, and those in order.
 
-    def __init__(self, count: int, in_order: bool) -> None:
+    No more than `fanout` are under way at once. Safe for many threads.
+    """
+
+    def __init__(self, count: int, fanout: int, in_order: bool) -> None:
         self._changed = threading.Condition()
         self._fresh = deque(range(count))
         self._pausing: list[tuple[float, int]] = []
+        self._ready: deque[tuple[int, Iterator[Quiet]]] = deque()
         self._open = count
+        self._under_way = 0
+        self._fanout = fanout
         self._in_order = in_order
         self._idle = 0
 
     def wanting(self) -> bool:
-        """Whether there is a host that nobody is free for."""
-        return bool(self._fresh) and not self._idle
+        """Whether there is a host to begin with that nobody is free for."""
+        return bool(self._fresh) and self._under_way < self._fanout and not self._idle
 
-    def next(self) -> int | None:
-        """The next host's index, waiting for a pause to end; None when there will be none any more."""
+    def next(self) -> tuple[int, Iterator[Quiet] | None] | None:
+        """The next host's index, with the steps to go on with or None where it is to be begun.
+
+        Waits until there is one; None when there will be none any more.
+        """
         with self._changed:
             while self._open > 0:
-                now = time.monotonic()
-                if self._pausing and self._pausing[0][0] <= now:
-                    return heapq.heappop(self._pausing)[1]
-                if self._fresh and not (self._in_order and self._pausing):
-                    return self._fresh.popleft()
+                if self._ready:
+                    return self._ready.popleft()
+                wait = None
+                if self._under_way < self._fanout:
+                    if self._pausing:
+                        wait = self._pausing[0][0] - time.monotonic()
+                        if wait <= 0:
+                            self._under_way += 1
+                            return heapq.heappop(self._pausing)[1], None
+                    if self._fresh and not (self._in_order and self._pausing):
+                        self._under_way += 1
+                        return self._fresh.popleft(), None
                 self._idle += 1
-                self._changed.wait(self._pausing[0][0] - now if self._pausing else None)
+                self._changed.wait(wait)
                 self._idle -= 1
             return None
+
+    def resume(self, job: tuple[int, Iterator[Quiet]] | None) -> bool:
+        """Have a host that was waited for gone on with; whether some are left that nobody is free for."""
+        with self._changed:
+            if job is not None:
+                self._ready.append(job)
+                self._changed.notify()
+            return len(self._ready) > self._idle
 
     def again(self, index: int, delay: float) -> None:
         """Give a host back, to be tried again after `delay` seconds."""
         with self._changed:
+            self._under_way -= 1
             heapq.heappush(self._pausing, (time.monotonic() + delay, index))
             self._changed.notify()
 
-    def done(self) -> None:
-        """One host needs no more work."""
+    def done(self) -> bool:
+        """One host needs no more work; whether it was the last."""
         with self._changed:
             self._open -= 1
+            self._under_way -= 1
             if self._open <= 0:
                 self._changed.notify_all()
+            else:
+                self._changed.notify()
+            return self._open <= 0
 
     def stop(self) -> list[int]:
-        """Start none any more: those that were not being worked on."""
+        """Begin with none any more: those that were not under way."""
         with self._changed:
             rest = [*self._fresh, *(index for _, index in self._pausing)]
             self._fresh.clear()
             self._pausing.clear()
-            self._open = 0
+            self._open = self._under_way
             self._changed.notify_all()
             return rest
 
@@ -103,13 +134,15 @@ class Work:
         self.connections = connections
         self.settings = settings
         self.tries = [_Tries() for _ in connections]
-        self.hosts = Hosts(len(connections), in_order=settings.sequential)
         self.stopped = False
         for connection in connections:
             connection.renew()
-        self._fanout = 1 if settings.sequential else min(settings.fanout, len(connections))
+        fanout = 1 if settings.sequential else min(settings.fanout, len(connections))
+        self.hosts = Hosts(len(connections), fanout, in_order=settings.sequential)
+        self._fanout = fanout
         self._workers = 0
         self._counting = threading.Lock()
+        self._room: WaitingRoom[tuple[int, Iterator[Quiet]]] | None = None
         for connection in connections:
             connection.on_admission = self._more_workers
         self._start_worker()
@@ -117,7 +150,8 @@ class Work:
     def _more_workers(self, connection: HostConnection) -> None:
         """Start another worker, if a host is left and the handshake gate has let in all who are there.
 
-        So there are as many as handshakes and commands are under way, up to the fan-out.
+        So there are as many as handshakes, and transfers or Fabric's methods, are under way, up to the
+        fan-out. Commands that keep a worker waiting leave it, and wait in the room.
         """
         if self._workers < self._fanout and not connection.resources.gate.waiting and self.hosts.wanting():
             self._start_worker()
@@ -131,18 +165,26 @@ class Work:
             _start_thread(self._work)
         except RuntimeError:
             with self._counting:
-                self._workers = self._fanout = self._workers - 1
+                self._workers -= 1
+                if self._fanout > self._workers:
+                    log.warning("no more than %d threads can be started", self._workers)
+                self._fanout = self._workers
             if not self._workers:
                 raise
-            log.warning("no more than %d threads can be started: fan-out lowered to that", self._workers)
 
     def _work(self) -> None:
-        while (index := self.hosts.next()) is not None:
+        while (turn := self.hosts.next()) is not None:
+            index, steps = turn
             connection, tries = self.connections[index], self.tries[index]
-            self._more_workers(connection)
-            tries.begin()
             try:
-                self.do(index)
+                self._more_workers(connection)
+                if steps is None:
+                    tries.begin()
+                    steps = self.do(index)
+                quiet = next(steps, None)
+                if quiet is not None:
+                    self._waiting_room().enter((index, steps), quiet)
+                    continue
             except BaseException as error:
                 failure = classify(error)
                 if failure.transient and not isinstance(error, ChannelException):
@@ -154,7 +196,21 @@ class Work:
                 self.fail(index, failure, error)
             if not self.settings.keep:
                 connection.discard()
-            self.hosts.done()
+            if self.hosts.done() and self._room is not None:
+                self._room.close()
+
+    def _waiting_room(self) -> "WaitingRoom[tuple[int, Iterator[Quiet]]]":
+        with self._counting:
+            if self._room is None:
+                self._room = WaitingRoom(self._resume)
+            return self._room
+
+    def _resume(self, job: tuple[int, Iterator[Quiet]] | None) -> bool:
+        """Have a worker go on with a host; a backlog that lasts gets another worker."""
+        left = self.hosts.resume(job)
+        if left and job is None:
+            self._start_worker()
+        return left
 
     def _pause(self, index: int, failure: Failure) -> float | None:
         connection, tries = self.connections[index], self.tries[index]
@@ -163,8 +219,8 @@ class Work:
         policy = RetryPolicy(self.settings.attempts, budget=connection.connect_timeout)
         return policy.delay(failure, tries.count, connection.spent)
 
-    def do(self, index: int) -> None:
-        """One try on one host; raises where nothing came of it."""
+    def do(self, index: int) -> Iterator[Quiet]:
+        """One try on one host; raises where nothing came of it. Yields what it is kept waiting by."""
         raise NotImplementedError
 
     def may_repeat(self, index: int) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 import paramiko
 
-from .command import Execution, Sudo
+from .command import Execution, Sudo, finish
 from .connection import HostConnection
 from .errors import UsageError
 from .failures import Known
@@ -54,7 +54,7 @@ class _Copy:
         if self.settings.sudo:
             sudo = Sudo(_FIND_SERVER, self.settings.password)
             channel = connection.start(sudo.command)
-            sudo.negotiate(channel, time.monotonic() + STALLED)
+            finish(sudo.negotiate(channel, time.monotonic() + STALLED))
             connection.transport.read_in_background()
             return paramiko.SFTPClient(channel)
         kept, connection.sftp_session = connection.sftp_session, None

@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import paramiko
@@ -63,6 +64,8 @@ class _Stream:
         self.deadline: float | None = None
         #: Seconds more for the rest of a message of which a part has come.
         self.grace = 0.0
+        #: Seconds of silence between two messages after which a read gives up, whatever the deadline.
+        self.patience: float | None = None
         #: Whether a part of a message was read, so that giving up would lose it.
         self.within_message = False
 
@@ -94,19 +97,21 @@ class _Stream:
     def _fill(self, wanted: int) -> None:
         self.flush()
         rest = self._buffer[self._at :]
-        deadline = self.deadline
-        if deadline is not None and (rest or self.within_message):
-            deadline += self.grace
-        left = None if deadline is None else deadline - time.monotonic()
-        if left is not None and left <= 0:
-            raise _TooLate
+        begun = bool(rest) or self.within_message
+        deadline, left = self.deadline, None
+        if deadline is not None:
+            left = deadline - time.monotonic() + (self.grace if begun else 0.0)
+            if left <= 0:
+                raise _TooLate
+        if self.patience is not None and not begun:
+            left = self.patience if left is None else min(left, self.patience)
         if left != self._timeout:
             self._sock.settimeout(left)
             self._timeout = left
         try:
             data = self._sock.recv(max(_READ, wanted - len(rest)))
         except TimeoutError:
-            self.within_message = self.within_message or bool(rest)
+            self.within_message = begun
             raise _TooLate from None
         if not data:
             raise EOFError
@@ -228,6 +233,19 @@ def _with_reader(method: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+@dataclass(frozen=True)
+class Quiet:
+    """A connection on which nothing comes, and what is waited for, until a deadline if there is one."""
+
+    transport: "LeanTransport"
+    done: Callable[[], bool]
+    deadline: float | None
+
+    def over(self) -> bool:
+        """Whether the wait is over, or not to be left to the descriptor since another thread reads."""
+        return self.transport.attended() or self.done()
+
+
 class LeanTransport(paramiko.Transport):
     """A transport without a thread of its own, see the module's text, that prefers AEAD ciphers.
 
@@ -238,7 +256,12 @@ class LeanTransport(paramiko.Transport):
         self._stream = _Stream(sock)
         super().__init__(self._stream, packetizer_class=_Packetizer, **options)  # type: ignore[arg-type]
         self._turn = threading.Condition()
-        self._reading = False
+        #: The thread that reads, and what it has to send once keys are exchanged, for which it must read on.
+        self._reader: int | None = None
+        self._held: list[paramiko.Message] = []
+        self._waitable = isinstance(sock, socket.socket)
+        #: Called when the connection breaks.
+        self.on_break: Callable[[], object] | None = None
 
     _preferred_ciphers = _AEAD + tuple(
         name
@@ -285,8 +308,13 @@ class LeanTransport(paramiko.Transport):
 
     # -- messages
 
-    def pump(self, done: Callable[[], bool], deadline: float | None = None) -> bool:
+    def pump(
+        self, done: Callable[[], bool], deadline: float | None = None, patience: float | None = None
+    ) -> bool:
         """Read messages until `done`, which is asked after each; False where the deadline passed first.
+
+        False also after `patience` seconds in which no message came, so that the caller may wait for the
+        descriptor instead, together with others.
 
         Raises:
             EOFError, OSError, paramiko.SSHException: the connection is broken.
@@ -294,7 +322,7 @@ class LeanTransport(paramiko.Transport):
         self._stream.flush()
         while True:
             with self._turn:
-                while self._reading and not done():
+                while self._reader is not None and not done():
                     left = None if deadline is None else deadline - time.monotonic()
                     if left is not None and left <= 0:
                         return False
@@ -304,9 +332,10 @@ class LeanTransport(paramiko.Transport):
                     return True
                 if not self.active:
                     raise self.saved_exception or EOFError("connection closed")
-                self._reading = True
+                self._reader = threading.get_ident()
             try:
                 self._stream.deadline = deadline
+                self._stream.patience = None if self.in_kex or not self._waitable else patience
                 self._stream.within_message = False
                 self._step()
             except _TooLate:
@@ -318,7 +347,7 @@ class LeanTransport(paramiko.Transport):
                 raise
             finally:
                 with self._turn:
-                    self._reading = False
+                    self._reader = None
                     self._turn.notify_all()
 
     def _step(self) -> None:
@@ -351,6 +380,15 @@ class LeanTransport(paramiko.Transport):
             answer.add_byte(cMSG_UNIMPLEMENTED)
             answer.add_int(message.seqno)
             transport._send_message(answer)
+        while self._held and self.clear_to_send.is_set():
+            transport._send_message(self._held.pop(0))
+
+    def _send_user_message(self, message: paramiko.Message) -> None:
+        # paramiko waits for the end of the key exchange, also in the thread that has to bring it about.
+        if self._reader == threading.get_ident() and not self.clear_to_send.is_set():
+            self._held.append(message)
+        else:
+            super()._send_user_message(message)  # type: ignore[misc]
 
     def _hand_to_channel(self, kind: int, message: Any) -> None:
         number = message.get_int()
@@ -373,6 +411,17 @@ class LeanTransport(paramiko.Transport):
             channel._unlink()
         with self._turn:
             self._turn.notify_all()
+        if self.on_break is not None:
+            self.on_break()
+
+    def fileno(self) -> int:
+        """The descriptor that becomes readable when a message comes; -1 once closed."""
+        return self._stream.fileno()  # type: ignore[no-any-return]
+
+    def attended(self) -> bool:
+        """Whether a thread reads what comes, or nothing can come any more."""
+        with self._turn:
+            return self._reader is not None or not self.active
 
     # -- authentication and channels
 
@@ -437,7 +486,7 @@ class LeanTransport(paramiko.Transport):
         request.add_boolean(True)
         request.add_string(command)
         channel._event_pending()
-        self._send_user_message(request)  # type: ignore[attr-defined]
+        self._send_user_message(request)
         if no_input:
             channel.shutdown_write()
         channel._wait_for_event()

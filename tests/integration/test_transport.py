@@ -4,7 +4,6 @@ import os
 import resource
 import subprocess
 import sys
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +12,7 @@ import paramiko
 import pytest
 from paramiko.packet import Packetizer
 
-from paramgmt_tasks import Fleet, LocalCommand, Outcome, RemoteCommand, Settings
+from paramgmt_tasks import Fleet, LocalCommand, Outcome, Push, RemoteCommand, Settings, schedule
 from paramgmt_tasks.connection import HostConnection
 from paramgmt_tasks.output import Spool
 
@@ -33,18 +32,49 @@ def test_as_many_commands_are_under_way_as_the_fanout_says(sshd, tmp_path: Path,
         assert fleet.report(operation(command)).ok, "over connections that are open already"
 
 
-def test_a_host_costs_one_thread_and_waiting_no_wake_up(sshd) -> None:
-    before = set(threading.enumerate())
+def test_commands_that_wait_need_no_thread_each(
+    sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started, start = [], schedule._start_thread
+
+    def few(work) -> None:
+        if len(started) == 3:
+            raise RuntimeError("can't start new thread")
+        started.append(work)
+        start(work)
+
+    monkeypatch.setattr(schedule, "_start_thread", few)
+    command = _ALL_TOGETHER.format(folder=tmp_path, count=24)
+    with Fleet(sshd.hosts(24), Settings(fanout=24, timeout=60)) as fleet:
+        assert fleet.report(RemoteCommand(command)).ok
+
+
+def test_all_are_under_way_where_a_transfer_left_a_reader_behind(sshd, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("text")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with Fleet(sshd.hosts(24), Settings(fanout=24, timeout=60)) as fleet:
+        assert fleet.report(Push((str(tmp_path / "file"),), f"{tmp_path}/pushed-?HOST")).ok
+        assert fleet.report(RemoteCommand(_ALL_TOGETHER.format(folder=folder, count=24))).ok
+
+
+def test_waiting_costs_no_wake_up(sshd) -> None:
     with Fleet(sshd.hosts(20)) as fleet:
         run = fleet.perform(RemoteCommand("echo; sleep 3"))
         time.sleep(1.5)  # all are connected
-        started = [thread.name for thread in set(threading.enumerate()) - before]
-        assert started == ["paramgmt worker"] * 20
         woken = resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw
         time.sleep(1)
         # Ten times a second, as a reader thread of paramiko's is, would be 200 for 20 hosts.
         assert resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw - woken < 50
         assert all(result.ok for result in run)
+
+
+def test_what_was_received_is_kept_where_a_run_is_cancelled(sshd) -> None:
+    with Fleet(sshd.hosts(5)) as fleet:
+        run = fleet.perform(RemoteCommand("echo begun; sleep 60"))
+        time.sleep(1)
+        run.cancel(patience=20)
+        assert [(r.outcome, r.stdout) for r in run] == [(Outcome.LOST, b"begun\n")] * 5
 
 
 def test_a_connection_serves_several_threads_at_once(sshd) -> None:
@@ -76,6 +106,17 @@ def test_keys_are_exchanged_anew_on_the_way(sshd, monkeypatch: pytest.MonkeyPatc
         (result,) = fleet.report(RemoteCommand("cat"))
     assert (result.outcome, result.stdout == data) == (Outcome.OK, True)
     assert len(exchanges) > 5
+
+
+def test_commands_may_end_in_the_middle_of_a_key_exchange(sshd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Packetizer, "REKEY_BYTES", 2000)
+    with HostConnection(sshd.host()) as connection:
+        connection.open()
+        transport = connection.transport
+        transport.clear_to_send_timeout = 1.0
+        for n in range(60):
+            assert connection.run(f"echo {n}", hide=True).stdout == f"{n}\n"
+        assert connection.transport is transport
 
 
 def test_the_server_may_ask_for_new_keys(start_sshd) -> None:

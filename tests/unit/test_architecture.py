@@ -17,7 +17,7 @@ ORDER = """
     transfer script local
     connection
     command
-    trust
+    trust waiting
     transport proxy
     gate identities known_hosts ssh_config
     failures

@@ -4,27 +4,58 @@ from paramgmt_tasks import Fleet, Host, LocalCommand, Outcome, Settings
 from paramgmt_tasks.schedule import Hosts
 
 
+def begun(hosts: Hosts) -> int:
+    turn = hosts.next()
+    assert turn is not None
+    assert turn[1] is None
+    return turn[0]
+
+
 def test_hosts_come_in_order_and_those_given_back_after_their_pause() -> None:
-    hosts = Hosts(3, in_order=False)
-    assert (hosts.next(), hosts.next()) == (0, 1)
+    hosts = Hosts(3, fanout=3, in_order=False)
+    assert [begun(hosts), begun(hosts)] == [0, 1]
     hosts.again(0, 0)
-    assert (hosts.next(), hosts.next()) == (0, 2)
+    assert [begun(hosts), begun(hosts)] == [0, 2]
 
 
 def test_in_order_a_host_is_finished_with_before_the_next() -> None:
-    hosts = Hosts(2, in_order=True)
-    assert hosts.next() == 0
+    hosts = Hosts(2, fanout=1, in_order=True)
+    assert begun(hosts) == 0
     hosts.again(0, 0.01)
-    assert hosts.next() == 0
+    assert begun(hosts) == 0
     hosts.done()
-    assert hosts.next() == 1
+    assert begun(hosts) == 1
+
+
+def test_a_host_that_answered_goes_on_before_another_is_begun() -> None:
+    hosts = Hosts(2, fanout=2, in_order=False)
+    assert begun(hosts) == 0
+    steps = iter(())
+    assert hosts.resume((0, steps))
+    assert hosts.next() == (0, steps)
+    assert begun(hosts) == 1
+
+
+def test_no_more_hosts_are_under_way_than_the_fanout() -> None:
+    hosts = Hosts(2, fanout=1, in_order=False)
+    assert begun(hosts) == 0
+    assert not hosts.wanting()
+    seen: list[object] = []
+    thread = threading.Thread(target=lambda: seen.append(hosts.next()), daemon=True)
+    thread.start()
+    steps = iter(())
+    hosts.resume((0, steps))
+    thread.join(5)
+    assert seen == [(0, steps)]
+    hosts.done()
+    assert begun(hosts) == 1
 
 
 def test_nobody_waits_for_more_after_a_stop() -> None:
-    hosts = Hosts(3, in_order=False)
-    assert hosts.next() == 0
+    hosts = Hosts(3, fanout=3, in_order=False)
+    assert begun(hosts) == 0
     assert hosts.stop() == [1, 2]
-    hosts.done()
+    assert hosts.done()
     ended = threading.Event()
     threading.Thread(target=lambda: (hosts.next(), ended.set()), daemon=True).start()
     assert ended.wait(5)
