@@ -259,6 +259,8 @@ class LeanTransport(paramiko.Transport):
         #: The thread that reads, and what it has to send once keys are exchanged, for which it must read on.
         self._reader: int | None = None
         self._held: list[paramiko.Message] = []
+        #: How many threads wait for what another reads.
+        self._followers = 0
         self._waitable = isinstance(sock, socket.socket)
         #: Called when the connection breaks.
         self.on_break: Callable[[], object] | None = None
@@ -320,35 +322,49 @@ class LeanTransport(paramiko.Transport):
             EOFError, OSError, paramiko.SSHException: the connection is broken.
         """
         self._stream.flush()
-        while True:
-            with self._turn:
-                while self._reader is not None and not done():
+
+        def over() -> bool:
+            # Not in the middle of a key exchange: nothing can be sent before that is over.
+            return done() and not (self.in_kex and self.active)
+
+        with self._turn:
+            self._followers += 1
+            try:
+                while self._reader is not None and not over():
                     left = None if deadline is None else deadline - time.monotonic()
                     if left is not None and left <= 0:
                         return False
                     self._turn.wait(left)
-                # Not in the middle of a key exchange: nothing can be sent before it is over.
-                if done() and not (self.in_kex and self.active):
-                    return True
-                if not self.active:
-                    raise self.saved_exception or EOFError("connection closed")
-                self._reader = threading.get_ident()
-            try:
+            finally:
+                self._followers -= 1
+            if over():
+                return True
+            if not self.active:
+                raise self.saved_exception or EOFError("connection closed")
+            self._reader = threading.get_ident()
+        try:
+            while not over():
                 self._stream.deadline = deadline
                 self._stream.patience = None if self.in_kex or not self._waitable else patience
                 self._stream.within_message = False
                 self._step()
-            except _TooLate:
-                if self._stream.within_message or self.in_kex:
-                    self._break(EOFError("stalled in the middle of a message"))
-                return done()
-            except BaseException as error:
-                self._break(error)
-                raise
-            finally:
-                with self._turn:
-                    self._reader = None
-                    self._turn.notify_all()
+                self._tell_followers()
+            return True
+        except _TooLate:
+            if self._stream.within_message or self.in_kex:
+                self._break(EOFError("stalled in the middle of a message"))
+            return done()
+        except BaseException as error:
+            self._break(error)
+            raise
+        finally:
+            self._reader = None
+            self._tell_followers()
+
+    def _tell_followers(self) -> None:
+        if self._followers:
+            with self._turn:
+                self._turn.notify_all()
 
     def _step(self) -> None:
         """Read a message and hand it to its handler, as RFC 4253 has it and paramiko's own thread does."""
@@ -409,8 +425,7 @@ class LeanTransport(paramiko.Transport):
             event.set()
         for channel in list(self._channels.values()):  # type: ignore[attr-defined]
             channel._unlink()
-        with self._turn:
-            self._turn.notify_all()
+        self._tell_followers()
         if self.on_break is not None:
             self.on_break()
 
