@@ -5,9 +5,9 @@ import locale
 import secrets
 import shlex
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import paramiko
 from fabric.runners import Result as FabricResult
@@ -16,15 +16,11 @@ from invoke.exceptions import CommandTimedOut, UnexpectedExit
 from .failures import Denied
 from .output import Output
 from .results import Outcome
-from .transport import Quiet
+from .waiting import Steps, finish
 
 _READ = 65536
 _WRITE = 32704  # what fits one packet of a server with the usual limit
 _LOST = "connection lost; the command may have run"
-
-
-Result = TypeVar("Result")
-Steps = Generator[Quiet, None, Result]
 
 
 @dataclass(frozen=True)
@@ -62,9 +58,7 @@ class Sudo:
         how = "-n" if password is None else f"-S -p {shlex.quote(self._prompt.decode())}"
         self.command = f"sudo {how} -- /bin/sh -c {shlex.quote(inner)}"
 
-    def negotiate(
-        self, channel: paramiko.Channel, deadline: float | None, patience: float | None = None
-    ) -> Steps[bytes]:
+    def negotiate(self, channel: paramiko.Channel, deadline: float | None) -> Steps[bytes]:
         """Talk with sudo until the command runs; what it has written to standard error by then.
 
         Raises:
@@ -73,9 +67,7 @@ class Sudo:
         """
         heard, asked = b"", 0
         while True:
-            yield from _await(
-                channel, lambda: channel.recv_stderr_ready() or _over(channel), deadline, patience
-            )
+            yield from _await(channel, lambda: channel.recv_stderr_ready() or _over(channel), deadline)
             data = channel.recv_stderr(_READ)
             heard += data
             _, ready, rest = heard.partition(self._ready)
@@ -103,7 +95,6 @@ def converse(
     stdin: bytes | None = None,
     timeout: float | None = None,
     sudo: Sudo | None = None,
-    patience: float | None = None,
 ) -> Steps[Execution]:
     """Send `stdin`, collect the output and wait for the end of a command just started on `channel`.
 
@@ -111,15 +102,12 @@ def converse(
     already. After `timeout` seconds the channel is closed and what was received is kept. A connection
     lost on the way is the outcome LOST.
 
-    With `patience` it yields, each time nothing has come for that many seconds, what it waits for, so that
-    the thread can do something else meanwhile; without, `finish` runs it.
-
     Raises:
         Denied, TimeoutError: sudo did not run the command; see Sudo.negotiate.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
     if sudo:
-        err.write((yield from sudo.negotiate(channel, deadline, patience)))
+        err.write((yield from sudo.negotiate(channel, deadline)))
     unsent = memoryview(stdin or b"")
     timed_out = False
 
@@ -131,11 +119,11 @@ def converse(
         if stdin is not None:
             unsent = _feed(channel, unsent)
         while not _over(channel):
-            yield from _await(channel, news, deadline, patience)
+            yield from _await(channel, news, deadline)
             # Output is taken in turns with stdin: a command may not read on before it is rid of some.
             _drain(channel, out, err)
             unsent = _feed(channel, unsent) if unsent.nbytes else unsent
-        yield from _await(channel, channel.status_event.is_set, deadline, patience)
+        yield from _await(channel, channel.status_event.is_set, deadline)
     except _OutOfTime:
         timed_out = True
     except (OSError, EOFError, paramiko.SSHException):
@@ -153,26 +141,11 @@ class _OutOfTime(TimeoutError):
     pass
 
 
-def finish(steps: Steps[Result]) -> Result:
-    """Run steps that wait by themselves, and return what they return."""
-    try:
-        while True:
-            next(steps)
-    except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]
-
-
-def _await(
-    channel: Any, done: Callable[[], bool], deadline: float | None, patience: float | None
-) -> Iterator[Quiet]:
-    while True:
-        # Asked for apart from the wait, which a command that never stops printing always ends at once.
-        if deadline is not None and time.monotonic() >= deadline:
-            raise _OutOfTime("no answer in time")
-        if channel.transport.pump(done, deadline, patience):
-            return
-        if patience is not None:
-            yield Quiet(channel.transport, done, deadline)
+def _await(channel: Any, done: Callable[[], bool], deadline: float | None) -> Steps[None]:
+    # Asked for apart from the wait, which a command that never stops printing always ends at once.
+    late = deadline is not None and time.monotonic() >= deadline
+    if late or not (yield from channel.transport.until(done, deadline)):
+        raise _OutOfTime("no answer in time")
 
 
 def _over(channel: Any) -> bool:
@@ -231,7 +204,8 @@ def run_quietly(connection: Any, command: str, kwargs: Mapping[str, Any]) -> Fab
     env = dict(options.get("env") or {})
     encoding = options.get("encoding") or locale.getpreferredencoding(False)
     timeout = options.get("timeout") or connection.config.timeouts.command
-    channel = connection.start(with_env(command, sorted(env.items())), timeout, no_input=True)
+    text = with_env(command, sorted(env.items()))
+    channel = finish(connection.start(text, timeout, no_input=True))
     out, err = Output(), Output()
     done = finish(converse(channel, out, err, timeout=timeout))
     result = FabricResult(

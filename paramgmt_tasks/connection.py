@@ -1,6 +1,8 @@
 """HostConnection: one host, reached once, and what all connections share."""
 
+import errno
 import logging
+import os
 import re
 import shlex
 import socket
@@ -29,6 +31,7 @@ from .retry import Failure
 from .settings import Settings
 from .transport import keep_alive, shut_down
 from .trust import OtherKeyTypes, Verifier
+from .waiting import BLOCKING, Silence, Steps, finish
 
 # The exception is the result: paramiko's tracebacks on standard error would only repeat it.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
@@ -38,6 +41,9 @@ CONNECT_TIMEOUT = 10.0
 START_TIMEOUT = 60.0
 #: Options of SSHClient.connect that say what to authenticate with.
 _KEY_OPTIONS = ("pkey", "key_filename", "passphrase", "password", "allow_agent", "look_for_keys")
+#: A host that needs no looking up.
+_NUMERIC = re.compile(r"[0-9.]+|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*(%.*)?")
+_CONNECTING = (errno.EINPROGRESS, errno.EALREADY, errno.EINTR)
 _GLOBAL_KNOWN_HOSTS = "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2"
 
 
@@ -99,8 +105,8 @@ class HostConnection(fabric.Connection):
     started = False
     #: Seconds spent on tries to reach the host since `renew`, waiting for the gate not counted.
     spent = 0.0
-    #: Called when the gate lets this connection's handshake in.
-    on_admission: "Callable[[HostConnection], None]" = staticmethod(lambda connection: None)
+    #: Called when the host keeps its thread waiting, on which others may count.
+    on_stall: Callable[[], object] = staticmethod(lambda: None)
     #: The SFTP session of the last transfer, for the next one.
     sftp_session: Any = None
     _abandoned = False
@@ -183,6 +189,10 @@ class HostConnection(fabric.Connection):
     # -- reaching the host
 
     def open(self) -> None:
+        """Reach the host, see `opening`, and wait for it."""
+        finish(self.opening())
+
+    def opening(self) -> Steps[None]:
         """Reach the host: dial, exchange keys, verify its key, authenticate. Nothing if already open.
 
         Raises:
@@ -192,17 +202,16 @@ class HostConnection(fabric.Connection):
             return
         self.discard()
         if isinstance(self.gateway, _Gateway):
+            yield BLOCKING
             self.gateway.open()
         # Name lookup has no time limit, so it must not hold a place in the gate.
-        addresses = [] if self.gateway else self._resolve()
-        with self.resources.gate.handshake():
-            self.on_admission(self)
+        addresses = [] if self.gateway else (yield from self._resolve())
+        gate = self.resources.gate
+        with gate.handshake((yield from gate.entrance())):
             began = time.monotonic()
             deadline = began + self.connect_timeout - self.spent
             try:
-                if self._abandoned:
-                    raise ConnectionAbortedError
-                self._handshake(addresses, deadline)
+                yield from self._handshake(addresses, deadline)
             except BaseException as error:
                 self.spent += time.monotonic() - began
                 proxy, self._proxy = self._proxy, None
@@ -215,28 +224,30 @@ class HostConnection(fabric.Connection):
                     raise Silent("connect timeout") from error
                 raise
 
-    def _handshake(self, addresses: list[Any], deadline: float) -> None:
+    def _handshake(self, addresses: list[Any], deadline: float) -> Steps[None]:
         verifier = self._verifier()
         try:
-            self._connect(addresses, deadline, verifier)
+            yield from self._connect(addresses, deadline, verifier)
         except OtherKeyTypes:
             self.discard()
-            self._connect(addresses, deadline, verifier)
+            yield from self._connect(addresses, deadline, verifier)
 
-    def _connect(self, addresses: list[Any], deadline: float, verifier: Verifier) -> None:
-        self._socket = sock = self._dial(addresses, deadline)
-        if self._abandoned:
-            raise ConnectionAbortedError
-        left = max(0.1, deadline - time.monotonic())
+    def _connect(self, addresses: list[Any], deadline: float, verifier: Verifier) -> Steps[None]:
+        sock = (
+            (yield from self._dial(addresses, deadline)) if addresses else (yield from self._tunnel(deadline))
+        )
+        self._socket = sock
+        self._go_on()
         keys = {name: self.connect_kwargs[name] for name in _KEY_OPTIONS if name in self.connect_kwargs}
         others = {k: v for k, v in self.connect_kwargs.items() if k not in {*_KEY_OPTIONS, "timeout"}}
         authentication = self._authentication(deadline, **keys)
         self.client = client = paramiko.SSHClient()
         if others:
+            yield BLOCKING
             client.set_missing_host_key_policy(verifier)
             ours = {
                 "sock": sock,
-                "timeout": left,
+                "timeout": max(0.1, deadline - time.monotonic()),
                 "transport_factory": verifier.transport,
                 "auth_strategy": authentication,
             }
@@ -244,12 +255,17 @@ class HostConnection(fabric.Connection):
             self.transport = client.get_transport()
             return
         # What SSHClient.connect does, without what was asked for once for all hosts.
-        transport = verifier.transport(sock)
+        transport: Any = verifier.transport(sock)
+        transport.on_stall = lambda: self.on_stall()
         client._transport = transport  # type: ignore[attr-defined]
-        transport.start_client(timeout=left)
+        yield from transport.exchange_keys(deadline)
         verifier.verify(transport.get_remote_server_key())
-        authentication.authenticate(transport)
+        yield from authentication.steps(transport)
         self.transport = transport
+
+    def _go_on(self) -> None:
+        if self._abandoned:
+            raise ConnectionAbortedError
 
     def _verifier(self) -> Verifier:
         options = self.ssh_config
@@ -283,31 +299,35 @@ class HostConnection(fabric.Connection):
         keys = chain([pkey], offers) if pkey else offers
         return Authentication(self.user, keys, password or login, deadline)
 
-    def _resolve(self) -> list[Any]:
+    def _resolve(self) -> Steps[list[Any]]:
+        if not _NUMERIC.fullmatch(self.host):
+            yield BLOCKING
         return socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
 
-    def _dial(self, addresses: list[Any], deadline: float) -> Any:
+    def _tunnel(self, deadline: float) -> Steps[Any]:
+        yield BLOCKING
         if isinstance(self.gateway, _Gateway):
             return self.gateway.dial(self.host, self.port, max(0.1, deadline - time.monotonic()))
         if isinstance(self.gateway, str):
             self._proxy = Proxy(self._expand_tokens(self.gateway))
             return self._proxy.socket
-        if self.gateway:
-            return self.open_gateway()
+        return self.open_gateway()
+
+    def _dial(self, addresses: list[Any], deadline: float) -> Steps[Any]:
         errors: dict[Any, OSError] = {}
         for family, kind, protocol, _, address in addresses:
-            sock = socket.socket(family, kind, protocol)
-            sock.settimeout(max(0.1, deadline - time.monotonic()))
-            try:
-                sock.connect(address)
-            except OSError as error:
-                sock.close()
-                errors[address] = error
-                if isinstance(error, TimeoutError):
-                    raise
-            else:
+            self._socket = sock = socket.socket(family, kind, protocol)
+            sock.setblocking(False)
+            while (code := sock.connect_ex(address)) in _CONNECTING:
+                if time.monotonic() >= deadline:
+                    raise TimeoutError
+                yield Silence(sock.fileno(), deadline, writable=True)
+                self._go_on()
+            if code in (0, errno.EISCONN):
                 keep_alive(sock)
                 return sock
+            sock.close()
+            errors[address] = OSError(code, os.strerror(code))
         raise NoValidConnectionsError(errors)
 
     def _expand_tokens(self, text: str) -> str:
@@ -357,28 +377,31 @@ class HostConnection(fabric.Connection):
 
     # -- starting commands
 
-    def open_session(self, timeout: float | None = None) -> paramiko.Channel:
+    def session(self, timeout: float | None = None) -> Steps[paramiko.Channel]:
         """A new channel on which requests are answered within `timeout` seconds (START_TIMEOUT without).
 
-        Raises:
+        Raises: as opening, and
             Silent, ConnectionResetError: the connection is of no use any more.
             paramiko.ssh_exception.ChannelException: the host refuses another channel.
         """
-        self.open()
+        yield from self.opening()
         limit = START_TIMEOUT if timeout is None else timeout
-        return self.transport.session(limit)  # type: ignore[no-any-return]
+        return (yield from self.transport.session(limit))  # type: ignore[no-any-return]
 
-    def start(self, command: str, timeout: float | None = None, no_input: bool = False) -> paramiko.Channel:
+    def start(
+        self, command: str, timeout: float | None = None, no_input: bool = False
+    ) -> Steps[paramiko.Channel]:
         """Ask the host to start a command. `started` is true from the moment it may have.
 
         With `no_input` the end of its standard input is sent along, otherwise that is left open.
 
-        Raises: as open_session, and
+        Raises: as session, and
             paramiko.SSHException, EOFError: the request was refused, or the connection broke.
         """
-        channel = self.open_session(timeout)
+        channel = yield from self.session(timeout)
         self.started = True
-        self.transport.execute(channel, command.encode("utf-8", "surrogateescape"), no_input)
+        request = command.encode("utf-8", "surrogateescape")
+        yield from self.transport.execute(channel, request, no_input)
         return channel
 
     def run(self, command: str, **kwargs: Any) -> Any:

@@ -3,29 +3,29 @@
 Handshakes cost processor time on both sides, and too many at once make each other time out; what runs
 afterwards waits for free. So the gate is narrow at first, and while this process has time to spare (the
 hosts are far away, or slow to let people in) it is doubled for as long as that lets more hosts in a second.
-Where the processor is what bounds them, half as many are tried, and stay where they let in as many a
-second: threads that contend for the interpreter cost a tenth more. It closes a little when the processor
-is used up, and halves when servers shed connections, as OpenSSH's MaxStartups makes them do.
+It closes a little when the processor is used up, and halves when servers shed connections, as OpenSSH's
+MaxStartups makes them do.
 """
 
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from .failures import classify
+from .waiting import Steps, Wait
 
 #: How far it opens and closes, and where it begins: below MaxStartups' 10 of an sshd as it is installed.
 NARROWEST, FIRST, WIDEST = 3, 8, 128
 #: Seconds after which a handshake no longer counts: its host is silent, and must not hold up the others.
 PATIENCE = 0.5
-#: Share of one processor above which fewer handshakes may do as well, below which there is room for more,
-#: and above which there are too many.
-BOUND, IDLE, BUSY = 0.5, 0.8, 0.95
+#: Share of one processor below which there is room for more, and above which there are too many.
+IDLE, BUSY = 0.8, 0.95
 #: Seconds between two looks, at least; and after an opening that let no more in, before the next one.
 WINDOW, REST = 0.1, 2.0
-#: How many times as many a doubled gate must let in to stay so, and a halved one.
-GAIN, KEPT = 1.3, 0.9
+#: How many times as many a doubled gate must let in to stay so.
+GAIN = 1.3
 #: Share of shed connections to halve at.
 SHED = 0.1
 
@@ -54,15 +54,30 @@ class HandshakeGate:
         self._finished = self._shed = 0
         self._took = 0.0
 
-    @contextmanager
-    def handshake(self) -> Iterator[None]:
-        """Wait for a place, hold it, and learn from how the handshake ended."""
+    def entrance(self) -> Steps[object]:
+        """Steps until there is a place, which they return."""
         place = object()
+        while not self._enter(place):
+            with self._changed:
+                self.waiting += 1
+            try:
+                yield AtGate(self)
+            finally:
+                with self._changed:
+                    self.waiting -= 1
+        return place
+
+    def _enter(self, place: object) -> bool:
         with self._changed:
-            while (pause := self._until_free()) is not None:
-                self._wait(pause)
+            if self._until_free() is not None:
+                return False
             self._inside[place] = self._clock()
             self._changed.notify()
+            return True
+
+    @contextmanager
+    def handshake(self, place: object) -> Iterator[None]:
+        """Hold a place, and learn from how the handshake ends."""
         congested = False
         try:
             yield
@@ -77,6 +92,19 @@ class HandshakeGate:
                 self._adapt()
                 self._changed.notify(2)
 
+    def free_at(self) -> float | None:
+        """None where there is a place, else the second at which the oldest handshake stops counting."""
+        with self._changed:
+            pause = self._until_free()
+            return None if pause is None else self._clock() + pause
+
+    def wait(self) -> None:
+        """Wait in this thread until there may be a place."""
+        with self._changed:
+            pause = self._until_free()
+            if pause is not None:
+                self._wait(pause)
+
     def _until_free(self) -> float | None:
         """None where there is a place, else seconds until the oldest handshake stops counting."""
         now = self._clock()
@@ -88,11 +116,10 @@ class HandshakeGate:
     def _wait(self, pause: float) -> None:
         # Only one of those waiting watches the clock: a thousand would all wake up for nothing.
         watching = not self._watched
-        self._watched, self.waiting = True, self.waiting + 1
+        self._watched = True
         try:
             self._changed.wait(pause if watching else None)
         finally:
-            self.waiting -= 1
             if watching:
                 self._watched = False
 
@@ -107,24 +134,27 @@ class HandshakeGate:
         if self._shed > SHED * self._finished:
             self._narrow(self.limit // 2, now)
         elif share > BUSY:
-            self._narrow(self.limit - max(1, self.limit // 8), now)
-        elif before is not None and (self._shed or rate < before[1] * self._asked_of(before[0])):
+            self._narrow(min(self.limit, max(FIRST, self.limit - self.limit // 8)), now)
+        elif before is not None and (self._shed or rate < before[1] * GAIN):
             self._narrow(before[0], now)
         elif now < self._resting_until or not self.waiting:
             pass
-        elif share > BOUND and NARROWEST < self.limit <= FIRST:
-            self._try(self.limit // 2, rate)
         elif share < IDLE:
-            self._try(self.limit * 2, rate)
+            self._before = (self.limit, rate)
+            self.limit = min(WIDEST, self.limit * 2)
         self._look()
-
-    def _asked_of(self, limit: int) -> float:
-        return GAIN if self.limit > limit else KEPT
-
-    def _try(self, limit: int, rate: float) -> None:
-        self._before = (self.limit, rate)
-        self.limit = max(NARROWEST, min(WIDEST, limit))
 
     def _narrow(self, limit: int, now: float) -> None:
         self.limit = max(NARROWEST, limit)
         self._resting_until = now + REST
+
+
+@dataclass(frozen=True)
+class AtGate(Wait):
+    """The wait for a place."""
+
+    gate: HandshakeGate
+
+    def block(self) -> None:
+        """Wait for it in this thread."""
+        self.gate.wait()

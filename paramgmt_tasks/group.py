@@ -1,7 +1,7 @@
 """ParallelGroup: Fabric's ThreadingGroup made to hold thousands, with retry and a result for every host."""
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import fabric
@@ -15,7 +15,7 @@ from .retry import Failure
 from .run import Run
 from .schedule import Work
 from .settings import Settings
-from .transport import Quiet
+from .waiting import BLOCKING, Steps
 
 
 class ParallelGroup(fabric.ThreadingGroup):
@@ -72,16 +72,16 @@ class _Calls(Work):
         self._finished = threading.Semaphore(0)
         super().__init__(list(group), settings)
 
-    def do(self, index: int) -> Iterator[Quiet]:
+    def do(self, index: int) -> Steps[None]:
         """Call the method; what it raises once connected is its answer, and not tried again."""
         connection = self.connections[index]
-        connection.open()
+        yield from connection.opening()
+        yield BLOCKING
         try:
             self._values[index] = self._call(connection)
         except Exception as error:
             self._values[index] = error
         self._finished.release()
-        yield from ()  # Fabric's methods wait by themselves
 
     def fail(self, index: int, failure: Failure, error: BaseException) -> None:
         """The connection was not made: its exception is the answer."""

@@ -4,7 +4,8 @@ import base64
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from paramiko.ssh_exception import BadAuthenticationType, PasswordRequiredExcept
 
 from .errors import UsageError
 from .failures import Denied, Silent, one_line
+from .waiting import BLOCKING, Steps, finish
 
 log = logging.getLogger("paramgmt_tasks")
 
@@ -152,11 +154,15 @@ class Authentication(AuthStrategy):
 
     def authenticate(self, transport: paramiko.Transport) -> None:  # type: ignore[override]
         """Authenticate on `transport`, or raise."""
+        finish(self.steps(transport))
+
+    def steps(self, transport: Any) -> Steps[None]:
+        """Steps that authenticate on `transport`, or raise."""
         refused: list[str] = []
         for name, offer in self._ways(transport):
             transport.auth_timeout = max(0.1, self._deadline - time.monotonic())
             try:
-                further = offer()
+                further = yield from offer()
             except BadAuthenticationType as error:
                 refused.append(f"{name} (the server wants {', '.join(error.allowed_types)})")
                 continue
@@ -175,8 +181,12 @@ class Authentication(AuthStrategy):
         tried = ", ".join(refused) or "no key to offer"
         raise Denied(f"authentication failed for {self._username}: {tried}")
 
-    def _ways(self, transport: paramiko.Transport) -> Iterator[tuple[str, Any]]:
+    def _ways(self, transport: Any) -> Iterator[tuple[str, Callable[[], Steps[list[str]]]]]:
         for key in self._keys:
-            yield key.get_name(), lambda key=key: transport.auth_publickey(self._username, key)
+            yield key.get_name(), partial(transport.offer_key, self._username, key)
         if self._password is not None:
-            yield "password", lambda: transport.auth_password(self._username, str(self._password))
+            yield "password", partial(self._offer_password, transport)
+
+    def _offer_password(self, transport: Any) -> Steps[list[str]]:
+        yield BLOCKING
+        return transport.auth_password(self._username, self._password)  # type: ignore[no-any-return]

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from . import local, script, transfer
-from .command import Execution, Steps, Sudo, converse, with_env
+from .command import Execution, Sudo, converse, with_env
 from .connection import HostConnection
 from .errors import UsageError
 from .failures import Denied
@@ -17,9 +17,8 @@ from .results import HostResult, Outcome
 from .retry import Failure
 from .schedule import Work
 from .settings import Settings
+from .waiting import BLOCKING, Steps
 
-#: Seconds a worker waits by itself for what a command prints next.
-_PATIENCE = 0.05
 _MAY_HAVE_RUN = "the command may have run"
 
 
@@ -65,6 +64,7 @@ class Run(Work):
             self._tell_cancelled(index)
         for connection in self.connections:
             connection.abandon()
+        self.hosts.hurry()
         for process in list(self._processes.values()):
             local.kill(process)
         deadline = time.monotonic() + patience
@@ -91,6 +91,7 @@ class Run(Work):
             self._tell_cancelled(index)
             return
         if isinstance(operation, LocalCommand):
+            yield BLOCKING
             done = self._local(index, operation, out, err)
         elif isinstance(operation, RemoteCommand):
             done = yield from _command(
@@ -100,6 +101,8 @@ class Run(Work):
             done = yield from _scripts(connection, operation, self.settings, out, err)
         else:
             transfer.check(operation)
+            yield from connection.opening()
+            yield BLOCKING
             done = transfer.run(connection, operation, err)
         if self.stopped and done.outcome is Outcome.LOST:
             self._tell_cancelled(index)
@@ -183,9 +186,9 @@ def _command(
     text = with_env(text, settings.env)
     sudo = Sudo(text, settings.password) if settings.sudo else None
     no_input = not stdin and sudo is None
-    channel = connection.start(sudo.command if sudo else text, settings.timeout, no_input)
+    channel = yield from connection.start(sudo.command if sudo else text, settings.timeout, no_input)
     stdin = None if no_input else stdin or b""
-    return (yield from converse(channel, out, err, stdin, settings.timeout, sudo, _PATIENCE))
+    return (yield from converse(channel, out, err, stdin, settings.timeout, sudo))
 
 
 def _scripts(

@@ -5,16 +5,16 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from paramiko.ssh_exception import ChannelException
 
 from .connection import HostConnection
 from .failures import classify
+from .gate import AtGate, HandshakeGate
 from .retry import Failure, RetryPolicy
 from .settings import Settings
-from .transport import Quiet
-from .waiting import WaitingRoom
+from .waiting import BLOCKING, Silence, Steps, Wait, Watch
 
 log = logging.getLogger("paramgmt_tasks")
 
@@ -33,76 +33,107 @@ def _start_thread(work: Callable[[], None]) -> None:
             threading.stack_size(before)
 
 
-class Hosts:
-    """What there is to do next: hosts that answered, those whose pause is over, and those in order.
+#: A host's index, and the steps to go on with; None where it is to be begun.
+Turn = tuple[int, Steps[None] | None]
 
-    No more than `fanout` are under way at once. Safe for many threads.
+
+class Hosts:
+    """What is to be done next, for the threads that ask; they need no more than one of them to be free.
+
+    Hosts that answered come before those at the handshake gate, whose pause is over, and that are fresh.
+    No more than `fanout` are under way at once. A thread that finds nothing to do watches what is waited
+    for; one that is about to block has another one take over.
     """
 
     def __init__(self, count: int, fanout: int, in_order: bool) -> None:
         self._changed = threading.Condition()
         self._fresh = deque(range(count))
         self._pausing: list[tuple[float, int]] = []
-        self._ready: deque[tuple[int, Iterator[Quiet]]] = deque()
+        self._ready: deque[Turn] = deque()
+        self._at_gate: deque[tuple[Turn, HandshakeGate]] = deque()
+        self._watch: Watch[Turn] = Watch()  # closed by the last thread that asks
+        self._watching = False
         self._open = count
         self._under_way = 0
         self._fanout = fanout
         self._in_order = in_order
         self._idle = 0
 
-    def wanting(self) -> bool:
-        """Whether there is a host to begin with that nobody is free for."""
-        return bool(self._fresh) and self._under_way < self._fanout and not self._idle
-
-    def next(self) -> tuple[int, Iterator[Quiet] | None] | None:
-        """The next host's index, with the steps to go on with or None where it is to be begun.
-
-        Waits until there is one; None when there will be none any more.
-        """
+    def next(self) -> Turn | None:
+        """What to do next; waits until there is something. None when there will not be any more."""
         with self._changed:
             while self._open > 0:
-                if self._ready:
-                    return self._ready.popleft()
-                wait = None
-                if self._under_way < self._fanout:
-                    if self._pausing:
-                        wait = self._pausing[0][0] - time.monotonic()
-                        if wait <= 0:
-                            self._under_way += 1
-                            return heapq.heappop(self._pausing)[1], None
-                    if self._fresh and not (self._in_order and self._pausing):
-                        self._under_way += 1
-                        return self._fresh.popleft(), None
-                self._idle += 1
-                self._changed.wait(wait)
-                self._idle -= 1
+                turn, until = self._find()
+                if turn is not None:
+                    return turn
+                if self._watching:
+                    self._idle += 1
+                    self._changed.wait()
+                    self._idle -= 1
+                    continue
+                self._watching = True
+                self._changed.release()
+                try:
+                    ready = self._watch.poll(until)
+                finally:
+                    self._changed.acquire()
+                    self._watching = False
+                self._ready.extend(ready)
+            if not self._watching:
+                self._watch.close()
             return None
 
-    def resume(self, job: tuple[int, Iterator[Quiet]] | None) -> bool:
-        """Have a host that was waited for gone on with; whether some are left that nobody is free for."""
+    def _find(self) -> tuple[Turn | None, float | None]:
+        """A turn, or the monotonic second at which to look again if nothing comes before."""
+        if self._ready:
+            return self._ready.popleft(), None
+        if self._at_gate:
+            turn, gate = self._at_gate[0]
+            free_at = gate.free_at()
+            if free_at is None:
+                self._at_gate.popleft()
+                return turn, None
+            return None, free_at
+        if self._under_way >= self._fanout:
+            return None, None
+        if self._pausing and self._pausing[0][0] <= time.monotonic():
+            self._under_way += 1
+            return (heapq.heappop(self._pausing)[1], None), None
+        if self._fresh and not (self._in_order and self._pausing):
+            self._under_way += 1
+            return (self._fresh.popleft(), None), None
+        return None, self._pausing[0][0] if self._pausing else None
+
+    def park(self, turn: Turn, wait: Wait) -> None:
+        """Have a turn taken when what it waits for is over."""
+        if isinstance(wait, Silence):
+            self._watch.add(turn, wait)
+        elif isinstance(wait, AtGate):
+            with self._changed:
+                self._at_gate.append((turn, wait.gate))
+        else:
+            raise TypeError(wait)
+
+    def take_over(self) -> bool:
+        """Have another thread go on while the caller blocks; False where there is none."""
         with self._changed:
-            if job is not None:
-                self._ready.append(job)
+            if self._idle and not self._watching:
                 self._changed.notify()
-            return len(self._ready) > self._idle
+            return self._watching or self._idle > 0
 
     def again(self, index: int, delay: float) -> None:
         """Give a host back, to be tried again after `delay` seconds."""
         with self._changed:
             self._under_way -= 1
             heapq.heappush(self._pausing, (time.monotonic() + delay, index))
-            self._changed.notify()
+            self._watch.wake()
 
-    def done(self) -> bool:
-        """One host needs no more work; whether it was the last."""
+    def done(self) -> None:
+        """One host needs no more work."""
         with self._changed:
             self._open -= 1
             self._under_way -= 1
-            if self._open <= 0:
-                self._changed.notify_all()
-            else:
-                self._changed.notify()
-            return self._open <= 0
+            self._see_to_the_end()
 
     def stop(self) -> list[int]:
         """Begin with none any more: those that were not under way."""
@@ -111,8 +142,22 @@ class Hosts:
             self._fresh.clear()
             self._pausing.clear()
             self._open = self._under_way
-            self._changed.notify_all()
+            self._see_to_the_end()
             return rest
+
+    def hurry(self) -> None:
+        """Have all go on that wait."""
+        with self._changed:
+            if self._open:
+                self._ready.extend(turn for turn, _ in self._at_gate)
+                self._at_gate.clear()
+                self._watch.hurry_all()
+
+    def _see_to_the_end(self) -> None:
+        if self._open == 0:
+            self._changed.notify_all()
+            if self._watching:
+                self._watch.wake()
 
 
 class _Tries:
@@ -142,23 +187,19 @@ class Work:
         self._fanout = fanout
         self._workers = 0
         self._counting = threading.Lock()
-        self._room: WaitingRoom[tuple[int, Iterator[Quiet]]] | None = None
         for connection in connections:
-            connection.on_admission = self._more_workers
-        self._start_worker()
+            connection.on_stall = self._stand_in
+        if connections:
+            self._start_worker()
 
-    def _more_workers(self, connection: HostConnection) -> None:
-        """Start another worker, if a host is left and the handshake gate has let in all who are there.
-
-        So there are as many as handshakes, and transfers or Fabric's methods, are under way, up to the
-        fan-out. Commands that keep a worker waiting leave it, and wait in the room.
-        """
-        if self._workers < self._fanout and not connection.resources.gate.waiting and self.hosts.wanting():
+    def _stand_in(self) -> None:
+        """Have another worker take over, before this one blocks."""
+        if not self.hosts.take_over():
             self._start_worker()
 
     def _start_worker(self) -> None:
         with self._counting:
-            if self._workers == self._fanout:
+            if self._workers > self._fanout:
                 return
             self._workers += 1
         try:
@@ -177,13 +218,13 @@ class Work:
             index, steps = turn
             connection, tries = self.connections[index], self.tries[index]
             try:
-                self._more_workers(connection)
                 if steps is None:
                     tries.begin()
                     steps = self.do(index)
-                quiet = next(steps, None)
-                if quiet is not None:
-                    self._waiting_room().enter((index, steps), quiet)
+                while (wait := next(steps, None)) is BLOCKING:
+                    self._stand_in()
+                if wait is not None:
+                    self.hosts.park((index, steps), wait)
                     continue
             except BaseException as error:
                 failure = classify(error)
@@ -196,21 +237,7 @@ class Work:
                 self.fail(index, failure, error)
             if not self.settings.keep:
                 connection.discard()
-            if self.hosts.done() and self._room is not None:
-                self._room.close()
-
-    def _waiting_room(self) -> "WaitingRoom[tuple[int, Iterator[Quiet]]]":
-        with self._counting:
-            if self._room is None:
-                self._room = WaitingRoom(self._resume)
-            return self._room
-
-    def _resume(self, job: tuple[int, Iterator[Quiet]] | None) -> bool:
-        """Have a worker go on with a host; a backlog that lasts gets another worker."""
-        left = self.hosts.resume(job)
-        if left and job is None:
-            self._start_worker()
-        return left
+            self.hosts.done()
 
     def _pause(self, index: int, failure: Failure) -> float | None:
         connection, tries = self.connections[index], self.tries[index]
@@ -219,8 +246,8 @@ class Work:
         policy = RetryPolicy(self.settings.attempts, budget=connection.connect_timeout)
         return policy.delay(failure, tries.count, connection.spent)
 
-    def do(self, index: int) -> Iterator[Quiet]:
-        """One try on one host; raises where nothing came of it. Yields what it is kept waiting by."""
+    def do(self, index: int) -> Steps[None]:
+        """One try on one host; raises where nothing came of it."""
         raise NotImplementedError
 
     def may_repeat(self, index: int) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 import paramiko
 
-from .command import Execution, Sudo, finish
+from .command import Execution, Sudo
 from .connection import HostConnection
 from .errors import UsageError
 from .failures import Known
@@ -19,6 +19,7 @@ from .operations import Pull, Push
 from .output import Output
 from .results import Outcome
 from .retry import Failure
+from .waiting import finish
 
 #: Seconds without any progress after which a transfer is given up.
 STALLED = 60.0
@@ -53,7 +54,7 @@ class _Copy:
     def _session(self, connection: HostConnection) -> paramiko.SFTPClient:
         if self.settings.sudo:
             sudo = Sudo(_FIND_SERVER, self.settings.password)
-            channel = connection.start(sudo.command)
+            channel = finish(connection.start(sudo.command))
             finish(sudo.negotiate(channel, time.monotonic() + STALLED))
             connection.transport.read_in_background()
             return paramiko.SFTPClient(channel)
@@ -61,7 +62,7 @@ class _Copy:
         if kept is not None and not kept.get_channel().closed:
             connection.started = True
             return kept  # type: ignore[no-any-return]
-        channel = connection.open_session()
+        channel = finish(connection.session())
         try:
             channel.invoke_subsystem("sftp")
         except (paramiko.SSHException, EOFError):

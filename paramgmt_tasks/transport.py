@@ -6,12 +6,12 @@ has come. Where several wait, one of them reads for all. Only what waits in para
 a runner of Fabric's, agent forwarding) needs the reader thread, which starts when such a channel is opened.
 """
 
+import contextlib
 import functools
 import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import paramiko
@@ -31,11 +31,15 @@ from paramiko.common import (
 from paramiko.packet import Packetizer
 
 from .failures import Silent
+from .waiting import BLOCKING, Silence, Steps, Watch, finish
 
 _AEAD = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 _READ = 65536
 #: Seconds for the rest of a message that has begun to come when a command's time is up.
 _REST_OF_MESSAGE = 5.0
+_NO_START = "no answer to the request to start the command"
+#: Seconds that a thread may be kept by one host while others count on it.
+_STALL = 0.05
 #: Numbers of the messages of a key exchange method (RFC 4250, section 4.1.2).
 _KEX_METHOD = range(30, 50)
 
@@ -64,8 +68,10 @@ class _Stream:
         self.deadline: float | None = None
         #: Seconds more for the rest of a message of which a part has come.
         self.grace = 0.0
-        #: Seconds of silence between two messages after which a read gives up, whatever the deadline.
-        self.patience: float | None = None
+        #: Whether a read waits for a message to begin.
+        self.waits = True
+        #: Called before a read or a write keeps its thread, which others may count on, waiting for long.
+        self.on_stall: Callable[[], object] = lambda: None
         #: Whether a part of a message was read, so that giving up would lose it.
         self.within_message = False
 
@@ -98,24 +104,36 @@ class _Stream:
         self.flush()
         rest = self._buffer[self._at :]
         begun = bool(rest) or self.within_message
-        deadline, left = self.deadline, None
-        if deadline is not None:
-            left = deadline - time.monotonic() + (self.grace if begun else 0.0)
+        left = None
+        if self.deadline is not None:
+            left = self.deadline - time.monotonic() + (self.grace if begun else 0.0)
             if left <= 0:
                 raise _TooLate
-        if self.patience is not None and not begun:
-            left = self.patience if left is None else min(left, self.patience)
-        if left != self._timeout:
-            self._sock.settimeout(left)
-            self._timeout = left
-        try:
-            data = self._sock.recv(max(_READ, wanted - len(rest)))
-        except TimeoutError:
+        if not (begun or self.waits):
+            left = 0.0
+        size = max(_READ, wanted - len(rest))
+        if begun and (left is None or left > _STALL):
+            data = self._receive(size, _STALL)
+            if data is None:
+                self.on_stall()
+                data = self._receive(size, left)
+        else:
+            data = self._receive(size, left)
+        if data is None:
             self.within_message = begun
-            raise _TooLate from None
+            raise _TooLate
         if not data:
             raise EOFError
         self._buffer, self._at = rest + data, 0
+
+    def _receive(self, size: int, seconds: float | None) -> bytes | None:
+        if seconds != self._timeout:
+            self._sock.settimeout(seconds)
+            self._timeout = seconds
+        try:
+            return self._sock.recv(size)  # type: ignore[no-any-return]
+        except (TimeoutError, BlockingIOError):
+            return None
 
     def write(self, data: bytes) -> None:
         """Send `data`, now or with what follows it."""
@@ -137,9 +155,10 @@ class _Stream:
             while data and not self._closed:
                 try:
                     data = data[self._sock.send(data) :]
-                except TimeoutError:
-                    continue  # the time limit of a read, which another thread has set
-                except OSError:
+                except (TimeoutError, BlockingIOError):  # the time limit is that of a read
+                    self.on_stall()
+                    Silence(self._sock.fileno(), None, writable=True).block()
+                except (OSError, ValueError):
                     raise EOFError from None
 
     def close(self) -> None:
@@ -233,17 +252,22 @@ def _with_reader(method: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-@dataclass(frozen=True)
-class Quiet:
-    """A connection on which nothing comes, and what is waited for, until a deadline if there is one."""
+class Quiet(Silence):
+    """A connection on which nothing comes, and what is waited for there."""
 
-    transport: "LeanTransport"
-    done: Callable[[], bool]
-    deadline: float | None
+    def __init__(self, transport: "LeanTransport", done: Callable[[], bool], deadline: float | None) -> None:
+        super().__init__(transport.fileno(), deadline)
+        self._transport, self._done = transport, done
 
-    def over(self) -> bool:
-        """Whether the wait is over, or not to be left to the descriptor since another thread reads."""
-        return self.transport.attended() or self.done()
+    def watched(self, watch: Watch[Any], number: int) -> bool:
+        """It is watched from now on; whether it has been over before."""
+        self._transport.on_break = lambda: watch.hurry(number)
+        return self._transport.attended() or self._done()
+
+    def block(self) -> None:
+        """Wait in this thread."""
+        with contextlib.suppress(Exception):  # whoever goes on is told
+            self._transport.pump(self._done, self.deadline)
 
 
 class LeanTransport(paramiko.Transport):
@@ -262,6 +286,9 @@ class LeanTransport(paramiko.Transport):
         #: How many threads wait for what another reads.
         self._followers = 0
         self._waitable = isinstance(sock, socket.socket)
+        #: Called when the host keeps its thread waiting, on which others may count.
+        self.on_stall: Callable[[], object] = lambda: None
+        self._stream.on_stall = lambda: self.on_stall()
         #: Called when the connection breaks.
         self.on_break: Callable[[], object] | None = None
 
@@ -286,7 +313,11 @@ class LeanTransport(paramiko.Transport):
     # -- the handshake
 
     def start_client(self, event: Any = None, timeout: float | None = None) -> None:
-        """Exchange versions and keys within `timeout` seconds.
+        """As `exchange_keys`, within `timeout` seconds."""
+        finish(self.exchange_keys(None if timeout is None else time.monotonic() + timeout))
+
+    def exchange_keys(self, deadline: float | None) -> Steps[None]:
+        """Exchange versions and keys with the server, by `deadline` in monotonic seconds.
 
         Raises:
             Silent, paramiko.SSHException, OSError, EOFError: no key exchange with this server.
@@ -294,9 +325,11 @@ class LeanTransport(paramiko.Transport):
         self.active = True
         self._stream.gathers = True
         self.completion_event = threading.Event()
-        deadline = self._stream.deadline = None if timeout is None else time.monotonic() + timeout
         try:
             self.packetizer.write_all(f"{self.local_version}\r\n".encode())
+            self._stream.flush()
+            yield Silence(self.fileno(), deadline) if self._waitable else BLOCKING
+            self._stream.deadline, self._stream.within_message = deadline, True
             self._check_banner()  # type: ignore[attr-defined]
             self._send_kex_init()  # type: ignore[attr-defined]
             self._expect_packet(MSG_KEXINIT)  # type: ignore[attr-defined]
@@ -305,18 +338,31 @@ class LeanTransport(paramiko.Transport):
             if isinstance(error.__context__, _TooLate):
                 raise Silent("no answer from the SSH server") from None
             raise
-        if not self.pump(self.completion_event.is_set, deadline):
+        if not (yield from self.until(self.completion_event.is_set, deadline)):
             raise Silent("no answer from the SSH server")
 
     # -- messages
 
-    def pump(
-        self, done: Callable[[], bool], deadline: float | None = None, patience: float | None = None
-    ) -> bool:
+    def until(self, done: Callable[[], bool], deadline: float | None = None) -> Steps[bool]:
+        """Steps that read messages until `done`, which return False where the deadline passed first.
+
+        Raises: as pump.
+        """
+        if not self._waitable or self.is_alive():
+            yield BLOCKING
+            return self.pump(done, deadline)
+        while not self.pump(done, deadline, waits=False):
+            if deadline is not None and time.monotonic() >= deadline:
+                if self.in_kex:
+                    self._break(EOFError("stalled in a key exchange"))
+                return False
+            yield Quiet(self, done, deadline)
+        return True
+
+    def pump(self, done: Callable[[], bool], deadline: float | None = None, waits: bool = True) -> bool:
         """Read messages until `done`, which is asked after each; False where the deadline passed first.
 
-        False also after `patience` seconds in which no message came, so that the caller may wait for the
-        descriptor instead, together with others.
+        False also, unless it `waits`, where no message has begun to come.
 
         Raises:
             EOFError, OSError, paramiko.SSHException: the connection is broken.
@@ -334,6 +380,8 @@ class LeanTransport(paramiko.Transport):
                     left = None if deadline is None else deadline - time.monotonic()
                     if left is not None and left <= 0:
                         return False
+                    if not waits:
+                        self._stream.on_stall()
                     self._turn.wait(left)
             finally:
                 self._followers -= 1
@@ -345,15 +393,16 @@ class LeanTransport(paramiko.Transport):
         try:
             while not over():
                 self._stream.deadline = deadline
-                self._stream.patience = None if self.in_kex or not self._waitable else patience
+                self._stream.waits = waits
                 self._stream.within_message = False
                 self._step()
                 self._tell_followers()
             return True
         except _TooLate:
-            if self._stream.within_message or self.in_kex:
+            if self._stream.within_message or (self.in_kex and waits):
                 self._break(EOFError("stalled in the middle of a message"))
-            return done()
+                return done()
+            return over()
         except BaseException as error:
             self._break(error)
             raise
@@ -444,14 +493,31 @@ class LeanTransport(paramiko.Transport):
         """As paramiko's; waits `auth_timeout` seconds for the answer, and raises Silent without one."""
         if event is not None:
             return super().auth_publickey(username, key, event)
+        return finish(self.offer_key(username, key))
+
+    def offer_key(self, username: str, key: paramiko.PKey) -> Steps[list[str]]:
+        """Authenticate with a key within `auth_timeout` seconds; what else the server wants.
+
+        Raises:
+            Silent: no answer.
+            paramiko.AuthenticationException: it was refused, or the connection broke.
+        """
+        deadline = time.monotonic() + self.auth_timeout
         answered = Awaited(self, self.auth_timeout, "no answer to authentication")
+        if isinstance(key, paramiko.AgentKey):
+            yield BLOCKING  # its user may be asked to confirm
         # Which signature an RSA key gives is known only after the server has told which it takes.
         handler: Any = AuthHandler(self) if "rsa" in key.get_name() else _EagerAuth(self)
         self.auth_handler = handler
         handler.auth_publickey(username, key, answered)
+        come = True
+        with contextlib.suppress(EOFError, OSError, paramiko.SSHException):  # the handler tells
+            come = yield from self.until(answered.is_set, deadline)
+        if not come:
+            raise Silent("no answer to authentication")
         return handler.wait_for_response(answered)  # type: ignore[no-any-return]
 
-    def session(self, limit: float) -> paramiko.Channel:
+    def session(self, limit: float) -> Steps[paramiko.Channel]:
         """Open a channel for one command, within `limit` seconds, and without the reader thread.
 
         Raises:
@@ -474,11 +540,12 @@ class LeanTransport(paramiko.Transport):
         request.add_int(number)
         request.add_int(self.default_window_size)
         request.add_int(self.default_max_packet_size)
-        channel.event = Awaited(self, limit, "no answer to the request to start the command")
+        channel.limit = limit
+        channel.event = Awaited(self, limit, _NO_START)
         channel.exit_signal, channel.closed_by_peer = "", False
         try:
             transport._send_user_message(request)
-            come = self.pump(opened.is_set, time.monotonic() + limit)
+            come = yield from self.until(opened.is_set, time.monotonic() + limit)
         except (EOFError, OSError, paramiko.SSHException):
             # A kept connection may have died since: it shows here, before anything is started.
             raise ConnectionResetError("connection closed") from None
@@ -488,7 +555,7 @@ class LeanTransport(paramiko.Transport):
             raise self.get_exception() or ConnectionResetError("connection closed")
         return channel  # type: ignore[no-any-return]
 
-    def execute(self, channel: Any, command: bytes, no_input: bool) -> None:
+    def execute(self, channel: Any, command: bytes, no_input: bool) -> Steps[None]:
         """Start a command on a channel of `session`; with `no_input` its standard input ends at once.
 
         Raises:
@@ -504,6 +571,11 @@ class LeanTransport(paramiko.Transport):
         self._send_user_message(request)
         if no_input:
             channel.shutdown_write()
+        come = True
+        with contextlib.suppress(EOFError, OSError, paramiko.SSHException):  # told below
+            come = yield from self.until(channel.event.is_set, time.monotonic() + channel.limit)
+        if not come:
+            raise Silent(_NO_START)
         channel._wait_for_event()
 
     def _log(self, level: int, *args: Any) -> None:

@@ -1,109 +1,151 @@
-"""Where conversations wait while their hosts are quiet: all in one thread, which sleeps until one is not."""
+"""Steps: work that says what it waits for instead of waiting, so that one thread can do that of many hosts.
+
+Steps are a generator that yields a Wait whenever it cannot go on. Who runs them waits for it, alone
+(`finish`) or for many at once (`Watch`), and resumes them; they then see for themselves what has come.
+"""
 
 import contextlib
 import heapq
 import itertools
+import select
 import selectors
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Generator
 from typing import Generic, TypeVar
 
-from .transport import Quiet
-
 Job = TypeVar("Job")
-
-#: Seconds after which hosts that have spoken, and are not yet attended to, are spoken of again.
-_IMPATIENT = 0.05
+Result = TypeVar("Result")
 
 
-class WaitingRoom(Generic[Job]):
-    """Holds each job until its host speaks or its time is up, and gives it to `ready`, exactly once.
+class Wait:
+    """What steps wait for."""
 
-    `ready` says whether jobs are left that nobody attends to; it is asked again while they are, with None.
-    """
+    def block(self) -> None:
+        """Wait for it in this thread."""
 
-    def __init__(self, ready: Callable[[Job | None], bool]) -> None:
-        self._ready = ready
+
+#: What follows may block the thread: another one has to look after the rest.
+BLOCKING = Wait()
+
+Steps = Generator[Wait, None, Result]
+
+
+class Silence(Wait):
+    """A descriptor that is not ready, waited for until a deadline (monotonic seconds) if there is one."""
+
+    def __init__(self, descriptor: int, deadline: float | None, writable: bool = False) -> None:
+        self.descriptor = descriptor
+        self.deadline = deadline
+        self.event = selectors.EVENT_WRITE if writable else selectors.EVENT_READ
+
+    def watched(self, watch: "Watch[Job]", number: int) -> bool:
+        """It is watched from now on; whether it has been over before."""
+        return False
+
+    def block(self) -> None:
+        """Wait until the descriptor is ready or the deadline has passed."""
+        left = None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+        polled = select.poll()
+        polled.register(
+            self.descriptor, select.POLLOUT if self.event == selectors.EVENT_WRITE else select.POLLIN
+        )
+        polled.poll(None if left is None else left * 1000)
+
+
+def finish(steps: Steps[Result]) -> Result:
+    """Take all steps in this thread, and return what they return."""
+    try:
+        while True:
+            next(steps).block()
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+
+
+class Watch(Generic[Job]):
+    """Jobs that wait for descriptors. One thread polls; any thread may add a job, or hurry one."""
+
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._numbers = itertools.count()
-        self._waiting: dict[int, tuple[Job, Quiet, int]] = {}
+        self._waiting: dict[int, tuple[Job, int]] = {}
         self._deadlines: list[tuple[float, int]] = []
-        self._wakes_at = float("inf")
-        self._closed = False
+        self._hurried: list[int] = []
+        self._wakes_at = 0.0
         self._selector = selectors.DefaultSelector()
         self._bell, self._ring = socket.socketpair()
         self._bell.setblocking(False)
+        self._ring.setblocking(False)
         self._selector.register(self._bell, selectors.EVENT_READ, None)
-        threading.Thread(target=self._watch, name="paramgmt waiting room", daemon=True).start()
 
-    def enter(self, job: Job, quiet: Quiet) -> None:
-        """Let a job wait for its host."""
+    def add(self, job: Job, wait: Silence) -> None:
+        """Have a job given by `poll` when what it waits for is over, or its deadline has passed."""
         with self._lock:
             number = next(self._numbers)
-            quiet.transport.on_break = lambda: self._leave(number)
-            descriptor = quiet.transport.fileno()
-            self._waiting[number] = (job, quiet, descriptor)
-            self._register(descriptor, number)
-            if quiet.deadline is not None:
-                heapq.heappush(self._deadlines, (quiet.deadline, number))
-                if quiet.deadline < self._wakes_at:
-                    self._wake()
-        if quiet.over():  # before it was registered
-            self._leave(number)
+            self._waiting[number] = (job, wait.descriptor)
+            try:
+                with contextlib.suppress(KeyError):  # of a connection that was closed
+                    self._selector.unregister(wait.descriptor)
+                self._selector.register(wait.descriptor, wait.event, number)
+            except (OSError, ValueError):  # closed already
+                self._hurried.append(number)
+            if wait.deadline is not None:
+                heapq.heappush(self._deadlines, (wait.deadline, number))
+                if wait.deadline < self._wakes_at:
+                    self.wake()
+        if wait.watched(self, number):
+            self.hurry(number)
 
-    def close(self) -> None:
-        """End the thread; nobody waits any more."""
+    def hurry(self, number: int) -> None:
+        """Have a job given at once, unless it was."""
+        self._hurried.append(number)
+        self.wake()
+
+    def hurry_all(self) -> None:
+        """Have all jobs given at once."""
         with self._lock:
-            self._closed = True
-            self._wake()
+            self._hurried.extend(self._waiting)
+        self.wake()
 
-    def _register(self, descriptor: int, number: int) -> None:
-        with contextlib.suppress(OSError, ValueError):  # closed already: over() says so
-            with contextlib.suppress(KeyError):  # of a connection that was closed
-                self._selector.unregister(descriptor)
-            self._selector.register(descriptor, selectors.EVENT_READ, number)
-
-    def _leave(self, number: int) -> bool:
-        with self._lock:
-            found = self._waiting.pop(number, None)
-            if found is None:
-                return False
-            job, quiet, descriptor = found
-            quiet.transport.on_break = None
-            key = self._selector.get_map().get(descriptor)
-            if key is not None and key.data == number:
-                self._selector.unregister(descriptor)
-        return self._ready(job)
-
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """End a poll under way."""
         with contextlib.suppress(OSError):
             self._ring.send(b"!")
 
-    def _watch(self) -> None:
-        backlog, since = False, 0.0
-        while True:
-            now = time.monotonic()
-            with self._lock:
-                if self._closed:
-                    break
-                late = []
-                while self._deadlines and self._deadlines[0][0] <= now:
-                    late.append(heapq.heappop(self._deadlines)[1])
-                self._wakes_at = self._deadlines[0][0] if self._deadlines else float("inf")
-            for number in late:
-                backlog = self._leave(number) or backlog
-            if not backlog:
-                since = now
-            elif now - since >= _IMPATIENT:
-                backlog, since = self._ready(None), now
-            wakes_at = min(self._wakes_at, now + _IMPATIENT if backlog else float("inf"))
-            for key, _ in self._selector.select(None if wakes_at == float("inf") else wakes_at - now):
-                if key.data is None:
-                    self._bell.recv(4096)
-                else:
-                    backlog = self._leave(key.data)
+    def poll(self, until: float | None) -> list[Job]:
+        """The jobs that can go on; waits for one, or until monotonic seconds, or to be woken."""
+        with self._lock:
+            ends = [until] if until is not None else []
+            ends += [self._deadlines[0][0]] if self._deadlines else []
+            wakes_at = self._wakes_at = 0.0 if self._hurried else min(ends, default=float("inf"))
+        left = None if wakes_at == float("inf") else max(0.0, wakes_at - time.monotonic())
+        ready = []
+        for key, _ in self._selector.select(left):
+            if key.data is None:
+                self._bell.recv(4096)
+            else:
+                ready.append(key.data)
+        now = time.monotonic()
+        with self._lock:
+            self._wakes_at = 0.0
+            while self._deadlines and self._deadlines[0][0] <= now:
+                ready.append(heapq.heappop(self._deadlines)[1])
+            hurried, self._hurried = self._hurried, []
+            return [job for number in (*ready, *hurried) for job in self._take(number)]
+
+    def _take(self, number: int) -> list[Job]:
+        found = self._waiting.pop(number, None)
+        if found is None:
+            return []
+        job, descriptor = found
+        key = self._selector.get_map().get(descriptor)
+        if key is not None and key.data == number:
+            self._selector.unregister(descriptor)
+        return [job]
+
+    def close(self) -> None:
+        """Free the descriptors; nobody polls, or will."""
         self._selector.close()
         self._bell.close()
         self._ring.close()

@@ -17,9 +17,10 @@ ORDER = """
     transfer script local
     connection
     command
-    trust waiting
+    trust
     transport proxy
     gate identities known_hosts ssh_config
+    waiting
     failures
     retry operations
     results

@@ -5,6 +5,7 @@ import pytest
 
 from paramgmt_tasks import gate as gates
 from paramgmt_tasks.gate import HandshakeGate
+from paramgmt_tasks.waiting import finish
 
 
 class Machine:
@@ -20,7 +21,7 @@ class Machine:
         for number in range(handshakes):
             last = number == handshakes - 1
             try:
-                with self.gate.handshake():
+                with self.gate.handshake(finish(self.gate.entrance())):
                     if last:
                         self.now += gates.WINDOW
                         self.used += gates.WINDOW * busy
@@ -55,28 +56,15 @@ def test_the_gate_goes_back_and_rests_where_doubling_let_no_more_in() -> None:
     assert limits.index(2 * gates.FIRST) >= len(limits) - 3
 
 
-def test_half_the_gate_is_tried_where_the_processor_bounds_it_and_stays_where_it_lets_in_as_many() -> None:
+def test_a_wide_gate_narrows_where_the_processor_is_used_up() -> None:
     machine = Machine()
-    machine.window(10, busy=0.7)
-    assert machine.gate.limit == gates.FIRST // 2
-    machine.window(10, busy=0.7)
-    assert machine.gate.limit == gates.NARROWEST
-
-
-def test_half_the_gate_is_given_up_where_it_lets_in_less() -> None:
-    machine = Machine()
-    machine.window(10, busy=0.7)
-    machine.window(6, busy=0.4)
-    assert machine.gate.limit == gates.FIRST
-
-
-def test_the_gate_narrows_where_handshakes_contend_for_the_processor() -> None:
-    machine = Machine()
-    machine.window(10, busy=1.0)
-    assert machine.gate.limit == gates.FIRST - 1
+    machine.window(10, busy=0.1)
+    machine.window(20, busy=0.2)
+    machine.window(20, busy=1.0)
+    assert machine.gate.limit == 4 * gates.FIRST - gates.FIRST // 2
     for _ in range(20):
         machine.window(10, busy=1.0)
-    assert machine.gate.limit == gates.NARROWEST
+    assert machine.gate.limit == gates.FIRST
 
 
 def test_the_gate_halves_where_servers_shed_connections() -> None:
@@ -99,10 +87,10 @@ def test_a_silent_host_stops_counting_after_a_while() -> None:
     entered = threading.Event()
 
     def second() -> None:
-        with machine.gate.handshake():
+        with machine.gate.handshake(finish(machine.gate.entrance())):
             entered.set()
 
-    with machine.gate.handshake():
+    with machine.gate.handshake(finish(machine.gate.entrance())):
         machine.now += gates.PATIENCE
         thread = threading.Thread(target=second)
         thread.start()
@@ -118,7 +106,7 @@ def test_no_more_than_the_limit_are_inside_at_once() -> None:
 
     def work() -> None:
         nonlocal inside, most
-        with gate.handshake():
+        with gate.handshake(finish(gate.entrance())):
             with lock:
                 inside += 1
                 most = max(most, inside)
@@ -137,6 +125,6 @@ def test_no_more_than_the_limit_are_inside_at_once() -> None:
 @pytest.mark.parametrize("error", [ValueError("x"), KeyboardInterrupt()])
 def test_what_is_raised_inside_passes_through(error: BaseException) -> None:
     gate = HandshakeGate()
-    with pytest.raises(type(error)), gate.handshake():
+    with pytest.raises(type(error)), gate.handshake(finish(gate.entrance())):
         raise error
     assert not gate._inside

@@ -1,7 +1,14 @@
+import socket
 import threading
+import time
 
 from paramgmt_tasks import Fleet, Host, LocalCommand, Outcome, Settings
 from paramgmt_tasks.schedule import Hosts
+from paramgmt_tasks.waiting import BLOCKING, Silence, Steps
+
+
+def steps() -> Steps[None]:
+    yield BLOCKING
 
 
 def begun(hosts: Hosts) -> int:
@@ -28,34 +35,52 @@ def test_in_order_a_host_is_finished_with_before_the_next() -> None:
 
 
 def test_a_host_that_answered_goes_on_before_another_is_begun() -> None:
-    hosts = Hosts(2, fanout=2, in_order=False)
+    hosts = Hosts(3, fanout=3, in_order=False)
     assert begun(hosts) == 0
-    steps = iter(())
-    assert hosts.resume((0, steps))
-    assert hosts.next() == (0, steps)
-    assert begun(hosts) == 1
+    here, there = socket.socketpair()
+    with here, there:
+        turn = (0, steps())
+        hosts.park(turn, Silence(here.fileno(), deadline=None))
+        assert begun(hosts) == 1
+        there.send(b"!")
+        assert begun(hosts) == 2, "nobody has looked yet"
+        assert hosts.next() is turn
 
 
 def test_no_more_hosts_are_under_way_than_the_fanout() -> None:
     hosts = Hosts(2, fanout=1, in_order=False)
     assert begun(hosts) == 0
-    assert not hosts.wanting()
-    seen: list[object] = []
-    thread = threading.Thread(target=lambda: seen.append(hosts.next()), daemon=True)
-    thread.start()
-    steps = iter(())
-    hosts.resume((0, steps))
-    thread.join(5)
-    assert seen == [(0, steps)]
+    here, there = socket.socketpair()
+    with here, there:
+        turn = (0, steps())
+        hosts.park(turn, Silence(here.fileno(), deadline=time.monotonic() + 0.05))
+        assert hosts.next() is turn, "its deadline has passed, and host 1 was not begun"
     hosts.done()
     assert begun(hosts) == 1
+
+
+def test_one_that_blocks_is_stood_in_for_by_one_that_was_idle() -> None:
+    hosts = Hosts(2, fanout=2, in_order=False)
+    assert [begun(hosts), begun(hosts)] == [0, 1]
+    assert not hosts.take_over()
+    threads = [threading.Thread(target=hosts.next, daemon=True) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    ends = time.monotonic() + 5
+    while not hosts.take_over():  # until the threads have come to wait
+        assert time.monotonic() < ends
+    hosts.done()
+    hosts.done()
+    for thread in threads:
+        thread.join(5)
+        assert not thread.is_alive()
 
 
 def test_nobody_waits_for_more_after_a_stop() -> None:
     hosts = Hosts(3, fanout=3, in_order=False)
     assert begun(hosts) == 0
     assert hosts.stop() == [1, 2]
-    assert hosts.done()
+    hosts.done()
     ended = threading.Event()
     threading.Thread(target=lambda: (hosts.next(), ended.set()), daemon=True).start()
     assert ended.wait(5)
