@@ -72,6 +72,7 @@ class Hosts:
                     self._idle -= 1
                     continue
                 self._watching = True
+                self._watch.open()
                 self._changed.release()
                 try:
                     ready = self._watch.poll(until)

@@ -73,14 +73,23 @@ class Watch(Generic[Job]):
         self._deadlines: list[tuple[float, int]] = []
         self._hurried: list[int] = []
         self._wakes_at = 0.0
-        self._selector = selectors.DefaultSelector()
-        self._bell, self._ring = socket.socketpair()
-        self._bell.setblocking(False)
-        self._ring.setblocking(False)
-        self._selector.register(self._bell, selectors.EVENT_READ, None)
+        self._opened = False
+
+    def open(self) -> None:
+        """Make ready to add and to poll, unless that is done; takes three descriptors until `close`."""
+        with self._lock:
+            if self._opened:
+                return
+            self._opened = True
+            self._selector = selectors.DefaultSelector()
+            self._bell, self._ring = socket.socketpair()
+            self._bell.setblocking(False)
+            self._ring.setblocking(False)
+            self._selector.register(self._bell, selectors.EVENT_READ, None)
 
     def add(self, job: Job, wait: Silence) -> None:
         """Have a job given by `poll` when what it waits for is over, or its deadline has passed."""
+        self.open()
         with self._lock:
             number = next(self._numbers)
             self._waiting[number] = (job, wait.descriptor)
@@ -110,6 +119,8 @@ class Watch(Generic[Job]):
 
     def wake(self) -> None:
         """End a poll under way."""
+        if not self._opened:
+            return
         with contextlib.suppress(OSError):
             self._ring.send(b"!")
 
@@ -146,6 +157,8 @@ class Watch(Generic[Job]):
 
     def close(self) -> None:
         """Free the descriptors; nobody polls, or will."""
+        if not self._opened:
+            return
         self._selector.close()
         self._bell.close()
         self._ring.close()

@@ -18,6 +18,12 @@ def begun(hosts: Hosts) -> int:
     return turn[0]
 
 
+def end(hosts: Hosts, under_way: int) -> None:
+    for _ in range(under_way):
+        hosts.done()
+    assert hosts.next() is None
+
+
 def test_hosts_come_in_order_and_those_given_back_after_their_pause() -> None:
     hosts = Hosts(3, fanout=3, in_order=False)
     assert [begun(hosts), begun(hosts)] == [0, 1]
@@ -32,6 +38,7 @@ def test_in_order_a_host_is_finished_with_before_the_next() -> None:
     assert begun(hosts) == 0
     hosts.done()
     assert begun(hosts) == 1
+    end(hosts, 1)
 
 
 def test_a_host_that_answered_goes_on_before_another_is_begun() -> None:
@@ -45,6 +52,7 @@ def test_a_host_that_answered_goes_on_before_another_is_begun() -> None:
         there.send(b"!")
         assert begun(hosts) == 2, "nobody has looked yet"
         assert hosts.next() is turn
+    end(hosts, 3)
 
 
 def test_no_more_hosts_are_under_way_than_the_fanout() -> None:
@@ -57,6 +65,7 @@ def test_no_more_hosts_are_under_way_than_the_fanout() -> None:
         assert hosts.next() is turn, "its deadline has passed, and host 1 was not begun"
     hosts.done()
     assert begun(hosts) == 1
+    end(hosts, 1)
 
 
 def test_one_that_blocks_is_stood_in_for_by_one_that_was_idle() -> None:
