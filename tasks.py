@@ -1,5 +1,6 @@
 """Tasks of this project: the product's own, and those that check it."""
 
+import shlex
 import sys
 
 from invoke import Collection, Context, task
@@ -9,8 +10,9 @@ from paramgmt_tasks import namespace
 ns = Collection.from_module(sys.modules["paramgmt_tasks.tasks"])
 
 
-def _python(c: Context, arguments: str) -> None:
-    c.run(f'"{sys.executable}" -m {arguments}', pty=sys.stdout.isatty(), in_stream=False)
+def _python(c: Context, arguments: str, module: bool = True) -> None:
+    option = "-m " if module else ""
+    c.run(f'"{sys.executable}" {option}{arguments}', pty=sys.stdout.isatty(), in_stream=False)
 
 
 @task
@@ -32,11 +34,26 @@ def types(c: Context) -> None:
     _python(c, "mypy")
 
 
+@task(
+    help={
+        "rounds": "how many times each client runs, in turns (5)",
+        "only": "workloads, of start, whoami-100, …: see tests/performance/run.py",
+        "clients": "parts of clients' names, such as inv,asyncssh",
+        "output": "folder for the tables (results/performance)",
+    }
+)
+def perf(c: Context, rounds: int = 5, only: str = "", clients: str = "", output: str = "") -> None:
+    """Measure this product and its peers side by side: some 40 minutes for all."""
+    given = {"rounds": rounds, "only": only, "clients": clients, "output": output}
+    options = [f"--{name} {shlex.quote(str(value))}" for name, value in given.items() if value]
+    _python(c, " ".join(["tests/performance/run.py", *options]), module=False)
+
+
 @task(lint, types, test)
 def check(c: Context) -> None:
     """Run lint, types and tests: what has to pass before a change lands."""
 
 
-for development in (test, lint, types, check):
+for development in (test, lint, types, check, perf):
     ns.add_task(development)
 ns.configure(namespace.configuration())
