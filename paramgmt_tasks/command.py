@@ -19,7 +19,8 @@ from .results import Outcome
 from .waiting import Steps, finish
 
 _READ = 65536
-_WRITE = 32704  # what fits one packet of a server with the usual limit
+#: Bytes of data that fit one packet of a server with the usual limit.
+WRITE = 32704
 _LOST = "connection lost; the command may have run"
 
 
@@ -67,7 +68,7 @@ class Sudo:
         """
         heard, asked = b"", 0
         while True:
-            yield from _await(channel, lambda: channel.recv_stderr_ready() or _over(channel), deadline)
+            yield from _await(channel, lambda: channel.recv_stderr_ready() or over(channel), deadline)
             data = channel.recv_stderr(_READ)
             heard += data
             _, ready, rest = heard.partition(self._ready)
@@ -113,12 +114,12 @@ def converse(
 
     def news() -> bool:
         writable = unsent.nbytes and channel.send_ready()
-        return bool(writable or channel.recv_ready() or channel.recv_stderr_ready() or _over(channel))
+        return bool(writable or channel.recv_ready() or channel.recv_stderr_ready() or over(channel))
 
     try:
         if stdin is not None:
             unsent = _feed(channel, unsent)
-        while not _over(channel):
+        while not over(channel):
             yield from _await(channel, news, deadline)
             # Output is taken in turns with stdin: a command may not read on before it is rid of some.
             _drain(channel, out, err)
@@ -148,7 +149,8 @@ def _await(channel: Any, done: Callable[[], bool], deadline: float | None) -> St
         raise _OutOfTime("no answer in time")
 
 
-def _over(channel: Any) -> bool:
+def over(channel: Any) -> bool:
+    """Whether nothing more can come on a channel."""
     return bool(channel.eof_received or channel.closed)
 
 
@@ -162,7 +164,7 @@ def _drain(channel: paramiko.Channel, out: Output, err: Output) -> None:
 def _feed(channel: paramiko.Channel, unsent: memoryview) -> memoryview:
     """Send what the window takes without blocking, and the end of the input; what is left."""
     while unsent.nbytes and channel.send_ready():
-        unsent = unsent[channel.send(bytes(unsent[:_WRITE])) :]
+        unsent = unsent[channel.send(bytes(unsent[:WRITE])) :]
     if not unsent.nbytes:
         channel.shutdown_write()
     return unsent

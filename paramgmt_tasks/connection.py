@@ -107,6 +107,8 @@ class HostConnection(fabric.Connection):
     spent = 0.0
     #: Called when the host keeps its thread waiting, on which others may count.
     on_stall: Callable[[], object] = staticmethod(lambda: None)
+    #: Whether the host was found to have no tar, or no shell.
+    without_tar = False
     #: The SFTP session of the last transfer, for the next one.
     sftp_session: Any = None
     _abandoned = False

@@ -73,11 +73,27 @@ class Script:
 
 
 @dataclass(frozen=True)
+class Copying:
+    """How files are copied.
+
+    `verify` compares SHA-256 sums, `follow` copies what symbolic links point to, `preserve` keeps the times
+    of files, `overwrite` replaces files that exist, `changed` leaves out files that are there already.
+    """
+
+    verify: bool = True
+    follow: bool = False
+    preserve: bool = False
+    overwrite: bool = True
+    changed: bool = False
+
+
+@dataclass(frozen=True)
 class Push:
     """Local files and folders copied to `destination` on each host."""
 
     sources: tuple[str, ...]
     destination: str
+    how: Copying = Copying()
     local = False
     repeatable = True
 
@@ -96,6 +112,7 @@ class Pull:
 
     sources: tuple[str, ...]
     destination: str
+    how: Copying = Copying()
     local = False
     repeatable = True
 

@@ -10,7 +10,7 @@ from . import local, script, transfer
 from .command import Execution, Sudo, converse, with_env
 from .connection import HostConnection
 from .errors import UsageError
-from .failures import Denied
+from .failures import Denied, Known
 from .operations import LocalCommand, Operation, RemoteCommand, Script
 from .output import Output, Spool
 from .results import HostResult, Outcome
@@ -37,6 +37,7 @@ class Run(Work):
         self._told: set[int] = set()
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._spool = Spool()
+        self._shared = transfer.Shared()
         self._outputs: dict[int, tuple[Output, Output]] = {}
         self._left = len(connections)
         super().__init__(connections, settings)
@@ -101,9 +102,7 @@ class Run(Work):
             done = yield from _scripts(connection, operation, self.settings, out, err)
         else:
             transfer.check(operation)
-            yield from connection.opening()
-            yield BLOCKING
-            done = transfer.run(connection, operation, err)
+            done = yield from transfer.run(connection, operation, self._shared, out, err)
         if self.stopped and done.outcome is Outcome.LOST:
             self._tell_cancelled(index)
             return
@@ -132,7 +131,7 @@ class Run(Work):
 
     def fail(self, index: int, failure: Failure, error: BaseException) -> None:
         """Tell why there is no result of the operation itself."""
-        if isinstance(error, Denied):
+        if isinstance(error, (Denied, Known)):
             self._tell(index, failure.outcome, failure.reason)
         elif self.stopped:
             self._tell_cancelled(index)

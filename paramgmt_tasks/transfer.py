@@ -1,150 +1,165 @@
-"""Push and Pull over one connection, with the meaning of `scp -r`, each failure named with its file."""
+"""Push and Pull: one tar stream a host over a channel of its connection, whole or not at all.
+
+A script for /bin/sh does the host's part: it is told what to do in its arguments, says that it is ready and
+what it has, and takes or gives the stream. Where a host has no tar or no shell, SFTP takes its place.
+"""
 
 import fnmatch
 import os
 import posixpath
-import stat
+import shlex
+import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
-import paramiko
-
-from .command import Execution, Sudo
+from . import archive, sftp
+from .archive import Archive, Tree
+from .command import WRITE, Execution, Sudo, over
 from .connection import HostConnection
 from .errors import UsageError
-from .failures import Known
-from .operations import Pull, Push
+from .failures import Silent
+from .operations import Copying, Pull, Push
 from .output import Output
 from .results import Outcome
-from .retry import Failure
-from .waiting import finish
+from .settings import Settings
+from .unpack import LocalError, Refused, Unpacker, plain
+from .waiting import BLOCKING, Steps
 
 #: Seconds without any progress after which a transfer is given up.
 STALLED = 60.0
-_DEPTH = 64
-_SERVERS = (
-    "/usr/lib/openssh/sftp-server /usr/libexec/openssh/sftp-server /usr/lib/ssh/sftp-server "
-    "/usr/libexec/sftp-server /usr/lib/sftp-server"
-)
-_FIND_SERVER = (
-    f'for s in {_SERVERS}; do if [ -x "$s" ]; then exec "$s"; fi; done; '
-    'echo "no sftp-server found" >&2; exit 127'
-)
+_READ = 256 * 1024
+_NOISE = 64 * 1024
+_READY = b"paramgmt-ready "
+_SHA256 = """
+sum=; for each in sha256sum 'shasum -a 256'; do command -v ${each%% *} >/dev/null && sum=$each && break; done
+"""
+
+#: Arguments: the folder, the name in it that is the destination, the destination as it was given, and 1 where
+#: it has to be a folder. Where it is none, `as` is the name that the source gets there.
+_DESTINATION = f"""
+LC_ALL=C; export LC_ALL; umask 077
+into=$1 as=$2 shown=$3 several=$4
+fail() {{ printf '%s\\n' "$1" >&2; exit 1; }}
+read -r greeting
+command -v tar >/dev/null || {{ echo 'paramgmt-ready without'; exit 0; }}
+{_SHA256}
+echo "paramgmt-ready with $sum"
+case $into in /*) ;; *) into=$PWD/$into ;; esac
+case $into in */) ;; *) into=$into/ ;; esac
+if [ -d "$into$as" ]; then into=$into$as/ as=
+elif [ "$several" = 1 ]; then fail "$shown: no such folder on the host"
+elif [ ! -d "$into" ]; then fail "$shown: no such file or directory"
+fi
+"""
+
+#: Arguments: those, 1 to overwrite, 1 to verify, and more options of tar.
+_PUSH = f"""
+{_DESTINATION}
+overwrite=$5 verify=$6 options=$7
+for old in "$into".paramgmt-push-"$(uname -n)"-*; do
+  kill -0 "${{old##*-}}" 2>/dev/null || rm -rf -- "$old"
+done
+stage=${{into}}.paramgmt-push-$(uname -n)-$$
+mkdir -- "$stage" || exit 1
+trap 'cd /; rm -rf -- "$stage"' EXIT
+trap 'exit 1' HUP INT PIPE TERM
+said=$(tar -C "$stage" -x -p -o $options -f - 2>&1) || {{
+  df -Pk "$stage" | {{ read -r heads; read -r disk all used free rest; [ "$free" -gt 63 ]; }} ||
+    printf '%s: No space left on device\\n' "$shown" >&2
+  fail "$said"; }}
+cd "$stage/{archive.FILES}" && [ -f ../{archive.FINISH} ] || fail 'the stream broke off'
+[ -n "$sum" ] && [ -s ../{archive.SUMS} ] || verify=0
+if [ $verify = 1 ] && ! $sum -c ../{archive.SUMS} >../checked 2>&1; then
+  sed -n 's/^\\.\\/\\(.*\\): FAILED.*/\\1: the checksum differs/p' ../checked >&2; exit 1
+fi
+. ../{archive.FINISH}
+"""
+
+#: Arguments: those of the destination. Gives the sums of the files whose names it is given.
+_KNOWN = f"""
+{_DESTINATION}
+if [ -n "$as" ]; then echo name; else echo folder; fi
+[ -z "$sum" ] || {{ cd "$into" && xargs -0 $sum -- 2>/dev/null; }}
+exit 0
+"""
+
+#: Arguments: 1 to verify, options of tar and of find, and the sources.
+_PULL = f"""
+LC_ALL=C; export LC_ALL; bad=0
+verify=$1 options=$2 links=$3; shift 3
+command -v tar >/dev/null || {{ echo 'paramgmt-ready without'; exit 0; }}
+{_SHA256}
+each() {{
+  work=$1; shift; IFS=
+  for source do
+    if [ -e "$source" ] || [ -L "$source" ]; then $work "$source"; continue; fi
+    for path in $source; do
+      if [ -e "$path" ] || [ -L "$path" ]; then $work "$path"
+      elif [ $work = pack ]; then printf '%s: no such file\\n' "$source" >&2; bad=1
+      fi
+    done
+  done
+  unset IFS
+}}
+split() {{
+  case $1 in
+    */*) folder=${{1%/*}}/ name=./${{1##*/}} ;;
+    *) folder=. name=./$1 ;;
+  esac
+  case $name in ./.) name=. ;; *) [ ! -L "$1" ] || [ ! -d "$1" ] || name=$name/. ;; esac
+}}
+pack() {{
+  split "$1"
+  deref=$options; [ ! -L "$1" ] || [ -d "$1" ] || deref=-h
+  case $name in *\\\\*) deref="$deref $literally" ;; esac
+  unset IFS; tar -C "$folder" -c $deref -f - "$name" || bad=1; IFS=
+}}
+check() {{
+  split "$1"
+  deref=$links; [ ! -L "$1" ] || [ -d "$1" ] || deref=-L
+  unset IFS; (cd "$folder" && find $deref "$name" -type f -exec $sum {{}} +) || bad=1; IFS=
+}}
+literally=  # what keeps GNU tar from reading backslashes in names as escapes
+tar --no-unquote --version >/dev/null 2>&1 && literally=--no-unquote
+echo "paramgmt-ready with $sum"
+each pack "$@"
+if [ "$verify" = 1 ] && [ -n "$sum" ]; then
+  printf 'paramgmt-sums\\n'
+  each check "$@"
+else
+  printf 'paramgmt-sums\\nnone\\n'
+fi
+exit $bad
+"""
 
 
-#: What says nothing of a file, but that the connection is of no use any more.
-_BROKEN = (TimeoutError, EOFError, ConnectionError)
+class Shared:
+    """What the transfers of a run share: local files are looked at and read for all hosts together."""
 
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._trees: dict[tuple[tuple[str, ...], bool], Tree] = {}
+        self._archives: dict[object, Archive] = {}
 
-class _Copy:
-    """The state of one transfer: its SFTP session, what failed, and when to give up."""
+    def tree(self, operation: Push) -> Tree:
+        """What is under the sources of an operation."""
+        key = (operation.sources, operation.how.follow)
+        with self._lock:
+            if key not in self._trees:
+                self._trees[key] = archive.scan(*key)
+            return self._trees[key]
 
-    def __init__(self, connection: HostConnection, err: Output) -> None:
-        self.err = err
-        self.settings = connection.settings
-        self.sftp = self._session(connection)
-        self.sftp.get_channel().settimeout(STALLED)  # type: ignore[union-attr]
-        self.failures: list[str] = []
-        self.local_failure = False
-        limit = self.settings.timeout
-        self._deadline = None if limit is None else time.monotonic() + limit
-
-    def _session(self, connection: HostConnection) -> paramiko.SFTPClient:
-        if self.settings.sudo:
-            sudo = Sudo(_FIND_SERVER, self.settings.password)
-            channel = finish(connection.start(sudo.command))
-            finish(sudo.negotiate(channel, time.monotonic() + STALLED))
-            connection.transport.read_in_background()
-            return paramiko.SFTPClient(channel)
-        kept, connection.sftp_session = connection.sftp_session, None
-        if kept is not None and not kept.get_channel().closed:
-            connection.started = True
-            return kept  # type: ignore[no-any-return]
-        channel = finish(connection.session())
-        try:
-            channel.invoke_subsystem("sftp")
-        except (paramiko.SSHException, EOFError):
-            if connection.is_connected:
-                raise Known(Failure(Outcome.FAILED, "no SFTP on this host")) from None
-            raise
-        connection.started = True
-        connection.transport.read_in_background()
-        return paramiko.SFTPClient(channel)
-
-    def tick(self, done: int, total: int) -> None:
-        """Called as bytes move.
-
-        Raises:
-            _OutOfTime: the operation's timeout has passed.
-        """
-        if self._deadline is not None and time.monotonic() >= self._deadline:
-            raise _OutOfTime
-
-    def remote(self, name: str, action: Callable[..., Any], *args: Any) -> bool:
-        """Do something on the host; an error of the file's is a failure under its name."""
-        try:
-            action(*args)
-        except _BROKEN:
-            raise
-        except OSError as error:
-            self.failures.append(f"{name}: {_text(error)}")
-            return False
-        return True
-
-    def here(self, name: str, action: Callable[..., Any], *args: Any) -> bool:
-        """Do something on this machine; an error is a failure under that name."""
-        try:
-            action(*args)
-        except OSError as error:
-            self.fail(name, _text(error), local=True)
-            return False
-        return True
-
-    def fail(self, name: str, reason: str, local: bool = False) -> None:
-        """Record a failure; `local` means on this machine."""
-        self.failures.append(f"{name}: {reason}")
-        self.local_failure = self.local_failure or local
-
-    def kind(self, path: str) -> int | None:
-        """The mode of a remote path, None where there is none or it may not be seen."""
-        try:
-            return self.sftp.stat(path).st_mode
-        except _BROKEN:
-            raise
-        except OSError:
-            return None
-
-    def execution(self) -> Execution:
-        """The outcome of the whole."""
-        if not self.failures:
-            return Execution(Outcome.OK, 0)
-        more = f" (and {len(self.failures) - 1} more)" if len(self.failures) > 1 else ""
-        outcome = Outcome.ERROR if self.local_failure else Outcome.FAILED
-        text = "".join(f"{failure}\n" for failure in self.failures)
-        reason = " ".join(self.failures[0].split()) + more
-        self.err.write(text.encode("utf-8", "surrogateescape"))
-        return Execution(outcome, 1, reason)
-
-
-class _OutOfTime(Exception):
-    pass
-
-
-class _LocalError(Exception):
-    pass
-
-
-def _text(error: OSError) -> str:
-    return (error.strerror or str(error) or type(error).__name__).lower()
-
-
-def _remote_path(path: str) -> str:
-    """A path as SFTP wants it: relative to the remote home, which `~` stands for."""
-    if path in ("", "~", "~/"):
-        return "."
-    return path[2:].lstrip("/") or "." if path.startswith("~/") else path
+    def archive(self, operation: Push, names: frozenset[str] | None = None) -> Archive:
+        """The archive of an operation's sources, or of those members that are named."""
+        tree = self.tree(operation)
+        key = (operation.sources, operation.how, names)
+        with self._lock:
+            if key not in self._archives:
+                members = [m for m in tree.members.values() if names is None or m.name in names]
+                self._archives[key] = Archive(members, operation.how.preserve)
+            return self._archives[key]
 
 
 def check(operation: Push | Pull) -> None:
@@ -159,200 +174,285 @@ def check(operation: Push | Pull) -> None:
                 raise UsageError(f"{source}: no such file or folder here")
 
 
-def run(connection: HostConnection, operation: Push | Pull, err: Output) -> Execution:
-    """Copy what `operation` says; the files that failed are named in `err`.
+def run(
+    connection: HostConnection, operation: Push | Pull, shared: Shared, out: Output, err: Output
+) -> Steps[Execution]:
+    """Copy what `operation` says; what failed is named in `err`.
 
     Raises:
         OSError, EOFError, paramiko.SSHException: the host was not reached, or the connection broke.
     """
-    copy = _Copy(connection, err)
-    try:
-        if isinstance(operation, Push):
-            _push(copy, operation)
-        else:
-            _pull(copy, operation)
-    except _OutOfTime:
-        copy.sftp.close()
-        reason = f"timed out after {copy.settings.timeout:g} s"
-        return Execution(Outcome.TIMED_OUT, None, reason)
-    except BaseException:
-        copy.sftp.close()
-        raise
-    if copy.settings.sudo:
-        copy.sftp.close()
-    else:
-        connection.sftp_session = copy.sftp  # the next transfer's
-    return copy.execution()
-
-
-# -- to the host
-
-
-def _push(copy: _Copy, operation: Push) -> None:
-    destination = _remote_path(operation.destination)
-    mode = copy.kind(destination)
-    folder = mode is not None and stat.S_ISDIR(mode)
-    if not folder and (len(operation.sources) > 1 or destination.endswith("/")):
-        copy.fail(operation.destination, "no such folder on the host")
-        return
-    for source in operation.sources:
-        path = os.path.expanduser(source)
-        name = os.path.basename(path.rstrip("/")) or "."
-        _push_one(copy, path, posixpath.join(destination, name) if folder else destination)
-
-
-def _push_one(copy: _Copy, source: str, target: str, depth: int = 0) -> None:
-    try:
-        info = os.stat(source)
-        if stat.S_ISDIR(info.st_mode):
-            names = sorted(os.listdir(source))
-        elif not stat.S_ISREG(info.st_mode):
-            copy.fail(source, "not a regular file", local=True)
-            return
-    except OSError as error:
-        copy.fail(source, _text(error), local=True)
-        return
-    mode = stat.S_IMODE(info.st_mode)
-    if not stat.S_ISDIR(info.st_mode):
-        _push_file(copy, source, target, mode)
-    elif depth > _DEPTH:
-        copy.fail(source, "folders nested too deeply, or a loop of symbolic links", local=True)
-    elif _make_remote_folder(copy, target, mode):
-        for name in names:
-            _push_one(copy, os.path.join(source, name), posixpath.join(target, name), depth + 1)
-        copy.remote(target, copy.sftp.chmod, target, mode)
-
-
-def _make_remote_folder(copy: _Copy, target: str, mode: int) -> bool:
-    there = copy.kind(target)
-    if there is not None and stat.S_ISDIR(there):
-        return True
-    return copy.remote(target, copy.sftp.mkdir, target, mode | stat.S_IRWXU)
-
-
-def _push_file(copy: _Copy, source: str, target: str, mode: int) -> None:
-    try:
-        file = open(source, "rb")  # noqa: SIM115
-    except OSError as error:
-        copy.fail(source, _text(error), local=True)
-        return
-    with file:
-        size = os.fstat(file.fileno()).st_size
-        if copy.remote(target, copy.sftp.putfo, file, target, size, copy.tick):
-            copy.remote(target, copy.sftp.chmod, target, mode)
-
-
-# -- from the host
-
-
-def _pull(copy: _Copy, operation: Pull) -> None:
-    destination = os.path.expanduser(operation.destination)
-    folder = os.path.isdir(destination)
-    found = [(source, path) for source in operation.sources for path in _matches(copy, source)]
-    if not folder and (len(found) > 1 or len(operation.sources) > 1 or destination.endswith("/")):
-        copy.fail(operation.destination, "no such folder here", local=True)
-        return
-    for source, path in found:
-        name = posixpath.basename(posixpath.normpath(path))
-        if folder and name == "..":
-            copy.fail(source, "has no name to be stored under: name the folder itself")
-            continue
-        _pull_one(copy, path, os.path.join(destination, name) if folder else destination)
-
-
-def _matches(copy: _Copy, source: str) -> list[str]:
-    path = _remote_path(source)
-    if not any(character in path for character in "*?["):
-        return [path]
-    matches = list(_glob(copy.sftp, path))
-    if not matches:
-        copy.fail(source, "no such file")
-    return matches
-
-
-def _glob(sftp: paramiko.SFTPClient, pattern: str) -> Iterator[str]:
-    folder, name = posixpath.split(pattern)
-    magic = any(character in folder for character in "*?[")
-    for parent in _glob(sftp, folder) if magic else [folder]:
-        if not any(character in name for character in "*?["):
-            candidate = posixpath.join(parent, name)
-            try:
-                sftp.lstat(candidate)
-            except _BROKEN:
-                raise
-            except OSError:
-                continue
-            yield candidate
-            continue
+    yield from connection.opening()
+    if not connection.without_tar:
         try:
-            names = sorted(sftp.listdir(parent or "."))
-        except _BROKEN:
-            raise
-        except OSError:
-            continue
-        for match in fnmatch.filter(names, name):
-            if _is_name(match) and match.startswith(".") <= name.startswith("."):
-                yield posixpath.join(parent, match)
-
-
-def _is_name(name: str) -> bool:
-    # What a host calls its files is not to be trusted: a name must stay within its folder.
-    return name not in ("", ".", "..") and "/" not in name and "\0" not in name
-
-
-def _pull_one(copy: _Copy, source: str, target: str, depth: int = 0) -> None:
-    try:
-        mode = copy.sftp.stat(source).st_mode or 0
-        entries = sorted(copy.sftp.listdir(source)) if stat.S_ISDIR(mode) else []
-    except _BROKEN:
-        raise
-    except OSError as error:
-        copy.fail(source, _text(error))
-        return
-    if stat.S_ISREG(mode):
-        _pull_file(copy, source, target, stat.S_IMODE(mode))
-    elif not stat.S_ISDIR(mode):
-        copy.fail(source, "not a regular file")
-    elif depth > _DEPTH:
-        copy.fail(source, "folders nested too deeply, or a loop of symbolic links")
-    elif os.path.isdir(target) or copy.here(target, os.mkdir, target, 0o700):
-        for name in entries:
-            if _is_name(name):
-                _pull_one(copy, posixpath.join(source, name), os.path.join(target, name), depth + 1)
+            if isinstance(operation, Push):
+                done = yield from _push(connection, operation, shared, out, err)
             else:
-                copy.fail(posixpath.join(source, name), "a name that would leave its folder")
-        copy.here(target, os.chmod, target, stat.S_IMODE(mode) & 0o777)
+                done = yield from _pull(connection, operation, err)
+        except _OutOfTime:
+            return Execution(Outcome.TIMED_OUT, None, f"timed out after {connection.settings.timeout:g} s")
+        if done is not None:
+            return done
+        connection.without_tar = True
+    yield BLOCKING
+    return sftp.run(connection, operation, err)
 
 
-class _LocalFile:
-    """A local file being written, whose errors can be told from the host's."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        with self._named():
-            self._file = open(path, "wb")  # noqa: SIM115
-
-    @contextmanager
-    def _named(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise _LocalError(_text(error)) from None
-
-    def write(self, data: bytes) -> int:
-        with self._named():
-            return self._file.write(data)
-
-    def close(self) -> None:
-        with self._named():
-            self._file.close()
+class _OutOfTime(Exception):
+    pass
 
 
-def _pull_file(copy: _Copy, source: str, target: str, mode: int) -> None:
+class _Talk:
+    """What is said with a script on the host: it waits, and keeps what goes to standard error."""
+
+    def __init__(self, channel: Any, settings: Settings, err: Output) -> None:
+        self.channel = channel
+        self.err = err
+        self.data = b""
+        limit = settings.timeout
+        self._deadline = None if limit is None else time.monotonic() + limit
+
+    def wait(self, done: Callable[[], bool]) -> Steps[None]:
+        """Until `done`.
+
+        Raises:
+            Silent: nothing has moved for STALLED seconds.
+            _OutOfTime: the operation's timeout has passed.
+        """
+        if not (yield from self.channel.transport.until(done, self._limit())):
+            self._late()
+
+    def _limit(self) -> float:
+        stalled = time.monotonic() + STALLED
+        return stalled if self._deadline is None else min(stalled, self._deadline)
+
+    def _late(self) -> None:
+        self.channel.close()
+        if self._deadline is not None and time.monotonic() >= self._deadline:
+            raise _OutOfTime
+        raise Silent("the transfer stalled")
+
+    def more(self) -> Steps[bytes]:
+        """What comes next on standard output, empty at the end."""
+        channel = self.channel
+        while True:
+            yield from self.wait(lambda: channel.recv_ready() or channel.recv_stderr_ready() or over(channel))
+            while channel.recv_stderr_ready():
+                self.err.write(channel.recv_stderr(_READ))
+            if channel.recv_ready():
+                return channel.recv(_READ)  # type: ignore[no-any-return]
+            if over(channel):
+                return b""
+
+    def ready(self) -> Steps[list[str]]:
+        """What the script has, after what the host's shell may print before; nothing where there is none."""
+        while len(self.data) < _NOISE:
+            line, end, rest = self.data.partition(_READY)[2].partition(b"\n")
+            if end:
+                self.data = rest
+                return line.decode("ascii", "replace").split()
+            more = yield from self.more()
+            if not more:
+                break
+            self.data += more
+        return []
+
+    def send(self, pieces: Iterable[bytes]) -> Steps[None]:
+        """Send all of them and the end, or until the script ends."""
+        channel, transport = self.channel, self.channel.transport
+        for piece in pieces:
+            rest = memoryview(piece)
+            while rest:
+                yield from self.wait(lambda: channel.send_ready() or over(channel))
+                if over(channel):
+                    return
+                while rest and channel.send_ready():
+                    rest = rest[channel.send(bytes(rest[:WRITE])) :]
+                if not (yield from transport.sending(self._limit())):
+                    self._late()
+        channel.shutdown_write()
+
+    def end(self) -> Steps[int | None]:
+        """Wait for the end; the return code, None where the connection broke."""
+        channel = self.channel
+        while (yield from self.more()):
+            pass
+        yield from self.wait(channel.status_event.is_set)
+        channel.close()
+        channel.transport.flush()
+        return channel.exit_status if channel.exit_status >= 0 else None
+
+
+def _talk(
+    connection: HostConnection, script: str, arguments: Iterable[str], err: Output, has_input: bool
+) -> Steps[_Talk]:
+    settings = connection.settings
+    words = " ".join(shlex.quote(word) for word in (script, "sh", *arguments))
+    sudo = Sudo(f"exec /bin/sh -c {words}", settings.password) if settings.sudo else None
+    command = sudo.command if sudo else f"exec /bin/sh -c {words}"
+    channel = yield from connection.start(command, None, no_input=not has_input and sudo is None)
+    talk = _Talk(channel, settings, err)
+    if sudo:
+        err.write((yield from sudo.negotiate(channel, time.monotonic() + STALLED)))
+        if not has_input:
+            channel.shutdown_write()
+    if has_input:
+        with suppress(OSError):  # ended already: ready() tells
+            channel.send(b"paramgmt\n")
+    return talk
+
+
+def _execution(
+    code: int | None, err: Output, there: Sequence[str] = (), here: Sequence[str] = ()
+) -> Execution:
+    """The outcome: what the host says failed, then what else did of what is there and here."""
+    if code is None:
+        raise EOFError("connection lost")
+    said = bytes(err).decode("utf-8", "replace").splitlines()
+    failures = [line.strip().removeprefix("tar: ") for line in said if line.strip()] if code else []
+    err.write("".join(f"{line}\n" for line in (*there, *here)).encode("utf-8", "surrogateescape"))
+    failures += [" ".join(line.split()) for line in (*there, *here)]
+    if not failures:
+        return Execution(Outcome.FAILED if code else Outcome.OK, code, f"return code {code}" if code else "")
+    more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
+    return Execution(Outcome.ERROR if here else Outcome.FAILED, code or 1, failures[0] + more)
+
+
+def _push(
+    connection: HostConnection, operation: Push, shared: Shared, out: Output, err: Output
+) -> Steps[Execution | None]:
+    how, tree = operation.how, shared.tree(operation)
+    if not tree.members:
+        return _execution(0, err, here=tree.problems)
+    destination = sftp.remote_path(operation.destination)
+    folder, name = posixpath.split(destination.rstrip("/") or "/")
+    several = len(tree.tops) > 1 or operation.destination.endswith("/")
+    arguments = [
+        folder or ".",
+        name,
+        operation.destination,
+        str(int(several)),
+    ]
+    names = None
+    if how.changed:
+        same = yield from _same(connection, tree, arguments, err)
+        if same is None:
+            return None
+        names = frozenset(tree.members.keys() - same)
+        files = sum(member.is_file for member in tree.members.values())
+        out.write(f"{len(same)} of {files} files unchanged\n".encode())
+    stream = shared.archive(operation, names)
+    arguments += [str(int(how.overwrite)), str(int(how.verify)), "" if how.preserve else "-m"]
+    talk = yield from _talk(connection, _PUSH, arguments, err, has_input=True)
+    if (yield from talk.ready())[:1] != ["with"]:
+        return None
+    yield from talk.send(stream)
+    code = yield from talk.end()
+    changed = [f"{path}: changed while it was read" for path in stream.changed]
+    return _execution(code, err, here=[*tree.problems, *changed])
+
+
+def _same(
+    connection: HostConnection, tree: Tree, arguments: Sequence[str], err: Output
+) -> Steps[set[str] | None]:
+    """The files that are the same on the host; None where it has no tar or no shell."""
+    talk = yield from _talk(connection, _KNOWN, arguments, err, has_input=True)
+    if (yield from talk.ready())[:1] != ["with"]:
+        return None
+    while b"\n" not in talk.data and (more := (yield from talk.more())):
+        talk.data += more
+    kind, _, said = talk.data.partition(b"\n")
+    files = [member for member in tree.members.values() if member.is_file]
+    there = {member.name: member for member in files}
+    if kind == b"name":
+        there = {posixpath.basename(arguments[1]): member for member in files if member.name == member.top}
+    names = "".join(f"./{name}\0" for name in there).encode("utf-8", "surrogateescape")
+    yield from talk.send([names] if names else [])
+    while more := (yield from talk.more()):
+        said += more
+    yield from talk.end()
+    sums = [archive.read_sum_line(line) for line in said.splitlines()]
+    return {there[name].name for name, digest in sums if name in there and there[name].same(digest)}
+
+
+def _pull(connection: HostConnection, operation: Pull, err: Output) -> Steps[Execution | None]:
+    how = operation.how
+    sources = [_plain(sftp.remote_path(source)) for source in operation.sources]
+    for source in sources:
+        if posixpath.basename(source) == "..":
+            return _execution(0, err, [f"{source}: has no name to be stored under: name the folder itself"])
+    links = ["-h", "-L"] if how.follow else ["", ""]
+    arguments = [str(int(how.verify)), *links, *sources]
+    talk = yield from _talk(connection, _PULL, arguments, err, has_input=False)
+    if (yield from talk.ready())[:1] != ["with"]:
+        return None
     try:
-        with closing(_LocalFile(target)) as file:
-            arrived = copy.remote(source, copy.sftp.getfo, source, file, copy.tick)
-        if arrived:
-            copy.here(target, os.chmod, target, mode & 0o777)
-    except _LocalError as error:
-        copy.fail(target, str(error), local=True)
+        unpacker = Unpacker(*_place(operation, sources), how.preserve)
+    except LocalError as error:
+        talk.channel.close()
+        return Execution(Outcome.ERROR, 1, str(error))
+    try:
+        data = talk.data
+        while data or (data := (yield from talk.more())):
+            unpacker.feed(data)
+            data = b""
+        code = yield from talk.end()
+        if unpacker.trailer is not None:
+            _keep(unpacker, how)
+        elif code == 0:
+            raise EOFError("the stream broke off")
+        return _execution(code, err, unpacker.failures, unpacker.problems)
+    except (LocalError, Refused) as error:
+        talk.channel.close()
+        err.write(f"{error}\n".encode("utf-8", "surrogateescape"))
+        return Execution(Outcome.ERROR if isinstance(error, LocalError) else Outcome.FAILED, 1, str(error))
+    finally:
+        unpacker.close()
+
+
+def _plain(source: str) -> str:
+    source = source.rstrip("/") or "/"
+    return f"./{source}" if source.startswith("-") else source
+
+
+def _place(operation: Pull, sources: list[str]) -> tuple[str, Callable[[tuple[str, ...]], tuple[str, ...]]]:
+    """The local folder that is written to, and where in it a path of the archive goes.
+
+    Raises:
+        LocalError: several files for a destination that is no folder.
+    """
+    destination = os.path.expanduser(operation.destination)
+    no_folder = LocalError(f"{operation.destination}: no such folder here")
+    patterns = [posixpath.basename(source.rstrip("/")) or "." for source in sources]
+    if os.path.isdir(destination):
+        folder, name = destination, None
+    else:
+        folder, name = os.path.split(destination)
+        if not name or len(sources) > 1:
+            raise no_folder
+    tops: set[str] = set()
+
+    def place(parts: tuple[str, ...]) -> tuple[str, ...]:
+        if "." in patterns:
+            return (name, *parts) if name else parts
+        if not parts or not any(part == parts[0] or fnmatch.fnmatchcase(parts[0], part) for part in patterns):
+            raise Refused(f"{'/'.join(parts)!r}: sent by the host, but not asked for")
+        tops.add(parts[0])
+        if name and len(tops) > 1:
+            raise no_folder
+        return (name, *parts[1:]) if name else parts
+
+    return folder, place
+
+
+def _keep(unpacker: Unpacker, how: Copying) -> None:
+    """Keep the files whose sums are those that the host says."""
+    lines = (unpacker.trailer or b"").splitlines()
+    if lines == [b"none"]:
+        unpacker.keep(unpacker.files, how.overwrite)
+        return
+    sums = dict(archive.read_sum_line(line) for line in lines)
+    good = [name for name, file in unpacker.files.items() if sums.get(plain(name)) == file.digest]
+    for name in unpacker.files.keys() - good:
+        unpacker.failures.append(f"{name}: the checksum differs, it may have changed meanwhile")
+    unpacker.keep(good, how.overwrite)

@@ -161,6 +161,25 @@ class _Stream:
                 except (OSError, ValueError):
                     raise EOFError from None
 
+    def push(self) -> bool:
+        """Send what was gathered as far as it goes without waiting; whether all has gone.
+
+        Raises:
+            EOFError: the connection is gone.
+        """
+        with self._sending:
+            if self._timeout != 0.0:
+                self._sock.settimeout(0.0)
+                self._timeout = 0.0
+            try:
+                while self._unsent and not self._closed:
+                    self._unsent = self._unsent[self._sock.send(self._unsent) :]
+            except BlockingIOError:
+                return False
+            except (OSError, ValueError):
+                raise EOFError from None
+            return True
+
     def close(self) -> None:
         self._closed = True
         shut_down(self._sock)
@@ -607,6 +626,18 @@ class LeanTransport(paramiko.Transport):
     def flush(self) -> None:
         """Send what waits for the next message to be read."""
         self._stream.flush()
+
+    def sending(self, deadline: float) -> Steps[bool]:
+        """Steps that send what was gathered; False where the deadline passed first."""
+        if not self._waitable or self.is_alive():
+            yield BLOCKING
+            self._stream.flush()
+            return True
+        while not self._stream.push():
+            if time.monotonic() >= deadline:
+                return False
+            yield Silence(self.fileno(), deadline, writable=True)
+        return True
 
     def close(self) -> None:
         """Close the connection; whoever reads it is woken up."""

@@ -19,7 +19,7 @@ from ..errors import UsageError
 from ..hosts import Host, duplicates
 from ..results import HostResult, Report
 from .command_line import OperationTask, Option
-from .options import DESTINATION, HOSTS, REMOTE, RUN, Options, color
+from .options import CHANGED, COPY, HOSTS, REMOTE, RUN, Options, color
 
 if TYPE_CHECKING:
     from ..fleet import Pool
@@ -59,7 +59,13 @@ def rcmd(c: Context, command: str | Sequence[str] = "", **options: Any) -> Repor
 
 
 @_task(
-    *HOSTS, *RUN, *REMOTE, DESTINATION, words="files", words_help="Local files and folders; several behind --"
+    *HOSTS,
+    *RUN,
+    *REMOTE,
+    *COPY,
+    CHANGED,
+    words="files",
+    words_help="Local files and folders; several behind --",
 )
 def rpush(c: Context, files: str | Sequence[str] = (), **options: Any) -> Report:
     """Copy local files and folders to each host."""
@@ -67,7 +73,9 @@ def rpush(c: Context, files: str | Sequence[str] = (), **options: Any) -> Report
         c,
         "rpush",
         options,
-        lambda given: operations.Push(_several(files, "files to push"), given["destination"]),
+        lambda given: operations.Push(
+            _several(files, "files to push"), given["destination"], given.copying(changed=True)
+        ),
     )
 
 
@@ -75,7 +83,7 @@ def rpush(c: Context, files: str | Sequence[str] = (), **options: Any) -> Report
     *HOSTS,
     *RUN,
     *REMOTE,
-    DESTINATION,
+    *COPY,
     words="files",
     words_help="Remote files and folders; several behind --",
 )
@@ -85,7 +93,9 @@ def rpull(c: Context, files: str | Sequence[str] = (), **options: Any) -> Report
         c,
         "rpull",
         options,
-        lambda given: operations.Pull(_several(files, "files to pull"), given["destination"]),
+        lambda given: operations.Pull(
+            _several(files, "files to pull"), given["destination"], given.copying()
+        ),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from .. import hosts as host_lists
 from ..errors import UsageError
 from ..hosts import Host
+from ..operations import Copying
 from ..settings import HOST_KEY_MODES, Settings
 from .command_line import Option
 
@@ -41,7 +42,14 @@ REMOTE = (
     Option("sudo", bool, "Run as root by sudo"),
     Option("ask_password", bool, "Ask once for the password: sudo's with --sudo, else for logging in"),
 )
-DESTINATION = Option("destination", str, "Where the files go (~/ without it)", "d")
+COPY = (
+    Option("destination", str, "Where the files go (~/ without it)", "d"),
+    Option("follow", bool, "Copy what symbolic links point to, not the links"),
+    Option("preserve", bool, "Keep the times of files"),
+    Option("no_overwrite", bool, "Refuse to replace files that exist"),
+    Option("no_verify", bool, "Do not compare SHA-256 sums"),
+)
+CHANGED = Option("changed", bool, "Leave out files that are the same on the host already")
 
 #: The `paramgmt` section of Invoke's configuration. None is the default of Settings; Invoke turns an
 #: environment variable into the type of what stands here, and a wrong number there would be a traceback.
@@ -66,6 +74,11 @@ DEFAULTS: dict[str, Any] = {
     "sudo": False,
     "ask_password": False,
     "destination": "~/",
+    "follow": False,
+    "preserve": False,
+    "no_overwrite": False,
+    "no_verify": False,
+    "changed": False,
 }
 
 
@@ -153,6 +166,16 @@ class Options:
             env=_environment(self["env"]),
             stdin=_stdin(self["stdin"]),
             password=self._password(),
+        )
+
+    def copying(self, changed: bool = False) -> Copying:
+        """How files are copied; `changed` is whether there is that option."""
+        return Copying(
+            verify=not self.flag("no_verify"),
+            follow=self.flag("follow"),
+            preserve=self.flag("preserve"),
+            overwrite=not self.flag("no_overwrite"),
+            changed=changed and self.flag("changed"),
         )
 
     def _password(self) -> str | None:

@@ -14,6 +14,8 @@ import pytest
 
 from paramgmt_tasks import Host, Settings
 
+_SFTP = "Subsystem sftp internal-sftp"
+
 
 @dataclass
 class Sshd:
@@ -77,6 +79,8 @@ def start_sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..
         with socket.socket() as free:
             free.bind(("0.0.0.0", 0))
             port = free.getsockname()[1]
+        # Of several lines sshd takes the first.
+        environment = [line.removeprefix("SetEnv ") for line in lines if line.startswith("SetEnv ")]
         config = [
             f"Port {port}",
             "ListenAddress 0.0.0.0",
@@ -85,9 +89,9 @@ def start_sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..
             "StrictModes no",
             "UsePAM no",
             "PidFile none",
-            "Subsystem sftp internal-sftp",
-            f"SetEnv HOME={folder / 'home'}",
-            *(line.format(folder=folder) for line in lines),
+            *([] if any(line.startswith("Subsystem") for line in lines) else [_SFTP]),
+            " ".join(["SetEnv", f"HOME={folder / 'home'}", *environment]),
+            *(line.format(folder=folder) for line in lines if not line.startswith("SetEnv ")),
         ]
         (folder / "config").write_text("\n".join(config) + "\n")
         host_key = (folder / "host_key.pub").read_text()

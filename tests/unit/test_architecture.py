@@ -14,7 +14,8 @@ ORDER = """
     group
     run
     schedule
-    transfer script local
+    transfer
+    sftp script local archive unpack
     connection
     command
     trust

@@ -1,0 +1,384 @@
+"""Push and Pull over SFTP, for hosts without tar or a shell: each file whole or not at all."""
+
+import fnmatch
+import itertools
+import os
+import posixpath
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from typing import Any
+
+import paramiko
+
+from .command import Execution, Sudo
+from .connection import HostConnection
+from .failures import Known
+from .operations import Copying, Pull, Push
+from .output import Output
+from .results import Outcome
+from .retry import Failure
+from .waiting import finish
+
+#: Seconds without any progress after which a transfer is given up.
+STALLED = 60.0
+_NEITHER = "neither tar nor SFTP on this host"
+_DEPTH = 64
+_SERVERS = (
+    "/usr/lib/openssh/sftp-server /usr/libexec/openssh/sftp-server /usr/lib/ssh/sftp-server "
+    "/usr/libexec/sftp-server /usr/lib/sftp-server"
+)
+_FIND_SERVER = (
+    f'for s in {_SERVERS}; do if [ -x "$s" ]; then exec "$s"; fi; done; '
+    'echo "no sftp-server found" >&2; exit 127'
+)
+
+
+#: What says nothing of a file, but that the connection is of no use any more.
+_BROKEN = (TimeoutError, EOFError, ConnectionError)
+
+
+class _Copy:
+    """The state of one transfer: its SFTP session, what failed, and when to give up."""
+
+    def __init__(self, connection: HostConnection, how: Copying, err: Output) -> None:
+        self.err = err
+        self.how = how
+        self.settings = connection.settings
+        self.sftp = self._session(connection)
+        self.sftp.get_channel().settimeout(STALLED)  # type: ignore[union-attr]
+        self.failures: list[str] = []
+        self.local_failure = False
+        limit = self.settings.timeout
+        self._deadline = None if limit is None else time.monotonic() + limit
+
+    def _session(self, connection: HostConnection) -> paramiko.SFTPClient:
+        if self.settings.sudo:
+            sudo = Sudo(_FIND_SERVER, self.settings.password)
+            channel = finish(connection.start(sudo.command))
+            finish(sudo.negotiate(channel, time.monotonic() + STALLED))
+            connection.transport.read_in_background()
+            return paramiko.SFTPClient(channel)
+        kept, connection.sftp_session = connection.sftp_session, None
+        if kept is not None and not kept.get_channel().closed:
+            connection.started = True
+            return kept  # type: ignore[no-any-return]
+        channel = finish(connection.session())
+        try:
+            channel.invoke_subsystem("sftp")
+        except (paramiko.SSHException, EOFError):
+            if connection.is_connected:
+                raise Known(Failure(Outcome.FAILED, _NEITHER)) from None
+            raise
+        connection.started = True
+        connection.transport.read_in_background()
+        try:
+            return paramiko.SFTPClient(channel)
+        except (paramiko.SSHException, paramiko.SFTPError, EOFError):
+            if connection.is_connected:
+                raise Known(Failure(Outcome.FAILED, _NEITHER)) from None
+            raise
+
+    def tick(self, done: int, total: int) -> None:
+        """Called as bytes move.
+
+        Raises:
+            _OutOfTime: the operation's timeout has passed.
+        """
+        if self._deadline is not None and time.monotonic() >= self._deadline:
+            raise _OutOfTime
+
+    def remote(self, name: str, action: Callable[..., Any], *args: Any) -> bool:
+        """Do something on the host; an error of the file's is a failure under its name."""
+        try:
+            action(*args)
+        except _BROKEN:
+            raise
+        except OSError as error:
+            self.failures.append(f"{name}: {_text(error)}")
+            return False
+        return True
+
+    def here(self, name: str, action: Callable[..., Any], *args: Any) -> bool:
+        """Do something on this machine; an error is a failure under that name."""
+        try:
+            action(*args)
+        except OSError as error:
+            self.fail(name, _text(error), local=True)
+            return False
+        return True
+
+    def fail(self, name: str, reason: str, local: bool = False) -> None:
+        """Record a failure; `local` means on this machine."""
+        self.failures.append(f"{name}: {reason}")
+        self.local_failure = self.local_failure or local
+
+    def kind(self, path: str) -> int | None:
+        """The mode of a remote path, None where there is none or it may not be seen."""
+        try:
+            return self.sftp.stat(path).st_mode
+        except _BROKEN:
+            raise
+        except OSError:
+            return None
+
+    def remove(self, path: str) -> None:
+        """Remove a temporary file on the host, where there is one."""
+        with suppress(OSError):
+            self.sftp.remove(path)
+
+    def execution(self) -> Execution:
+        """The outcome of the whole."""
+        if not self.failures:
+            return Execution(Outcome.OK, 0)
+        more = f" (and {len(self.failures) - 1} more)" if len(self.failures) > 1 else ""
+        outcome = Outcome.ERROR if self.local_failure else Outcome.FAILED
+        text = "".join(f"{failure}\n" for failure in self.failures)
+        reason = " ".join(self.failures[0].split()) + more
+        self.err.write(text.encode("utf-8", "surrogateescape"))
+        return Execution(outcome, 1, reason)
+
+
+_numbers = itertools.count()
+
+
+def temporary_name() -> str:
+    """A name for a file that is being written, which tells the process that does."""
+    return f".paramgmt-sftp-{os.uname().nodename}-{os.getpid()}-{next(_numbers)}"
+
+
+class _OutOfTime(Exception):
+    pass
+
+
+class _LocalError(Exception):
+    pass
+
+
+def _text(error: OSError) -> str:
+    return (error.strerror or str(error) or type(error).__name__).lower()
+
+
+def remote_path(path: str) -> str:
+    """A path as SFTP wants it: relative to the remote home, which `~` stands for."""
+    if path in ("", "~", "~/"):
+        return "."
+    return path[2:].lstrip("/") or "." if path.startswith("~/") else path
+
+
+def run(connection: HostConnection, operation: Push | Pull, err: Output) -> Execution:
+    """Copy what `operation` says; the files that failed are named in `err`.
+
+    Raises:
+        OSError, EOFError, paramiko.SSHException: the host was not reached, or the connection broke.
+    """
+    copy = _Copy(connection, operation.how, err)
+    try:
+        if isinstance(operation, Push):
+            _push(copy, operation)
+        else:
+            _pull(copy, operation)
+    except _OutOfTime:
+        copy.sftp.close()
+        reason = f"timed out after {copy.settings.timeout:g} s"
+        return Execution(Outcome.TIMED_OUT, None, reason)
+    except BaseException:
+        copy.sftp.close()
+        raise
+    if copy.settings.sudo:
+        copy.sftp.close()
+    else:
+        connection.sftp_session = copy.sftp  # the next transfer's
+    return copy.execution()
+
+
+# -- to the host
+
+
+def _push(copy: _Copy, operation: Push) -> None:
+    destination = remote_path(operation.destination)
+    mode = copy.kind(destination)
+    folder = mode is not None and stat.S_ISDIR(mode)
+    if not folder and (len(operation.sources) > 1 or destination.endswith("/")):
+        copy.fail(operation.destination, "no such folder on the host")
+        return
+    for source in operation.sources:
+        path = os.path.expanduser(source)
+        name = os.path.basename(path.rstrip("/")) or "."
+        _push_one(copy, path, posixpath.join(destination, name) if folder else destination)
+
+
+def _push_one(copy: _Copy, source: str, target: str, depth: int = 0) -> None:
+    try:
+        info = os.stat(source)
+        if stat.S_ISDIR(info.st_mode):
+            names = sorted(os.listdir(source))
+        elif not stat.S_ISREG(info.st_mode):
+            copy.fail(source, "not a regular file", local=True)
+            return
+    except OSError as error:
+        copy.fail(source, _text(error), local=True)
+        return
+    mode = stat.S_IMODE(info.st_mode)
+    if not stat.S_ISDIR(info.st_mode):
+        _push_file(copy, source, target, mode)
+    elif depth > _DEPTH:
+        copy.fail(source, "folders nested too deeply, or a loop of symbolic links", local=True)
+    elif _make_remote_folder(copy, target, mode):
+        for name in names:
+            _push_one(copy, os.path.join(source, name), posixpath.join(target, name), depth + 1)
+        copy.remote(target, copy.sftp.chmod, target, mode)
+
+
+def _make_remote_folder(copy: _Copy, target: str, mode: int) -> bool:
+    there = copy.kind(target)
+    if there is not None and stat.S_ISDIR(there):
+        return True
+    return copy.remote(target, copy.sftp.mkdir, target, mode | stat.S_IRWXU)
+
+
+def _push_file(copy: _Copy, source: str, target: str, mode: int) -> None:
+    try:
+        file = open(source, "rb")  # noqa: SIM115
+    except OSError as error:
+        copy.fail(source, _text(error), local=True)
+        return
+    temporary = posixpath.join(posixpath.dirname(target), temporary_name())
+    with file:
+        info = os.fstat(file.fileno())
+        if not copy.how.overwrite and copy.kind(target) is not None:
+            copy.fail(target, "exists already")
+        elif copy.remote(target, copy.sftp.putfo, file, temporary, info.st_size, copy.tick):
+            placed = copy.remote(target, copy.sftp.chmod, temporary, mode)
+            if placed and copy.how.preserve:
+                placed = copy.remote(target, copy.sftp.utime, temporary, (info.st_atime, info.st_mtime))
+            if placed and copy.remote(target, copy.sftp.posix_rename, temporary, target):
+                return
+        copy.remove(temporary)
+
+
+# -- from the host
+
+
+def _pull(copy: _Copy, operation: Pull) -> None:
+    destination = os.path.expanduser(operation.destination)
+    folder = os.path.isdir(destination)
+    found = [(source, path) for source in operation.sources for path in _matches(copy, source)]
+    if not folder and (len(found) > 1 or len(operation.sources) > 1 or destination.endswith("/")):
+        copy.fail(operation.destination, "no such folder here", local=True)
+        return
+    for source, path in found:
+        name = posixpath.basename(posixpath.normpath(path))
+        if folder and name == "..":
+            copy.fail(source, "has no name to be stored under: name the folder itself")
+            continue
+        _pull_one(copy, path, os.path.join(destination, name) if folder else destination)
+
+
+def _matches(copy: _Copy, source: str) -> list[str]:
+    path = remote_path(source)
+    if not any(character in path for character in "*?["):
+        return [path]
+    matches = list(_glob(copy.sftp, path))
+    if not matches:
+        copy.fail(source, "no such file")
+    return matches
+
+
+def _glob(sftp: paramiko.SFTPClient, pattern: str) -> Iterator[str]:
+    folder, name = posixpath.split(pattern)
+    magic = any(character in folder for character in "*?[")
+    for parent in _glob(sftp, folder) if magic else [folder]:
+        if not any(character in name for character in "*?["):
+            candidate = posixpath.join(parent, name)
+            try:
+                sftp.lstat(candidate)
+            except _BROKEN:
+                raise
+            except OSError:
+                continue
+            yield candidate
+            continue
+        try:
+            names = sorted(sftp.listdir(parent or "."))
+        except _BROKEN:
+            raise
+        except OSError:
+            continue
+        for match in fnmatch.filter(names, name):
+            if _is_name(match) and match.startswith(".") <= name.startswith("."):
+                yield posixpath.join(parent, match)
+
+
+def _is_name(name: str) -> bool:
+    # What a host calls its files is not to be trusted: a name must stay within its folder.
+    return name not in ("", ".", "..") and "/" not in name and "\0" not in name
+
+
+def _pull_one(copy: _Copy, source: str, target: str, depth: int = 0) -> None:
+    try:
+        info = copy.sftp.stat(source)
+        mode = info.st_mode or 0
+        entries = sorted(copy.sftp.listdir(source)) if stat.S_ISDIR(mode) else []
+    except _BROKEN:
+        raise
+    except OSError as error:
+        copy.fail(source, _text(error))
+        return
+    if stat.S_ISREG(mode):
+        _pull_file(copy, source, target, info)
+    elif not stat.S_ISDIR(mode):
+        copy.fail(source, "not a regular file")
+    elif depth > _DEPTH:
+        copy.fail(source, "folders nested too deeply, or a loop of symbolic links")
+    elif os.path.isdir(target) or copy.here(target, os.mkdir, target, 0o700):
+        for name in entries:
+            if _is_name(name):
+                _pull_one(copy, posixpath.join(source, name), os.path.join(target, name), depth + 1)
+            else:
+                copy.fail(posixpath.join(source, name), "a name that would leave its folder")
+        copy.here(target, os.chmod, target, stat.S_IMODE(mode) & 0o777)
+
+
+class _LocalFile:
+    """A local file being written, whose errors can be told from the host's."""
+
+    def __init__(self, path: str, name: str) -> None:
+        self.path, self.name = path, name
+        with self._named():
+            self._file = open(path, "wb")  # noqa: SIM115
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise _LocalError(_text(error)) from None
+
+    def write(self, data: bytes) -> int:
+        with self._named():
+            return self._file.write(data)
+
+    def close(self) -> None:
+        with self._named():
+            self._file.close()
+
+
+def _pull_file(copy: _Copy, source: str, target: str, info: paramiko.SFTPAttributes) -> None:
+    if not copy.how.overwrite and os.path.lexists(target):
+        copy.fail(target, "exists already", local=True)
+        return
+    temporary = os.path.join(os.path.dirname(target), temporary_name())
+    try:
+        with closing(_LocalFile(temporary, target)) as file:
+            arrived = copy.remote(source, copy.sftp.getfo, source, file, copy.tick)
+        if arrived and copy.here(target, os.chmod, temporary, stat.S_IMODE(info.st_mode or 0) & 0o777):
+            if copy.how.preserve and info.st_mtime is not None:
+                copy.here(target, os.utime, temporary, (info.st_mtime, info.st_mtime))
+            copy.here(target, os.replace, temporary, target)
+    except _LocalError as error:
+        copy.fail(target, str(error), local=True)
+    finally:
+        with suppress(OSError):
+            os.unlink(temporary)
