@@ -17,7 +17,7 @@ from typing import Any
 CHUNK = 256 * 1024
 #: Chunks kept in memory for the hosts that are a little behind; others read the disk again.
 _KEPT = 64
-_DEPTH = 64
+_DEPTH = 250
 _BLOCK = 512
 _RWX = stat.S_IRWXU
 #: Where things are in the archive: the files, their sums, and the script that gives the files their names.
@@ -84,7 +84,13 @@ def scan(sources: Sequence[str], follow: bool = False) -> Tree:
 
 
 def _scan(
-    tree: Tree, path: str, name: str, top: str, follow: bool, follow_this: bool = False, depth: int = 0
+    tree: Tree,
+    path: str,
+    name: str,
+    top: str,
+    follow: bool,
+    follow_this: bool = False,
+    above: tuple[Any, ...] = (),
 ) -> None:
     try:
         info = os.stat(path) if follow or follow_this else os.lstat(path)
@@ -95,14 +101,17 @@ def _scan(
                 tree.members[name] = Member(name, path, info, top=top)
         elif not stat.S_ISDIR(info.st_mode):
             tree.problems.append(f"{path}: not a regular file")
-        elif depth > _DEPTH:
-            tree.problems.append(f"{path}: folders nested too deeply, or a loop of symbolic links")
+        elif (info.st_dev, info.st_ino) in above:
+            tree.problems.append(f"{path}: a loop of symbolic links")
+        elif len(above) > _DEPTH:
+            tree.problems.append(f"{path}: folders nested too deeply")
         else:
+            above = (*above, (info.st_dev, info.st_ino))
             names = sorted(os.listdir(path))
             tree.members[name] = Member(name, path, info, top=top)
             for entry in names:
                 below = entry if name == "." else f"{name}/{entry}"
-                _scan(tree, os.path.join(path, entry), below, top, follow, depth=depth + 1)
+                _scan(tree, os.path.join(path, entry), below, top, follow, above=above)
     except OSError as error:
         tree.problems.append(f"{path}: {(error.strerror or str(error)).lower()}")
 

@@ -22,7 +22,7 @@ NAMES = [
     "plain",
     "two words",
     " leading and trailing ",
-    "quote's \"double\" `back`",
+    'quote\'s "double" `back`',
     "$HOME ; rm -rf . & | > <",
     "-rf",
     "--help",
@@ -311,7 +311,9 @@ def small_disk(tmp_path: Path):
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_full_disk_on_the_host_is_told_and_leaves_the_old_file(way, small_disk: Path, tmp_path: Path) -> None:
+def test_a_full_disk_on_the_host_is_told_and_leaves_the_old_file(
+    way, small_disk: Path, tmp_path: Path
+) -> None:
     (small_disk / "file").write_text("old")
     (tmp_path / "file").write_bytes(os.urandom(3_000_000))
     (result,) = perform([way.host()], Push((str(tmp_path / "file"),), str(small_disk)))
@@ -445,7 +447,7 @@ def _lying_tar(folder: Path, *entries: str) -> Path:
     tools.mkdir()
     with tarfile.open(tools / "lie", "w") as lie:
         for entry in entries:
-            kind, _, target = entry.partition(":")
+            target = entry.partition(":")[2]
             info = tarfile.TarInfo("wanted/link" if target else entry)
             if target:
                 info.type, info.linkname = tarfile.SYMTYPE, target

@@ -32,7 +32,8 @@ class Client:
     steps_apart: bool = False
 
 
-def _script(name: str) -> Callable[[Job], list[str]]:
+def script(name: str) -> Callable[[Job], list[str]]:
+    """The command line of one of the peers' scripts."""
     return lambda job: [sys.executable, str(HERE / "peers" / f"{name}.py"), job["path"]]
 
 
@@ -48,7 +49,8 @@ def _inv(job: Job) -> list[str]:
         if verb == "run":
             words += ["rcmd", *hosts, rest[0]]
         else:
-            words += [{"put": "rpush", "get": "rpull"}[verb], *hosts, "-d", rest[1], rest[0]]
+            target = rest[1] if verb == "put" else f"{rest[1]}/?HOST"
+            words += [{"put": "rpush", "get": "rpull"}[verb], *hosts, "-d", target, rest[0]]
     return [str(Path(sys.executable).parent / "inv"), "--search-root", str(ROOT), *words]
 
 
@@ -98,9 +100,9 @@ def _pssh(job: Job) -> list[str] | None:
         if verb == "run":
             calls.append(["parallel-ssh", *options, "-i", words[0]])
         elif verb == "put":
-            calls.append(["parallel-scp", *options, words[0], words[1]])
+            calls.append(["parallel-scp", "-r", *options, words[0], words[1]])
         else:
-            calls.append(["parallel-slurp", *options, "-L", words[1], words[0], "pulled"])
+            calls.append(["parallel-slurp", "-r", *options, "-L", words[1], words[0], "pulled"])
     return _one_after_the_other(calls)
 
 
@@ -112,15 +114,15 @@ def installed() -> list[Client]:
     """Our product and the peers that are there."""
     clients = [
         Client("paramgmt-tasks: inv", _inv, _from_inv, ours=True),
-        Client("paramgmt-tasks: Python", _script("paramgmt_api"), _from_json, ours=True),
-        Client("Fabric ThreadingGroup", _script("raw_fabric"), _from_json, verifies=False),
+        Client("paramgmt-tasks: Python", script("paramgmt_api"), _from_json, ours=True),
+        Client("Fabric ThreadingGroup", script("raw_fabric"), _from_json, verifies=False),
     ]
     if find_spec("asyncssh"):
-        clients.append(Client("asyncssh script", _script("asyncssh_script"), _from_json))
+        clients.append(Client("asyncssh script", script("asyncssh_script"), _from_json))
     if find_spec("pssh"):
-        clients.append(Client("parallel-ssh", _script("parallel_ssh"), _from_json, verifies=False))
+        clients.append(Client("parallel-ssh", script("parallel_ssh"), _from_json, verifies=False))
     if shutil.which("ssh"):
-        clients.append(Client("ssh in a loop", _script("ssh_loop"), _from_json, steps_apart=True))
+        clients.append(Client("ssh in a loop", script("ssh_loop"), _from_json, steps_apart=True))
     for name, program, argv, count in (
         ("clush", "clush", _clush, _lines_of_hosts),
         ("pdsh", "pdsh", _pdsh, _lines_of_hosts),
@@ -132,7 +134,7 @@ def installed() -> list[Client]:
 
 
 #: What `inv rcmd` on one host is held against.
-REFERENCE = Client("import fabric, one handshake", _script("one_handshake"), _from_json, verifies=False)
+REFERENCE = Client("import fabric, one handshake", script("one_handshake"), _from_json, verifies=False)
 
 
 def write_job(job: Job) -> None:

@@ -43,6 +43,11 @@ class Workload:
     #: Hosts at once where the peers' defaults would make waves; None leaves them their defaults.
     fanout: int | None = None
     verifying_only: bool = False
+    #: What is sent: bytes of FOLDER/payload, and how many files of 2 KB are in FOLDER/tree.
+    payload: int = 30_000
+    files: int = 0
+    #: What the hosts have before it begins.
+    before: tuple[tuple[str, ...], ...] = ()
 
     @property
     def working(self) -> int:
@@ -57,8 +62,16 @@ _RECIPE = (
     ("get", "result", "FOLDER/pulled"),
     ("run", "rm payload settings; whoami"),
 )
-_SLEEP = (("run", "sleep 15"),)
+_PUSH = (("put", "FOLDER/payload", "payload"),)
+_PUSH_TREE = (("put", "FOLDER/tree", "."),)
+_PULL = (("get", "payload", "FOLDER/pulled"),)
+_PULL_TREE = (("get", "tree", "FOLDER/pulled"),)
 _MEGABYTE = f"yes {'0123456789abcdef' * 4} | head -n 15385"  # 65 bytes a line
+
+
+def _copying(name: str, title: str, hosts: int, steps: tuple[tuple[str, ...], ...], **given: Any) -> Workload:
+    return Workload(name, title, hosts, "sshd", steps, expected="", **given)
+
 
 WORKLOADS = [
     Workload("start", "whoami on 1 host: what starting up costs", 1),
@@ -100,13 +113,33 @@ WORKLOADS = [
         verifying_only=True,
     ),
     Workload("far", "whoami on 500 hosts 50 ms away", 500, "far"),
+    _copying("push-8", "push of 50 MB to 8 hosts", 8, _PUSH, payload=50_000_000),
+    _copying("push-50", "push of 50 MB to 50 hosts", 50, _PUSH, payload=50_000_000),
+    _copying("push-files", "push of a folder of 1000 files of 2 KB to 8 hosts", 8, _PUSH_TREE, files=1000),
+    _copying("push-1g", "push of 1 GB to 2 hosts", 2, _PUSH, payload=1_000_000_000),
+    _copying("pull-8", "pull of 50 MB from 8 hosts", 8, _PULL, payload=50_000_000, before=_PUSH),
+    _copying("pull-50", "pull of 50 MB from 50 hosts", 50, _PULL, payload=50_000_000, before=_PUSH),
+    _copying(
+        "pull-files",
+        "pull of a folder of 1000 files of 2 KB from 8 hosts",
+        8,
+        _PULL_TREE,
+        files=1000,
+        before=_PUSH_TREE,
+    ),
+    _copying("pull-1g", "pull of 1 GB from 2 hosts", 2, _PULL, payload=1_000_000_000, before=_PUSH),
 ]
 
 
 def prepare(workload: Workload, fleet: fleets.Fleet, folder: Path) -> clients.Job:
     """Write the host lists and configurations that the clients of a workload read."""
     folder.mkdir()
-    (folder / "payload").write_bytes(os.urandom(30_000))
+    with (folder / "payload").open("wb") as file:
+        for start in range(0, workload.payload, 1_000_000):
+            file.write(os.urandom(min(1_000_000, workload.payload - start)))
+    (folder / "tree").mkdir()
+    for number in range(workload.files):
+        (folder / "tree" / f"file{number}").write_bytes(os.urandom(2000))
     (folder / "settings").write_text("threads = 8\n" * 20)
     (folder / "pulled").mkdir()
     names = fleets.addresses(workload.working, workload.refusing, workload.hanging)
@@ -164,6 +197,11 @@ def compare(
     """Run a workload by each client in turn, `rounds` times, and take the medians."""
     job = prepare(workload, fleet, folder)
     clients.write_job(job)
+    if workload.before:
+        steps = [[word.replace("FOLDER", str(folder)) for word in step] for step in workload.before]
+        clients.write_job({**job, "steps": steps})
+        measure.run(clients.script("paramgmt_api")(job), environment(folder), folder)
+        clients.write_job(job)
     samples: dict[str, list[tuple[measure.Sample, int]]] = {}
     for number in range(rounds):
         quickest = min((runs[0][0].wall for runs in samples.values() if runs), default=0.0)
@@ -173,6 +211,8 @@ def compare(
             slow = earlier and earlier[0][0].wall > max(SLOW, SLOWER * quickest)
             if argv is None or slow:
                 continue
+            for pulled in (folder / "pulled").iterdir():
+                shutil.rmtree(pulled) if pulled.is_dir() else pulled.unlink()
             sample = measure.run(argv, environment(folder), folder)
             hosts = client.succeeded(sample.output, job)
             earlier.append((sample, hosts))

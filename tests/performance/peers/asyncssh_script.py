@@ -20,10 +20,10 @@ async def work(host: str, port: int, room: asyncio.Semaphore, key: asyncssh.SSHK
                 if job["expected"] not in result.stdout:
                     return False
             elif verb == "put":
-                await asyncssh.scp(words[0], (connection, words[1]))
+                await asyncssh.scp(words[0], (connection, words[1]), recurse=True)
             else:
                 os.makedirs(f"{words[1]}/{host}", exist_ok=True)
-                await asyncssh.scp((connection, words[0]), f"{words[1]}/{host}")
+                await asyncssh.scp((connection, words[0]), f"{words[1]}/{host}", recurse=True)
         return True
 
 

@@ -17,6 +17,12 @@ client = ParallelSSHClient(
     host_config=[HostConfig(port=port) for _, port in job["hosts"]],
 )
 failed = set()
+
+
+def _target(words: list[str]) -> str:
+    return Path(words[0]).name if words[1] == "." else words[1]
+
+
 for verb, *words in job["steps"]:
     if verb == "run":
         for output in client.run_command(words[0], stop_on_errors=False):
@@ -27,9 +33,11 @@ for verb, *words in job["steps"]:
     elif verb == "put":
         import gevent
 
-        gevent.joinall(client.copy_file(words[0], words[1]), raise_error=True)
+        gevent.joinall(client.copy_file(words[0], _target(words), recurse=True), raise_error=True)
     else:
         import gevent
 
-        gevent.joinall(client.copy_remote_file(words[0], f"{words[1]}/pulled"), raise_error=True)
+        gevent.joinall(
+            client.copy_remote_file(words[0], f"{words[1]}/{words[0]}", recurse=True), raise_error=True
+        )
 print(json.dumps({"succeeded": len(job["hosts"]) - len(failed)}))

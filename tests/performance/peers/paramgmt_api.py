@@ -16,7 +16,7 @@ with open(job["host_list"]) as lines, Fleet(parse_lines(lines, job["host_list"])
         elif verb == "put":
             operation = Push((words[0],), words[1])
         else:
-            operation = Pull((words[0],), words[1])
+            operation = Pull((words[0],), f"{words[1]}/?HOST")
         for result in fleet.perform(operation):
             if not result.ok or (verb == "run" and job["expected"].encode() not in result.stdout):
                 good.discard(result.host.entry)

@@ -16,10 +16,10 @@ def work(host: str) -> bool:
         if verb == "run":
             argv = ["ssh", *options, host, words[0]]
         elif verb == "put":
-            argv = ["scp", "-q", *options, words[0], f"{host}:{words[1]}"]
+            argv = ["scp", "-qr", *options, words[0], f"{host}:{words[1]}"]
         else:
             os.makedirs(f"{words[1]}/{host}", exist_ok=True)
-            argv = ["scp", "-q", *options, f"{host}:{words[0]}", f"{words[1]}/{host}"]
+            argv = ["scp", "-qr", *options, f"{host}:{words[0]}", f"{words[1]}/{host}"]
         for _ in range(3):
             done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True)
             if done.returncode != 255:
