@@ -133,6 +133,7 @@ class Archive:
         self._end = 0
         self._files = [member for member in members if member.is_file]
         members = list(members)
+        self._names = [member.name for member in members]
         for member in members:
             self._add(self._header(member, preserve))
             if member.is_file:
@@ -151,6 +152,11 @@ class Archive:
     def size(self) -> int:
         """Bytes of the whole stream."""
         return self._end
+
+    @property
+    def listing(self) -> bytes:
+        """The names of all members, a line each."""
+        return "".join(f"{name}\n" for name in self._names).encode("utf-8", "surrogateescape")
 
     def __iter__(self) -> Iterator[bytes]:
         """The chunks, from the first; each host goes through them at its own pace."""

@@ -77,7 +77,8 @@ class Copying:
     """How files are copied.
 
     `verify` compares SHA-256 sums, `follow` copies what symbolic links point to, `preserve` keeps the times
-    of files, `overwrite` replaces files that exist, `changed` leaves out files that are there already.
+    of files, `overwrite` replaces files that exist, `changed` leaves out files that are there already,
+    `compress` sends the stream compressed, `verbose` names each file.
     """
 
     verify: bool = True
@@ -85,6 +86,8 @@ class Copying:
     preserve: bool = False
     overwrite: bool = True
     changed: bool = False
+    compress: bool = False
+    verbose: bool = False
 
 
 @dataclass(frozen=True)

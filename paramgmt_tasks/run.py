@@ -37,9 +37,10 @@ class Run(Work):
         self._told: set[int] = set()
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._spool = Spool()
-        self._shared = transfer.Shared()
         self._outputs: dict[int, tuple[Output, Output]] = {}
         self._left = len(connections)
+        #: What its transfers share.
+        self.shared = transfer.Shared(settings)
         super().__init__(connections, settings)
 
     def __iter__(self) -> "Run":
@@ -102,7 +103,7 @@ class Run(Work):
             done = yield from _scripts(connection, operation, self.settings, out, err)
         else:
             transfer.check(operation)
-            done = yield from transfer.run(connection, operation, self._shared, out, err)
+            done = yield from transfer.run(connection, operation, self.shared, out, err)
         if self.stopped and done.outcome is Outcome.LOST:
             self._tell_cancelled(index)
             return

@@ -16,6 +16,7 @@ class Settings:
     `fanout` is how many hosts are worked on at once, `attempts` how often each is tried;
     `keep` leaves its connection open for the next operation.
     `identity` is a private key file, `jump` is `[user@]host[:port]`, several separated by commas.
+    `limit_rate` is how many bytes a second are copied to or from a host, `limit_rate_all` all hosts together.
     `password` is for sudo where `sudo` is set, else for logging in. `stdin` goes to every host.
     """
 
@@ -34,6 +35,8 @@ class Settings:
     password: str | None = None
     env: tuple[tuple[str, str], ...] = ()
     stdin: bytes | None = None
+    limit_rate: float | None = None
+    limit_rate_all: float | None = None
 
     def __repr__(self) -> str:
         shown = {

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from . import archive, sftp
+from . import archive, codec, sftp
 from .archive import Archive, Tree
 from .command import WRITE, Execution, Sudo, over
 from .connection import HostConnection
@@ -25,27 +25,34 @@ from .output import Output
 from .results import Outcome
 from .settings import Settings
 from .unpack import LocalError, Refused, Unpacker, plain
-from .waiting import BLOCKING, Steps
+from .waiting import BLOCKING, Silence, Steps
 
 #: Seconds without any progress after which a transfer is given up.
 STALLED = 60.0
 _READ = 256 * 1024
 _NOISE = 64 * 1024
+#: Seconds of a limited rate that may be made up for at once.
+_BURST = 0.1
+#: Bytes a second that a host hashes at least.
+_HASHED = 20e6
 _READY = b"paramgmt-ready "
-_SHA256 = """
+#: Looks for what the host has, and says which of `$codecs` it takes.
+_TOOLS = """
+LC_ALL=C; export LC_ALL
+command -v tar >/dev/null || { echo 'paramgmt-ready without'; exit 0; }
 sum=; for each in sha256sum 'shasum -a 256'; do command -v ${each%% *} >/dev/null && sum=$each && break; done
+codec=; for each in $codecs; do command -v $each >/dev/null && codec=$each && break; done
+echo "paramgmt-ready with $codec"
 """
 
-#: Arguments: the folder, the name in it that is the destination, the destination as it was given, and 1 where
-#: it has to be a folder. Where it is none, `as` is the name that the source gets there.
+#: Arguments: codecs, the folder, the name in it that is the destination, the destination as it was given, and
+#: 1 where it has to be a folder. Where it is none, `as` is the name that the source gets there.
 _DESTINATION = f"""
-LC_ALL=C; export LC_ALL; umask 077
-into=$1 as=$2 shown=$3 several=$4
+codecs=$1 into=$2 as=$3 shown=$4 several=$5
 fail() {{ printf '%s\\n' "$1" >&2; exit 1; }}
 read -r greeting
-command -v tar >/dev/null || {{ echo 'paramgmt-ready without'; exit 0; }}
-{_SHA256}
-echo "paramgmt-ready with $sum"
+{_TOOLS}
+umask 077
 case $into in /*) ;; *) into=$PWD/$into ;; esac
 case $into in */) ;; *) into=$into/ ;; esac
 if [ -d "$into$as" ]; then into=$into$as/ as=
@@ -57,7 +64,8 @@ fi
 #: Arguments: those, 1 to overwrite, 1 to verify, and more options of tar.
 _PUSH = f"""
 {_DESTINATION}
-overwrite=$5 verify=$6 options=$7
+overwrite=$6 verify=$7 options=$8
+unpack() {{ tar -C "$stage" -x -p -o $options -f -; }}
 for old in "$into".paramgmt-push-"$(uname -n)"-*; do
   kill -0 "${{old##*-}}" 2>/dev/null || rm -rf -- "$old"
 done
@@ -65,7 +73,7 @@ stage=${{into}}.paramgmt-push-$(uname -n)-$$
 mkdir -- "$stage" || exit 1
 trap 'cd /; rm -rf -- "$stage"' EXIT
 trap 'exit 1' HUP INT PIPE TERM
-said=$(tar -C "$stage" -x -p -o $options -f - 2>&1) || {{
+said=$(if [ -n "$codec" ]; then $codec -dc | unpack; else unpack; fi 2>&1) || {{
   df -Pk "$stage" | {{ read -r heads; read -r disk all used free rest; [ "$free" -gt 63 ]; }} ||
     printf '%s: No space left on device\\n' "$shown" >&2
   fail "$said"; }}
@@ -85,12 +93,11 @@ if [ -n "$as" ]; then echo name; else echo folder; fi
 exit 0
 """
 
-#: Arguments: 1 to verify, options of tar and of find, and the sources.
+#: Arguments: codecs, 1 to verify, options of tar and of find, and the sources.
 _PULL = f"""
-LC_ALL=C; export LC_ALL; bad=0
-verify=$1 options=$2 links=$3; shift 3
-command -v tar >/dev/null || {{ echo 'paramgmt-ready without'; exit 0; }}
-{_SHA256}
+codecs=$1 verify=$2 options=$3 links=$4; shift 4
+{_TOOLS}
+bad=0
 each() {{
   work=$1; shift; IFS=
   for source do
@@ -123,25 +130,46 @@ check() {{
 }}
 literally=  # what keeps GNU tar from reading backslashes in names as escapes
 tar --no-unquote --version >/dev/null 2>&1 && literally=--no-unquote
-echo "paramgmt-ready with $sum"
-each pack "$@"
-if [ "$verify" = 1 ] && [ -n "$sum" ]; then
-  printf 'paramgmt-sums\\n'
-  each check "$@"
-else
-  printf 'paramgmt-sums\\nnone\\n'
-fi
+give() {{
+  each pack "$@"
+  if [ "$verify" = 1 ] && [ -n "$sum" ]; then
+    printf 'paramgmt-sums\\n'
+    each check "$@"
+  else
+    printf 'paramgmt-sums\\nnone\\n'
+  fi
+  echo "end $bad"
+}}
+if [ -n "$codec" ]; then give "$@" | $codec -c; else give "$@"; fi
 exit $bad
 """
+
+
+class Pace:
+    """Says how long to pause so that no more than `rate` bytes a second move; None is without a limit."""
+
+    def __init__(self, rate: float | None) -> None:
+        self._rate = rate
+        self._free_at = 0.0
+
+    def free_at(self, count: int) -> float:
+        """When the next bytes may move, in monotonic seconds, after `count` that have."""
+        if self._rate:
+            self._free_at = max(self._free_at, time.monotonic() - _BURST) + count / self._rate
+        return self._free_at
 
 
 class Shared:
     """What the transfers of a run share: local files are looked at and read for all hosts together."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Settings) -> None:
+        #: Bytes that have moved, and the pace of all hosts together.
+        self.moved = 0
+        self.pace = Pace(settings.limit_rate_all)
         self._lock = threading.Lock()
         self._trees: dict[tuple[tuple[str, ...], bool], Tree] = {}
         self._archives: dict[object, Archive] = {}
+        self._encoded: dict[tuple[int, str], codec.Encoded] = {}
 
     def tree(self, operation: Push) -> Tree:
         """What is under the sources of an operation."""
@@ -160,6 +188,14 @@ class Shared:
                 members = [m for m in tree.members.values() if names is None or m.name in names]
                 self._archives[key] = Archive(members, operation.how.preserve)
             return self._archives[key]
+
+    def encoded(self, stream: Archive, name: str) -> codec.Encoded:
+        """A stream, compressed once for all hosts that take this codec."""
+        with self._lock:
+            key = (id(stream), name)
+            if key not in self._encoded:
+                self._encoded[key] = codec.Encoded(stream, name)
+            return self._encoded[key]
 
 
 def check(operation: Push | Pull) -> None:
@@ -188,7 +224,7 @@ def run(
             if isinstance(operation, Push):
                 done = yield from _push(connection, operation, shared, out, err)
             else:
-                done = yield from _pull(connection, operation, err)
+                done = yield from _pull(connection, operation, shared, out, err)
         except _OutOfTime:
             return Execution(Outcome.TIMED_OUT, None, f"timed out after {connection.settings.timeout:g} s")
         if done is not None:
@@ -205,9 +241,13 @@ class _OutOfTime(Exception):
 class _Talk:
     """What is said with a script on the host: it waits, and keeps what goes to standard error."""
 
-    def __init__(self, channel: Any, settings: Settings, err: Output) -> None:
+    def __init__(self, channel: Any, settings: Settings, shared: Shared, err: Output) -> None:
         self.channel = channel
+        self.shared = shared
         self.err = err
+        #: Bytes that were sent or received.
+        self.moved = 0
+        self._pace = Pace(settings.limit_rate)
         self.data = b""
         limit = settings.timeout
         self._deadline = None if limit is None else time.monotonic() + limit
@@ -216,14 +256,14 @@ class _Talk:
         """Until `done`.
 
         Raises:
-            Silent: nothing has moved for STALLED seconds.
+            Silent: nothing has moved for STALLED seconds and the time that it takes to hash what has moved.
             _OutOfTime: the operation's timeout has passed.
         """
         if not (yield from self.channel.transport.until(done, self._limit())):
             self._late()
 
     def _limit(self) -> float:
-        stalled = time.monotonic() + STALLED
+        stalled = time.monotonic() + STALLED + self.moved / _HASHED
         return stalled if self._deadline is None else min(stalled, self._deadline)
 
     def _late(self) -> None:
@@ -231,6 +271,13 @@ class _Talk:
         if self._deadline is not None and time.monotonic() >= self._deadline:
             raise _OutOfTime
         raise Silent("the transfer stalled")
+
+    def _count(self, count: int) -> Steps[None]:
+        self.moved += count
+        self.shared.moved += count
+        free_at = max(self._pace.free_at(count), self.shared.pace.free_at(count))
+        if free_at > time.monotonic():
+            yield Silence(None, free_at)
 
     def more(self) -> Steps[bytes]:
         """What comes next on standard output, empty at the end."""
@@ -240,7 +287,9 @@ class _Talk:
             while channel.recv_stderr_ready():
                 self.err.write(channel.recv_stderr(_READ))
             if channel.recv_ready():
-                return channel.recv(_READ)  # type: ignore[no-any-return]
+                data: bytes = channel.recv(_READ)
+                yield from self._count(len(data))
+                return data
             if over(channel):
                 return b""
 
@@ -266,8 +315,10 @@ class _Talk:
                 yield from self.wait(lambda: channel.send_ready() or over(channel))
                 if over(channel):
                     return
+                left = len(rest)
                 while rest and channel.send_ready():
                     rest = rest[channel.send(bytes(rest[:WRITE])) :]
+                yield from self._count(left - len(rest))
                 if not (yield from transport.sending(self._limit())):
                     self._late()
         channel.shutdown_write()
@@ -284,14 +335,19 @@ class _Talk:
 
 
 def _talk(
-    connection: HostConnection, script: str, arguments: Iterable[str], err: Output, has_input: bool
+    connection: HostConnection,
+    script: str,
+    arguments: Iterable[str],
+    shared: Shared,
+    err: Output,
+    has_input: bool,
 ) -> Steps[_Talk]:
     settings = connection.settings
     words = " ".join(shlex.quote(word) for word in (script, "sh", *arguments))
     sudo = Sudo(f"exec /bin/sh -c {words}", settings.password) if settings.sudo else None
     command = sudo.command if sudo else f"exec /bin/sh -c {words}"
     channel = yield from connection.start(command, None, no_input=not has_input and sudo is None)
-    talk = _Talk(channel, settings, err)
+    talk = _Talk(channel, settings, shared, err)
     if sudo:
         err.write((yield from sudo.negotiate(channel, time.monotonic() + STALLED)))
         if not has_input:
@@ -328,6 +384,7 @@ def _push(
     folder, name = posixpath.split(destination.rstrip("/") or "/")
     several = len(tree.tops) > 1 or operation.destination.endswith("/")
     arguments = [
+        " ".join(codec.NAMES) if how.compress else "",
         folder or ".",
         name,
         operation.destination,
@@ -335,7 +392,7 @@ def _push(
     ]
     names = None
     if how.changed:
-        same = yield from _same(connection, tree, arguments, err)
+        same = yield from _same(connection, tree, arguments, shared, err)
         if same is None:
             return None
         names = frozenset(tree.members.keys() - same)
@@ -343,20 +400,23 @@ def _push(
         out.write(f"{len(same)} of {files} files unchanged\n".encode())
     stream = shared.archive(operation, names)
     arguments += [str(int(how.overwrite)), str(int(how.verify)), "" if how.preserve else "-m"]
-    talk = yield from _talk(connection, _PUSH, arguments, err, has_input=True)
-    if (yield from talk.ready())[:1] != ["with"]:
+    talk = yield from _talk(connection, _PUSH, arguments, shared, err, has_input=True)
+    answer = yield from talk.ready()
+    if answer[:1] != ["with"]:
         return None
-    yield from talk.send(stream)
+    yield from talk.send(shared.encoded(stream, answer[1]) if answer[1:] else stream)
     code = yield from talk.end()
+    if how.verbose and code == 0:
+        out.write(stream.listing)
     changed = [f"{path}: changed while it was read" for path in stream.changed]
     return _execution(code, err, here=[*tree.problems, *changed])
 
 
 def _same(
-    connection: HostConnection, tree: Tree, arguments: Sequence[str], err: Output
+    connection: HostConnection, tree: Tree, arguments: Sequence[str], shared: Shared, err: Output
 ) -> Steps[set[str] | None]:
     """The files that are the same on the host; None where it has no tar or no shell."""
-    talk = yield from _talk(connection, _KNOWN, arguments, err, has_input=True)
+    talk = yield from _talk(connection, _KNOWN, arguments, shared, err, has_input=True)
     if (yield from talk.ready())[:1] != ["with"]:
         return None
     while b"\n" not in talk.data and (more := (yield from talk.more())):
@@ -365,27 +425,32 @@ def _same(
     files = [member for member in tree.members.values() if member.is_file]
     there = {member.name: member for member in files}
     if kind == b"name":
-        there = {posixpath.basename(arguments[1]): member for member in files if member.name == member.top}
+        there = {posixpath.basename(arguments[2]): member for member in files if member.name == member.top}
     names = "".join(f"./{name}\0" for name in there).encode("utf-8", "surrogateescape")
     yield from talk.send([names] if names else [])
     while more := (yield from talk.more()):
         said += more
     yield from talk.end()
-    sums = [archive.read_sum_line(line) for line in said.splitlines()]
+    sums = [archive.read_sum_line(line) for line in said.split(b"\n")[:-1]]
     return {there[name].name for name, digest in sums if name in there and there[name].same(digest)}
 
 
-def _pull(connection: HostConnection, operation: Pull, err: Output) -> Steps[Execution | None]:
+def _pull(
+    connection: HostConnection, operation: Pull, shared: Shared, out: Output, err: Output
+) -> Steps[Execution | None]:
     how = operation.how
     sources = [_plain(sftp.remote_path(source)) for source in operation.sources]
     for source in sources:
         if posixpath.basename(source) == "..":
             return _execution(0, err, [f"{source}: has no name to be stored under: name the folder itself"])
     links = ["-h", "-L"] if how.follow else ["", ""]
-    arguments = [str(int(how.verify)), *links, *sources]
-    talk = yield from _talk(connection, _PULL, arguments, err, has_input=False)
-    if (yield from talk.ready())[:1] != ["with"]:
+    codecs = " ".join(codec.NAMES) if how.compress else ""
+    arguments = [codecs, str(int(how.verify)), *links, *sources]
+    talk = yield from _talk(connection, _PULL, arguments, shared, err, has_input=False)
+    answer = yield from talk.ready()
+    if answer[:1] != ["with"]:
         return None
+    decode = codec.decoder(answer[1]) if answer[1:] else bytes
     try:
         unpacker = Unpacker(*_place(operation, sources), how.preserve)
     except LocalError as error:
@@ -394,15 +459,19 @@ def _pull(connection: HostConnection, operation: Pull, err: Output) -> Steps[Exe
     try:
         data = talk.data
         while data or (data := (yield from talk.more())):
-            unpacker.feed(data)
+            unpacker.feed(decode(data))
             data = b""
         code = yield from talk.end()
-        if unpacker.trailer is not None:
-            _keep(unpacker, how)
+        *sums, end = (unpacker.trailer or b"").split(b"\n")[:-1] or [b""]
+        if end.startswith(b"end "):
+            _keep(unpacker, how, sums)
+            code = code or int(end != b"end 0")
         elif code == 0:
             raise EOFError("the stream broke off")
+        if how.verbose:
+            out.write("".join(f"{name}\n" for name in unpacker.kept).encode("utf-8", "surrogateescape"))
         return _execution(code, err, unpacker.failures, unpacker.problems)
-    except (LocalError, Refused) as error:
+    except (LocalError, Refused, codec.Broken) as error:
         talk.channel.close()
         err.write(f"{error}\n".encode("utf-8", "surrogateescape"))
         return Execution(Outcome.ERROR if isinstance(error, LocalError) else Outcome.FAILED, 1, str(error))
@@ -445,9 +514,8 @@ def _place(operation: Pull, sources: list[str]) -> tuple[str, Callable[[tuple[st
     return folder, place
 
 
-def _keep(unpacker: Unpacker, how: Copying) -> None:
+def _keep(unpacker: Unpacker, how: Copying, lines: list[bytes]) -> None:
     """Keep the files whose sums are those that the host says."""
-    lines = (unpacker.trailer or b"").splitlines()
     if lines == [b"none"]:
         unpacker.keep(unpacker.files, how.overwrite)
         return

@@ -58,7 +58,7 @@ class _Stream:
         self._sock = sock
         self._buffer = b""
         self._at = 0
-        self._unsent = b""
+        self._unsent = bytearray()
         self._sending = threading.Lock()
         self._timeout: float | None = -1.0
         self._closed = False
@@ -151,10 +151,10 @@ class _Stream:
         if not self._unsent:
             return
         with self._sending:
-            data, self._unsent = self._unsent, b""
+            data, self._unsent = self._unsent, bytearray()
             while data and not self._closed:
                 try:
-                    data = data[self._sock.send(data) :]
+                    del data[: self._sock.send(data)]
                 except (TimeoutError, BlockingIOError):  # the time limit is that of a read
                     self.on_stall()
                     Silence(self._sock.fileno(), None, writable=True).block()
@@ -173,7 +173,7 @@ class _Stream:
                 self._timeout = 0.0
             try:
                 while self._unsent and not self._closed:
-                    self._unsent = self._unsent[self._sock.send(self._unsent) :]
+                    del self._unsent[: self._sock.send(self._unsent)]
             except BlockingIOError:
                 return False
             except (OSError, ValueError):

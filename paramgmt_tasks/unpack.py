@@ -52,6 +52,8 @@ class Unpacker:
         self.problems: list[str] = []
         #: Files whose name and content have come, by their name in the archive.
         self.files: dict[str, _File] = {}
+        #: What was given its name.
+        self.kept: list[str] = []
         #: The text behind the archives; None as long as they have not all come.
         self.trailer: bytes | None = None
         self._target = target
@@ -298,6 +300,7 @@ class Unpacker:
             self.problems.append(f"{'/'.join(parts)}: {_text(error)}")
         else:
             self._temporaries.discard((parts, temporary))
+            self.kept.append("/".join(parts))
         finally:
             os.close(folder)
 

@@ -33,9 +33,12 @@ Steps = Generator[Wait, None, Result]
 
 
 class Silence(Wait):
-    """A descriptor that is not ready, waited for until a deadline (monotonic seconds) if there is one."""
+    """A descriptor that is not ready, waited for until a deadline (monotonic seconds) if there is one.
 
-    def __init__(self, descriptor: int, deadline: float | None, writable: bool = False) -> None:
+    Without a descriptor it is a pause until then.
+    """
+
+    def __init__(self, descriptor: int | None, deadline: float | None, writable: bool = False) -> None:
         self.descriptor = descriptor
         self.deadline = deadline
         self.event = selectors.EVENT_WRITE if writable else selectors.EVENT_READ
@@ -48,9 +51,9 @@ class Silence(Wait):
         """Wait until the descriptor is ready or the deadline has passed."""
         left = None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
         polled = select.poll()
-        polled.register(
-            self.descriptor, select.POLLOUT if self.event == selectors.EVENT_WRITE else select.POLLIN
-        )
+        if self.descriptor is not None:
+            wanted = select.POLLOUT if self.event == selectors.EVENT_WRITE else select.POLLIN
+            polled.register(self.descriptor, wanted)
         polled.poll(None if left is None else left * 1000)
 
 
@@ -69,7 +72,7 @@ class Watch(Generic[Job]):
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._numbers = itertools.count()
-        self._waiting: dict[int, tuple[Job, int]] = {}
+        self._waiting: dict[int, tuple[Job, int | None]] = {}
         self._deadlines: list[tuple[float, int]] = []
         self._hurried: list[int] = []
         self._wakes_at = 0.0
@@ -93,18 +96,22 @@ class Watch(Generic[Job]):
         with self._lock:
             number = next(self._numbers)
             self._waiting[number] = (job, wait.descriptor)
-            try:
-                with contextlib.suppress(KeyError):  # of a connection that was closed
-                    self._selector.unregister(wait.descriptor)
-                self._selector.register(wait.descriptor, wait.event, number)
-            except (OSError, ValueError):  # closed already
-                self._hurried.append(number)
+            if wait.descriptor is not None:
+                self._register(wait.descriptor, wait.event, number)
             if wait.deadline is not None:
                 heapq.heappush(self._deadlines, (wait.deadline, number))
                 if wait.deadline < self._wakes_at:
                     self.wake()
         if wait.watched(self, number):
             self.hurry(number)
+
+    def _register(self, descriptor: int, event: int, number: int) -> None:
+        try:
+            with contextlib.suppress(KeyError):  # of a connection that was closed
+                self._selector.unregister(descriptor)
+            self._selector.register(descriptor, event, number)
+        except (OSError, ValueError):  # closed already
+            self._hurried.append(number)
 
     def hurry(self, number: int) -> None:
         """Have a job given at once, unless it was."""
@@ -150,8 +157,8 @@ class Watch(Generic[Job]):
         if found is None:
             return []
         job, descriptor = found
-        key = self._selector.get_map().get(descriptor)
-        if key is not None and key.data == number:
+        key = None if descriptor is None else self._selector.get_map().get(descriptor)
+        if descriptor is not None and key is not None and key.data == number:
             self._selector.unregister(descriptor)
         return [job]
 

@@ -48,6 +48,10 @@ COPY = (
     Option("preserve", bool, "Keep the times of files"),
     Option("no_overwrite", bool, "Refuse to replace files that exist"),
     Option("no_verify", bool, "Do not compare SHA-256 sums"),
+    Option("compress", bool, "Compress on the way: with zstd where both ends have it, else gzip"),
+    Option("limit_rate", str, "Bytes a second to or from each host, such as 500K or 10M"),
+    Option("limit_rate_all", str, "Bytes a second of all hosts together"),
+    Option("verbose", bool, "A line for each file", "v"),
 )
 CHANGED = Option("changed", bool, "Leave out files that are the same on the host already")
 
@@ -78,6 +82,10 @@ DEFAULTS: dict[str, Any] = {
     "preserve": False,
     "no_overwrite": False,
     "no_verify": False,
+    "compress": False,
+    "limit_rate": None,
+    "limit_rate_all": None,
+    "verbose": False,
     "changed": False,
 }
 
@@ -166,7 +174,21 @@ class Options:
             env=_environment(self["env"]),
             stdin=_stdin(self["stdin"]),
             password=self._password(),
+            limit_rate=self._rate("limit_rate"),
+            limit_rate_all=self._rate("limit_rate_all"),
         )
+
+    def _rate(self, name: str) -> float | None:
+        value = self[name]
+        if value in (None, ""):
+            return None
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)([kKmMgG]?)", str(value))
+        rate = float(found[1]) * 1000 ** " kmg".index(found[2].lower() or " ") if found else 0.0
+        if not rate:
+            raise UsageError(
+                f"--{name.replace('_', '-')} {value}: must be bytes a second, such as 500K or 10M"
+            )
+        return rate
 
     def copying(self, changed: bool = False) -> Copying:
         """How files are copied; `changed` is whether there is that option."""
@@ -176,6 +198,8 @@ class Options:
             preserve=self.flag("preserve"),
             overwrite=not self.flag("no_overwrite"),
             changed=changed and self.flag("changed"),
+            compress=self.flag("compress"),
+            verbose=self.flag("verbose"),
         )
 
     def _password(self) -> str | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from paramgmt_tasks import Fleet, Host, Outcome, Settings, archive
+from paramgmt_tasks import Fleet, Host, Outcome, Settings, archive, codec
 from paramgmt_tasks.operations import Copying, Pull, Push
 
 ROOT = Path(__file__).parent.parent.parent
@@ -251,6 +251,48 @@ def test_all_hosts_write_into_one_folder(sshd, tmp_path: Path) -> None:
     assert perform(sshd.hosts(20), Push((str(tmp_path / "file"),), f"{tmp_path}/same")).ok
     assert (tmp_path / "same").read_bytes() == (tmp_path / "file").read_bytes()
     assert litter(tmp_path) == []
+
+
+@pytest.mark.parametrize("with_zstd", [True, False])
+def test_compressed_on_the_way(sshd, tree: Path, tmp_path: Path, monkeypatch, with_zstd: bool) -> None:
+    if not with_zstd:
+        monkeypatch.setattr(codec, "NAMES", ("gzip",))
+    (tree / "compressible").write_bytes(b"text" * 500_000)
+    how = Copying(compress=True)
+    for folder in ("remote", "back"):
+        (tmp_path / folder).mkdir()
+    hosts = sshd.hosts(3)
+    with Fleet(hosts) as fleet:
+        run = fleet.perform(Push((str(tree),), f"{tmp_path}/remote/?HOST", how))
+        assert all(result.ok for result in run)
+        assert run.shared.moved < 3 * 1_000_000
+        assert fleet.report(Pull((f"{tmp_path}/remote/?HOST",), str(tmp_path / "back"), how)).ok
+    for host in hosts:
+        assert tree_of(tmp_path / "back" / host.entry) == tree_of(tree)
+    broken = Pull((f"{tmp_path}/remote/none",), str(tmp_path / "back"), how)
+    assert perform(hosts[:1], broken).results[0].reason == f"{tmp_path}/remote/none: no such file"
+
+
+def test_a_line_for_each_file_where_asked(sshd, tmp_path: Path) -> None:
+    for folder in ("folder", "remote", "back"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "folder" / "file").write_text("text")
+    how = Copying(verbose=True)
+    (pushed,) = perform([sshd.host()], Push((str(tmp_path / "folder"),), str(tmp_path / "remote"), how))
+    (pulled,) = perform([sshd.host()], Pull((str(tmp_path / "folder"),), str(tmp_path / "back"), how))
+    assert pushed.stdout.decode().splitlines() == ["folder", "folder/file"]
+    assert pulled.stdout.decode().splitlines() == ["folder/file"]
+
+
+def test_files_arrive_whole_where_the_rate_is_limited(sshd, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(os.urandom(300_000))
+    rates = {"limit_rate": 1e6, "limit_rate_all": 3e6}
+    with Fleet(sshd.hosts(4), Settings(**rates)) as fleet:
+        assert fleet.report(Push((str(tmp_path / "file"),), f"{tmp_path}/pushed-?HOST")).ok
+        assert fleet.report(Pull((str(tmp_path / "file"),), f"{tmp_path}/pulled-?HOST")).ok
+    copies = [*tmp_path.glob("pushed-*"), *tmp_path.glob("pulled-*")]
+    assert len(copies) == 8
+    assert {path.read_bytes() for path in copies} == {(tmp_path / "file").read_bytes()}
 
 
 # -- hosts that lack something

@@ -15,7 +15,7 @@ ORDER = """
     run
     schedule
     transfer
-    sftp script local archive unpack
+    sftp script local codec archive unpack
     connection
     command
     trust
