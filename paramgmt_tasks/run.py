@@ -40,7 +40,7 @@ class Run(Work):
         self._outputs: dict[int, tuple[Output, Output]] = {}
         self._left = len(connections)
         #: What its transfers share.
-        self.shared = transfer.Shared(settings)
+        self.shared = transfer.Shared(settings, len(connections))
         super().__init__(connections, settings)
 
     def __iter__(self) -> "Run":

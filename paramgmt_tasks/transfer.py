@@ -162,14 +162,25 @@ class Pace:
 class Shared:
     """What the transfers of a run share: local files are looked at and read for all hosts together."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, hosts: int) -> None:
         #: Bytes that have moved, and the pace of all hosts together.
         self.moved = 0
         self.pace = Pace(settings.limit_rate_all)
+        self._hosts = hosts
+        self._begun, self._bytes = 0, 0
         self._lock = threading.Lock()
         self._trees: dict[tuple[tuple[str, ...], bool], Tree] = {}
         self._archives: dict[object, Archive] = {}
         self._encoded: dict[tuple[int, str], codec.Encoded] = {}
+
+    def begin(self, count: int) -> None:
+        """A host is going to be sent so many bytes."""
+        self._begun += 1
+        self._bytes += count
+
+    def expected(self) -> float:
+        """Bytes that all hosts are going to be sent, if the others are like those that have begun."""
+        return self._bytes * self._hosts / self._begun if self._begun else 0.0
 
     def tree(self, operation: Push) -> Tree:
         """What is under the sources of an operation."""
@@ -404,6 +415,8 @@ def _push(
     answer = yield from talk.ready()
     if answer[:1] != ["with"]:
         return None
+    if not answer[1:]:
+        shared.begin(stream.size)
     yield from talk.send(shared.encoded(stream, answer[1]) if answer[1:] else stream)
     code = yield from talk.end()
     if how.verbose and code == 0:

@@ -8,13 +8,14 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from invoke import Context, Exit
 
 from .. import operations
 from ..display import classic
+from ..display.progress import Progress
 from ..errors import UsageError
 from ..hosts import Host, duplicates
 from ..results import HostResult, Report
@@ -138,7 +139,11 @@ def _perform(
         from ..fleet import Fleet
 
         fleet = Fleet(hosts, settings, pool=_pool(c))
-    report, interrupted = _show(fleet.perform(operation), classic.painter(color(options)))
+    _note_one_place(operation, hosts)
+    run = fleet.perform(operation)
+    copies = isinstance(operation, (operations.Push, operations.Pull))
+    with _progress(run, len(hosts)) if copies else nullcontext() as progress:
+        report, interrupted = _show(run, classic.painter(color(options)), progress)
     if interrupted:
         raise Exit(code=130)
     if not report.ok:
@@ -160,16 +165,32 @@ def _dry(operation: operations.Operation, host: Host, user: str | None) -> str:
     return operation.on(host).description(name)
 
 
-def _show(run: "Run", paint: classic.Painter) -> tuple[Report, bool]:
+@contextmanager
+def _progress(run: "Run", hosts: int) -> Iterator[Progress | None]:
+    """A line that tells how far it is, on a terminal."""
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb" or not hosts:
+        yield None
+        return
+    progress = Progress(sys.stderr, hosts, lambda: run.shared.moved, run.shared.expected)
+    try:
+        yield progress
+    finally:
+        progress.close()
+
+
+def _show(run: "Run", paint: classic.Painter, progress: Progress | None) -> tuple[Report, bool]:
     """Print each block as soon as it and those before it are there, then the summary and the reasons."""
     results: dict[int, HostResult] = {}
     shown = 0
     with _interruptible(run) as interrupted:
         for result in run:
             results[result.index] = result
-            while shown in results:
-                _write(classic.block(results[shown], paint))
-                shown += 1
+            if progress is not None:
+                progress.done += 1
+            with progress.aside() if progress is not None and shown in results else nullcontext():
+                while shown in results:
+                    _write(classic.block(results[shown], paint))
+                    shown += 1
     report = Report(results.values())
     _print(classic.summary(report, paint))
     for line in classic.reasons(report):
@@ -227,6 +248,17 @@ def _pool(c: Context) -> "Pool":
 def _note_duplicates(hosts: Sequence[Host]) -> None:
     for entry, count in duplicates(hosts).items():
         print(f"note: {entry} stands {count} times in the host list", file=sys.stderr)
+
+
+def _note_one_place(operation: operations.Operation, hosts: Sequence[Host]) -> None:
+    if not isinstance(operation, operations.Pull) or len(hosts) < 2:
+        return
+    if len({operation.on(host).destination for host in hosts}) == 1:
+        print(
+            f"note: all hosts' files go to {operation.destination}, where of those with one name the last "
+            "stays; ?HOST in the destination keeps them apart",
+            file=sys.stderr,
+        )
 
 
 @contextmanager

@@ -1,9 +1,11 @@
+import io
 import json
 from pathlib import Path
 
 import pytest
 
 from paramgmt_tasks.display.classic import block, painter, reasons, summary
+from paramgmt_tasks.display.progress import Progress
 from paramgmt_tasks.hosts import Host
 from paramgmt_tasks.output import Output
 from paramgmt_tasks.results import HostResult, Outcome, Report
@@ -69,3 +71,14 @@ def test_reasons_fold_the_hosts() -> None:
     down = {"outcome": "unreachable", "reason": "connection refused"}
     report = Report([made(down, n, f"web{n:02}") for n in (3, 7, 8, 9)])
     assert reasons(report) == ["unreachable (4): web[03,07-09] - connection refused"]
+
+
+def test_progress_tells_bytes_rate_and_hosts() -> None:
+    out = io.StringIO()
+    progress = Progress(out, 4, moved=lambda: 30_000_000, expected=lambda: 60_000_000)
+    progress.done = 1
+    assert progress.line(10) == "[############            ]  30.0 MB   3.0 MB/s  1/4 hosts"
+    with progress.aside():
+        out.write("a block\n")
+    progress.close()
+    assert out.getvalue().endswith("\r\x1b[K")
