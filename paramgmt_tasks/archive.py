@@ -133,6 +133,8 @@ class Archive:
         self._end = 0
         self._files = [member for member in members if member.is_file]
         members = list(members)
+        #: Whether no name has a character that sha256sum escapes.
+        self.plain = not any(set(member.name) & set("\\\n\r") for member in members)
         self._names = [member.name for member in members]
         for member in members:
             self._add(self._header(member, preserve))
@@ -323,6 +325,17 @@ def sum_line(name: str, digest: str) -> bytes:
     escaped = name.replace("\\", "\\\\").replace("\n", "\\n")
     mark = "\\" if escaped != name else ""
     return f"{mark}{digest}  ./{escaped}\n".encode("utf-8", "surrogateescape")
+
+
+def read_sums(lines: Iterable[bytes]) -> list[tuple[str, str]]:
+    """The plain names and sums that sha256sum or openssl print, which does not escape the ends of lines."""
+    whole: list[bytes] = []
+    for line in lines:
+        if whole and not re.match(rb"\\?[0-9a-f]{64} [ *]", line):
+            whole[-1] += b"\n" + line
+        else:
+            whole.append(line)
+    return [read_sum_line(line) for line in whole]
 
 
 def read_sum_line(line: bytes) -> tuple[str, str]:

@@ -453,6 +453,32 @@ def test_a_transfer_that_takes_too_long_is_timed_out_and_leaves_nothing(
     assert (tmp_path / "there").read_text() == "old"
 
 
+@pytest.mark.parametrize("size", [1000, 5_000_000])
+def test_what_was_corrupted_on_the_way_is_named_and_not_kept(start_sshd, tmp_path: Path, size: int) -> None:
+    real = shutil.which("tar")
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools" / "tar").write_text(
+        "#!/bin/sh\ncase $* in\n"
+        f'*-x*) {real} "$@" && printf x | dd of=$2/files/file bs=1 conv=notrunc 2>/dev/null ;;\n'
+        f'*-c*) {real} "$@" | sed s/AAAA/BBBB/ ;;\nesac\n'
+    )
+    (tmp_path / "tools" / "tar").chmod(0o755)
+    sshd = start_sshd(f"SetEnv PATH={tmp_path}/tools:/usr/bin:/bin")
+    (tmp_path / "file").write_bytes(b"A" * size)
+    for operation, said in (
+        (Push, "file: the checksum differs"),
+        (Pull, "file: the checksum differs, it may"),
+    ):
+        (tmp_path / "there").write_text("old")
+        work = operation((str(tmp_path / "file"),), str(tmp_path / "there"))
+        (result,) = perform([sshd.host()], work)
+        assert result.outcome is Outcome.FAILED
+        assert result.reason.startswith(said)
+        assert (tmp_path / "there").read_text() == "old"
+    how = Copying(verify=False)
+    assert perform([sshd.host()], Push((str(tmp_path / "file"),), str(tmp_path / "there"), how)).ok
+
+
 # -- hosts that lie
 
 
