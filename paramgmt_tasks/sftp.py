@@ -19,6 +19,7 @@ from .operations import Copying, Pull, Push
 from .output import Output
 from .results import Outcome
 from .retry import Failure
+from .unpack import left_behind
 from .waiting import finish
 
 #: Seconds without any progress after which a transfer is given up.
@@ -48,6 +49,7 @@ class _Copy:
         self.settings = connection.settings
         self.sftp = self._session(connection)
         self.sftp.get_channel().settimeout(STALLED)  # type: ignore[union-attr]
+        self._swept: set[str] = set()
         self.failures: list[str] = []
         self.local_failure = False
         limit = self.settings.timeout
@@ -123,6 +125,16 @@ class _Copy:
         except OSError:
             return None
 
+    def sweep(self, folder: str, names: Callable[[str], list[str]], remove: Callable[[str], object]) -> None:
+        """Remove what processes that are gone have left in a folder, once in a transfer."""
+        if folder in self._swept:
+            return
+        self._swept.add(folder)
+        with suppress(OSError):
+            for name in names(folder or "."):
+                if left_behind(name, _TEMPORARY):
+                    remove(posixpath.join(folder, name))
+
     def remove(self, path: str) -> None:
         """Remove a temporary file on the host, where there is one."""
         with suppress(OSError):
@@ -143,9 +155,12 @@ class _Copy:
 _numbers = itertools.count()
 
 
-def temporary_name() -> str:
-    """A name for a file that is being written, which tells the process that does."""
-    return f".paramgmt-sftp-{os.uname().nodename}-{os.getpid()}-{next(_numbers)}"
+_TEMPORARY = f".paramgmt-sftp-{os.uname().nodename}-"
+
+
+def _temporary(folder: str) -> str:
+    """A path for a file that is being written, whose name tells the process that does."""
+    return posixpath.join(folder, f"{_TEMPORARY}{os.getpid()}-{next(_numbers)}")
 
 
 class _OutOfTime(Exception):
@@ -244,7 +259,8 @@ def _push_file(copy: _Copy, source: str, target: str, mode: int) -> None:
     except OSError as error:
         copy.fail(source, _text(error), local=True)
         return
-    temporary = posixpath.join(posixpath.dirname(target), temporary_name())
+    temporary = _temporary(posixpath.dirname(target))
+    copy.sweep(posixpath.dirname(target), copy.sftp.listdir, copy.sftp.remove)
     with file:
         info = os.fstat(file.fileno())
         if not copy.how.overwrite and copy.kind(target) is not None:
@@ -369,7 +385,8 @@ def _pull_file(copy: _Copy, source: str, target: str, info: paramiko.SFTPAttribu
     if not copy.how.overwrite and os.path.lexists(target):
         copy.fail(target, "exists already", local=True)
         return
-    temporary = os.path.join(os.path.dirname(target), temporary_name())
+    temporary = _temporary(os.path.dirname(target))
+    copy.sweep(os.path.dirname(target), os.listdir, os.unlink)
     try:
         with closing(_LocalFile(temporary, target)) as file:
             arrived = copy.remote(source, copy.sftp.getfo, source, file, copy.tick)

@@ -330,12 +330,23 @@ def _enter(folder: int, name: str) -> int:
 def _sweep(folder: int) -> None:
     """Remove temporary files of processes that are gone."""
     for name in os.listdir(folder):
-        if not name.startswith(_HERE):
-            continue
-        process = name[len(_HERE) :].partition("-")[0]
-        if process.isdigit() and not os.path.exists(f"/proc/{process}") and os.path.exists("/proc"):
+        if left_behind(name, _HERE):
             with contextlib.suppress(OSError):
                 os.unlink(name, dir_fd=folder)
+
+
+def left_behind(name: str, prefix: str) -> bool:
+    """Whether a file named `prefix` and the number of a process of this machine outlived that process."""
+    process = name.removeprefix(prefix).partition("-")[0]
+    if not name.startswith(prefix) or not process.isdigit():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False
 
 
 def _drop(piece: memoryview) -> None:

@@ -342,6 +342,19 @@ def test_a_shell_that_prints_before_it_obeys(start_sshd, tmp_path: Path) -> None
 # -- whole or not at all
 
 
+def test_sftp_sweeps_away_what_a_process_that_is_gone_left(start_sshd, tmp_path: Path) -> None:
+    sshd = start_sshd("ForceCommand internal-sftp")
+    (tmp_path / "file").write_text("text")
+    for folder in ("remote", "here"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f".paramgmt-sftp-{os.uname().nodename}-{2**22 + 1}-7").write_text("half")
+        (tmp_path / folder / f".paramgmt-sftp-{os.uname().nodename}-{os.getpid()}-7").write_text("half")
+    assert perform([sshd.host()], Push((str(tmp_path / "file"),), str(tmp_path / "remote"))).ok
+    assert perform([sshd.host()], Pull((str(tmp_path / "file"),), str(tmp_path / "here"))).ok
+    for folder in ("remote", "here"):
+        assert len(os.listdir(tmp_path / folder)) == 2, "the file, and that of a process that lives"
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path):
     folder = tmp_path / "disk"
