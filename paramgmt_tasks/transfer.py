@@ -66,11 +66,14 @@ elif [ ! -d "$into" ]; then fail "$shown: no such file or directory"
 fi
 """
 
-#: Arguments: those, 1 to overwrite, 1 to verify or `fast` where no name needs escapes, more options of tar.
+#: Arguments: those, 1 to overwrite, 1 to verify or `fast` where no name needs escapes, more options of tar, 1 for
+#: a large stream.
 _PUSH = f"""
 {_DESTINATION}
-overwrite=$6 verify=$7 options=$8
+overwrite=$6 verify=$7 options=$8 large=$9
 unpack() {{ tar -C "$stage" -x -p -o $options -f -; }}
+# Records of 64 kB in place of 10 halve what a large stream costs the host, where its tar knows them.
+[ "$large" = 0 ] || {{ tar -b 128 --version >/dev/null 2>&1 && options="$options -b 128"; }}
 for old in "$into".paramgmt-push-"$(uname -n)"-*; do
   kill -0 "${{old##*-}}" 2>/dev/null || rm -rf -- "$old"
 done
@@ -426,8 +429,9 @@ def _push(
         files = sum(member.is_file for member in tree.members.values())
         out.write(f"{len(same)} of {files} files unchanged\n".encode())
     stream = shared.archive(operation, names)
-    verify = "fast" if how.verify and stream.plain and stream.size > _BIG else str(int(how.verify))
-    arguments += [str(int(how.overwrite)), verify, "" if how.preserve else "-m"]
+    large = stream.size > _BIG
+    verify = "fast" if how.verify and stream.plain and large else str(int(how.verify))
+    arguments += [str(int(how.overwrite)), verify, "" if how.preserve else "-m", str(int(large))]
     talk = yield from _talk(connection, _PUSH, arguments, shared, err, has_input=True)
     answer = yield from talk.ready()
     if answer[:1] != ["with"]:

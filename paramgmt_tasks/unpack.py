@@ -69,10 +69,12 @@ class Unpacker:
         self._temporaries: set[tuple[tuple[str, ...], str]] = set()
         self._swept: set[tuple[str, ...]] = set()
         self._count = 0
+        self._parents: tuple[str, ...] | None = None
         try:
             self._root = os.open(folder or ".", os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
             raise LocalError(f"{folder}: {_text(error)}") from None
+        self._folder = os.dup(self._root)
 
     def feed(self, data: bytes) -> None:
         """Take the next piece of the stream.
@@ -182,12 +184,8 @@ class Unpacker:
         written, holed = 0, False
 
         with self._named(parts):
-            folder = self._folder_of(parts)
-            try:
-                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-                self._open = file = os.open(temporary, flags, 0o600, dir_fd=folder)
-            finally:
-                os.close(folder)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+            self._open = file = os.open(temporary, flags, 0o600, dir_fd=self._folder_of(parts))
         self._temporaries.add((parts, temporary))
 
         def take(piece: memoryview) -> None:
@@ -228,30 +226,38 @@ class Unpacker:
         self._count += 1
         temporary = f"{_HERE}{os.getpid()}-{self._count}-{id(self):x}"
         with self._named(parts):
-            there, here = self._folder_of(first.parts), self._folder_of(parts)
+            there = os.dup(self._folder_of(first.parts))
             try:
+                here = self._folder_of(parts)
                 os.link(first.temporary, temporary, src_dir_fd=there, dst_dir_fd=here)
             finally:
                 os.close(there)
-                os.close(here)
         self._temporaries.add((parts, temporary))
         self.files[plain(name)] = _File(parts, temporary, first.digest)
 
     def _folder_of(self, parts: tuple[str, ...]) -> int:
-        """The folder in which `parts` is, open; made where it is missing, and no link is followed."""
+        """The folder in which `parts` is, open until the next call; made where it is missing.
+
+        No symbolic link is followed.
+        """
+        parents = parts[:-1]
+        if parents == self._parents:
+            return self._folder
         folder = os.dup(self._root)
         try:
-            for depth, part in enumerate(parts[:-1], start=1):
-                with self._named(parts[:depth]):
+            for depth, part in enumerate(parents, start=1):
+                with self._named(parents[:depth]):
                     below = _enter(folder, part)
                 os.close(folder)
                 folder = below
-            if parts[:-1] not in self._swept:
-                self._swept.add(parts[:-1])
+            if parents not in self._swept:
+                self._swept.add(parents)
                 _sweep(folder)
         except BaseException:
             os.close(folder)
             raise
+        os.close(self._folder)
+        self._folder, self._parents = folder, parents
         return folder
 
     @contextlib.contextmanager
@@ -271,20 +277,12 @@ class Unpacker:
             self._count += 1
             temporary = f"{_HERE}{os.getpid()}-{self._count}-{id(self):x}"
             with self._named(parts):
-                folder = self._folder_of(parts)
-                try:
-                    os.symlink(target, temporary, dir_fd=folder)
-                finally:
-                    os.close(folder)
+                os.symlink(target, temporary, dir_fd=self._folder_of(parts))
             self._temporaries.add((parts, temporary))
             self._place(parts, temporary, overwrite)
         for parts, mode in sorted(self._modes.items(), reverse=True):
             with self._named(parts):
-                folder = self._folder_of((*parts, ""))
-                try:
-                    os.fchmod(folder, mode)
-                finally:
-                    os.close(folder)
+                os.fchmod(self._folder_of((*parts, "")), mode)
 
     def _place(self, parts: tuple[str, ...], temporary: str, overwrite: bool) -> None:
         folder = self._folder_of(parts)
@@ -301,8 +299,6 @@ class Unpacker:
         else:
             self._temporaries.discard((parts, temporary))
             self.kept.append("/".join(parts))
-        finally:
-            os.close(folder)
 
     def close(self) -> None:
         """Remove what has not been given its name."""
@@ -310,11 +306,8 @@ class Unpacker:
             os.close(self._open)
         for parts, temporary in self._temporaries:
             with contextlib.suppress(OSError, LocalError):
-                folder = self._folder_of(parts)
-                try:
-                    os.unlink(temporary, dir_fd=folder)
-                finally:
-                    os.close(folder)
+                os.unlink(temporary, dir_fd=self._folder_of(parts))
+        os.close(self._folder)
         os.close(self._root)
 
 
