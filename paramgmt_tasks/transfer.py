@@ -16,7 +16,7 @@ from typing import Any
 
 from . import archive, codec, sftp
 from .archive import Archive, Tree
-from .command import WRITE, Execution, Sudo, over
+from .command import Execution, Sudo, over
 from .connection import HostConnection
 from .errors import UsageError
 from .failures import Silent
@@ -66,8 +66,8 @@ elif [ ! -d "$into" ]; then fail "$shown: no such file or directory"
 fi
 """
 
-#: Arguments: those, 1 to overwrite, 1 to verify or `fast` where no name needs escapes, more options of tar, 1 for
-#: a large stream.
+#: Arguments: those, 1 to overwrite, 1 to verify or `fast` where no name needs escapes, more options of tar,
+#: and 1 for a large stream.
 _PUSH = f"""
 {_DESTINATION}
 overwrite=$6 verify=$7 options=$8 large=$9
@@ -273,12 +273,12 @@ class _Talk:
 
     def __init__(self, channel: Any, settings: Settings, shared: Shared, err: Output) -> None:
         self.channel = channel
+        self.data: bytes = channel.transport.receive_data(channel)
         self.shared = shared
         self.err = err
         #: Bytes that were sent or received.
         self.moved = 0
         self._pace = Pace(settings.limit_rate)
-        self.data = b""
         limit = settings.timeout
         self._deadline = None if limit is None else time.monotonic() + limit
 
@@ -313,11 +313,11 @@ class _Talk:
         """What comes next on standard output, empty at the end."""
         channel = self.channel
         while True:
-            yield from self.wait(lambda: channel.recv_ready() or channel.recv_stderr_ready() or over(channel))
+            yield from self.wait(lambda: channel.pieces or channel.recv_stderr_ready() or over(channel))
             while channel.recv_stderr_ready():
                 self.err.write(channel.recv_stderr(_READ))
-            if channel.recv_ready():
-                data: bytes = channel.recv(_READ)
+            data: bytes = channel.transport.receive_data(channel)
+            if data:
                 yield from self._count(len(data))
                 return data
             if over(channel):
@@ -347,7 +347,7 @@ class _Talk:
                     return
                 left = len(rest)
                 while rest and channel.send_ready():
-                    rest = rest[channel.send(bytes(rest[:WRITE])) :]
+                    rest = rest[transport.send_data(channel, rest) :]
                 yield from self._count(left - len(rest))
                 if not (yield from transport.sending(self._limit())):
                     self._late()

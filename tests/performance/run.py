@@ -211,8 +211,7 @@ def compare(
             slow = earlier and earlier[0][0].wall > max(SLOW, SLOWER * quickest)
             if argv is None or slow:
                 continue
-            for pulled in (folder / "pulled").iterdir():
-                shutil.rmtree(pulled) if pulled.is_dir() else pulled.unlink()
+            _clear(workload, fleet, folder)
             sample = measure.run(argv, environment(folder), folder)
             hosts = client.succeeded(sample.output, job)
             earlier.append((sample, hosts))
@@ -241,6 +240,16 @@ def compare(
                 }
             )
     return rows
+
+
+def _clear(workload: Workload, fleet: fleets.Fleet, folder: Path) -> None:
+    """Begin copying with nothing there, and nothing left to be written to the disk for the client before."""
+    for pulled in (folder / "pulled").iterdir():
+        shutil.rmtree(pulled) if pulled.is_dir() else pulled.unlink()
+    if workload.payload > 1_000_000 or workload.files:
+        if not workload.before:
+            shutil.rmtree(fleet.folder / "homes", ignore_errors=True)
+        os.sync()
 
 
 def machine() -> dict[str, Any]:
