@@ -428,6 +428,8 @@ def _push(
         names = frozenset(tree.members.keys() - same)
         files = sum(member.is_file for member in tree.members.values())
         out.write(f"{len(same)} of {files} files unchanged\n".encode())
+        if not names:
+            return _execution(0, err, here=tree.problems)
     stream = shared.archive(operation, names)
     large = stream.size > _BIG
     verify = "fast" if how.verify and stream.plain and large else str(int(how.verify))

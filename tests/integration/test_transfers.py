@@ -221,8 +221,9 @@ def test_only_what_changed_is_sent_where_so_asked(sshd, tree: Path, tmp_path: Pa
     assert tree_of(remote / "tree") == tree_of(tree)
     assert (remote / "tree" / "two words").stat().st_ino == untouched
     one = Push((str(tree / "plain"),), str(tmp_path / "one"), Copying(changed=True))
-    said = [perform([sshd.host()], one).results[0].stdout for _ in range(2)]
-    assert said == [b"0 of 1 files unchanged\n", b"1 of 1 files unchanged\n"]
+    results = [perform([sshd.host()], one).results[0] for _ in range(2)]
+    assert [result.stdout for result in results] == [b"0 of 1 files unchanged\n", b"1 of 1 files unchanged\n"]
+    assert all(result.ok for result in results)
 
 
 def test_holes_and_sizes_that_are_no_round_numbers(sshd, tmp_path: Path) -> None:
