@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .unpack import plain
+
 CHUNK = 256 * 1024
 #: Chunks kept in memory for the hosts that are a little behind; others read the disk again.
 _KEPT = 64
@@ -131,8 +133,8 @@ class Archive:
         self._segments: list[bytes | Member | None] = []  # None is for the sums
         self._hashing: dict[str, tuple[Any, int]] = {}
         self._end = 0
-        self._files = [member for member in members if member.is_file]
         members = list(members)
+        self._files = [member for member in members if member.is_file]
         #: Whether no name has a character that sha256sum escapes.
         self.plain = not any(set(member.name) & set("\\\n\r") for member in members)
         self._names = [member.name for member in members]
@@ -345,9 +347,7 @@ def read_sum_line(line: bytes) -> tuple[str, str]:
     text = name[1:].decode("utf-8", "surrogateescape")
     if escaped:
         text = re.sub(r"\\(.)", lambda match: {"n": "\n", "r": "\r"}.get(match[1], match[1]), text)
-    return "/".join(part for part in text.split("/") if part not in ("", ".")), digest.decode(
-        "ascii", "replace"
-    )
+    return plain(text), digest.decode("ascii", "replace")
 
 
 def _digest(path: str) -> str:

@@ -67,6 +67,8 @@ class Hosts:
                 if turn is not None:
                     return turn
                 if self._watching:
+                    if until is not None:
+                        self._watch.wake()  # who watches may not know that there is something to look at then
                     self._idle += 1
                     self._changed.wait()
                     self._idle -= 1

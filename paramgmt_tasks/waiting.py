@@ -115,7 +115,8 @@ class Watch(Generic[Job]):
 
     def hurry(self, number: int) -> None:
         """Have a job given at once, unless it was."""
-        self._hurried.append(number)
+        with self._lock:
+            self._hurried.append(number)
         self.wake()
 
     def hurry_all(self) -> None:

@@ -1,10 +1,12 @@
+import queue
 import socket
 import threading
 import time
 
 from paramgmt_tasks import Fleet, Host, LocalCommand, Outcome, Settings
+from paramgmt_tasks.gate import AtGate, HandshakeGate
 from paramgmt_tasks.schedule import Hosts
-from paramgmt_tasks.waiting import BLOCKING, Silence, Steps
+from paramgmt_tasks.waiting import BLOCKING, Silence, Steps, finish
 
 
 def steps() -> Steps[None]:
@@ -83,6 +85,27 @@ def test_one_that_blocks_is_stood_in_for_by_one_that_was_idle() -> None:
     for thread in threads:
         thread.join(5)
         assert not thread.is_alive()
+
+
+def test_who_watches_learns_of_a_host_that_came_to_the_gate_meanwhile() -> None:
+    hosts = Hosts(2, fanout=2, in_order=False)
+    assert [begun(hosts), begun(hosts)] == [0, 1]
+    gate = HandshakeGate()
+    gate.limit = 1
+    finish(gate.entrance())  # by a host that never says a word
+    turns: queue.SimpleQueue[object] = queue.SimpleQueue()
+    work = [threading.Thread(target=lambda: turns.put(hosts.next()), daemon=True) for _ in range(2)]
+    work[0].start()
+    ends = time.monotonic() + 5
+    while not hosts.take_over():  # until it watches
+        assert time.monotonic() < ends
+    turn = (1, steps())
+    hosts.park(turn, AtGate(gate))
+    work[1].start()
+    assert turns.get(timeout=10) is turn
+    hosts.done()
+    hosts.done()
+    assert turns.get(timeout=10) is None
 
 
 def test_nobody_waits_for_more_after_a_stop() -> None:
