@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .errors import words
 from .unpack import plain
 
 CHUNK = 256 * 1024
@@ -115,7 +116,7 @@ def _scan(
                 below = entry if name == "." else f"{name}/{entry}"
                 _scan(tree, os.path.join(path, entry), below, top, follow, above=above)
     except OSError as error:
-        tree.problems.append(f"{path}: {(error.strerror or str(error)).lower()}")
+        tree.problems.append(f"{path}: {words(error)}")
 
 
 class Archive:

@@ -13,7 +13,7 @@ import paramiko
 from paramiko.auth_strategy import AuthStrategy
 from paramiko.ssh_exception import BadAuthenticationType, PasswordRequiredException
 
-from .errors import UsageError
+from .errors import UsageError, words
 from .failures import Denied, Silent, one_line
 from .waiting import BLOCKING, Steps, finish
 
@@ -116,7 +116,7 @@ def _read_key(path: Path, passphrase: str | None) -> paramiko.PKey | str:
             return paramiko.PKey.from_path(path, passphrase.encode())  # type: ignore[arg-type]
         return paramiko.PKey.from_path(path)
     except OSError as error:
-        return (error.strerror or str(error)).lower()
+        return words(error)
     except (PasswordRequiredException, TypeError):
         return "it has a passphrase: add it to ssh-agent with ssh-add"
     except (ValueError, paramiko.SSHException, paramiko.pkey.UnknownKeyType) as error:

@@ -6,6 +6,8 @@ import tempfile
 import threading
 from collections.abc import Iterator
 
+from .errors import words
+
 log = logging.getLogger("paramgmt_tasks")
 
 #: Bytes that the outputs of one run may take in memory, all hosts together.
@@ -43,7 +45,7 @@ class Spool:
             except OSError as error:
                 if not self._full:
                     self._full = True
-                    reason = (error.strerror or str(error)).lower()
+                    reason = words(error)
                     log.warning("%s: %s: output of commands is cut off", tempfile.gettempdir(), reason)
                 return b""
             return offset, len(data)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from . import local, script, transfer
 from .command import Execution, Sudo, converse, with_env
 from .connection import HostConnection
-from .errors import UsageError
+from .errors import UsageError, words
 from .failures import Denied, Known
 from .operations import LocalCommand, Operation, RemoteCommand, Script
 from .output import Output, Spool
@@ -119,7 +119,7 @@ class Run(Work):
         try:
             done = local.run(operation.command, self.settings, started, out, err)
         except OSError as error:
-            raise UsageError(f"/bin/sh here: {(error.strerror or str(error)).lower()}") from None
+            raise UsageError(f"/bin/sh here: {words(error)}") from None
         finally:
             self._processes.pop(index, None)
         if self.stopped and done.outcome is Outcome.SIGNALLED:

@@ -3,7 +3,7 @@
 import shlex
 from pathlib import Path
 
-from .errors import UsageError
+from .errors import UsageError, words
 from .hosts import Host
 from .substitution import substitute
 
@@ -26,7 +26,7 @@ def read(path: str, host: Host) -> bytes:
     try:
         data = Path(path).expanduser().read_bytes()
     except OSError as error:
-        raise UsageError(f"script {path}: {(error.strerror or str(error)).lower()}") from None
+        raise UsageError(f"script {path}: {words(error)}") from None
     text = data.decode("utf-8", "surrogateescape")
     return substitute(text, host.values).encode("utf-8", "surrogateescape")
 

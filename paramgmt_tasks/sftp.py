@@ -14,6 +14,7 @@ import paramiko
 
 from .command import Execution, Sudo
 from .connection import HostConnection
+from .errors import words
 from .failures import Known
 from .operations import Copying, Pull, Push
 from .output import Output
@@ -98,7 +99,7 @@ class _Copy:
         except _BROKEN:
             raise
         except OSError as error:
-            self.failures.append(f"{name}: {_text(error)}")
+            self.failures.append(f"{name}: {words(error)}")
             return False
         return True
 
@@ -107,7 +108,7 @@ class _Copy:
         try:
             action(*args)
         except OSError as error:
-            self.fail(name, _text(error), local=True)
+            self.fail(name, words(error), local=True)
             return False
         return True
 
@@ -171,10 +172,6 @@ class _LocalError(Exception):
     pass
 
 
-def _text(error: OSError) -> str:
-    return (error.strerror or str(error) or type(error).__name__).lower()
-
-
 def remote_path(path: str) -> str:
     """A path as SFTP wants it: relative to the remote home, which `~` stands for."""
     if path in ("", "~", "~/"):
@@ -233,7 +230,7 @@ def _push_one(copy: _Copy, source: str, target: str, depth: int = 0) -> None:
             copy.fail(source, "not a regular file", local=True)
             return
     except OSError as error:
-        copy.fail(source, _text(error), local=True)
+        copy.fail(source, words(error), local=True)
         return
     mode = stat.S_IMODE(info.st_mode)
     if not stat.S_ISDIR(info.st_mode):
@@ -257,7 +254,7 @@ def _push_file(copy: _Copy, source: str, target: str, mode: int) -> None:
     try:
         file = open(source, "rb")  # noqa: SIM115
     except OSError as error:
-        copy.fail(source, _text(error), local=True)
+        copy.fail(source, words(error), local=True)
         return
     temporary = _temporary(posixpath.dirname(target))
     copy.sweep(posixpath.dirname(target), copy.sftp.listdir, copy.sftp.remove)
@@ -340,7 +337,7 @@ def _pull_one(copy: _Copy, source: str, target: str, depth: int = 0) -> None:
     except _BROKEN:
         raise
     except OSError as error:
-        copy.fail(source, _text(error))
+        copy.fail(source, words(error))
         return
     if stat.S_ISREG(mode):
         _pull_file(copy, source, target, info)
@@ -370,7 +367,7 @@ class _LocalFile:
         try:
             yield
         except OSError as error:
-            raise _LocalError(_text(error)) from None
+            raise _LocalError(words(error)) from None
 
     def write(self, data: bytes) -> int:
         with self._named():

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from .errors import words
+
 #: In a block of its own behind the archives: what follows is text, in lines, for `trailer`.
 TRAILER = b"paramgmt-sums\n"
 _BLOCK = 512
@@ -73,7 +75,7 @@ class Unpacker:
         try:
             self._root = os.open(folder or ".", os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
-            raise LocalError(f"{folder}: {_text(error)}") from None
+            raise LocalError(f"{folder}: {words(error)}") from None
         self._folder = os.dup(self._root)
 
     def feed(self, data: bytes) -> None:
@@ -265,7 +267,7 @@ class Unpacker:
         try:
             yield
         except OSError as error:
-            raise LocalError(f"{'/'.join(parts)}: {_text(error)}") from None
+            raise LocalError(f"{'/'.join(parts)}: {words(error)}") from None
 
     # -- the end
 
@@ -295,7 +297,7 @@ class Unpacker:
         except FileExistsError:
             self.problems.append(f"{'/'.join(parts)}: exists already")
         except OSError as error:
-            self.problems.append(f"{'/'.join(parts)}: {_text(error)}")
+            self.problems.append(f"{'/'.join(parts)}: {words(error)}")
         else:
             self._temporaries.discard((parts, temporary))
             self.kept.append("/".join(parts))
@@ -370,7 +372,3 @@ def _records(text: bytes) -> dict[str, str]:
         key, _, value = record.partition(b" ")[2].rstrip(b"\n").partition(b"=")
         found[key.decode("utf-8", "replace")] = value.decode("utf-8", "surrogateescape")
     return found
-
-
-def _text(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import hosts as host_lists
-from ..errors import UsageError
+from ..errors import UsageError, words
 from ..hosts import Host
 from ..operations import Copying
 from ..settings import HOST_KEY_MODES, Settings
@@ -236,7 +236,7 @@ def _read_list(name: str) -> list[Host]:
     except UnicodeDecodeError:
         raise UsageError(f"host list {name}: not a text file in UTF-8") from None
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = words(error)
         if isinstance(error, FileNotFoundError):
             reason += f"; for hosts given here use --machines {name}"
         raise UsageError(f"host list {name}: {reason}") from None
@@ -281,7 +281,7 @@ def _stdin(name: str | None) -> bytes | None:
     try:
         return sys.stdin.buffer.read() if name == "-" else Path(name).expanduser().read_bytes()
     except OSError as error:
-        raise UsageError(f"--stdin {name}: {(error.strerror or str(error)).lower()}") from None
+        raise UsageError(f"--stdin {name}: {words(error)}") from None
 
 
 def color(options: Options) -> bool:
