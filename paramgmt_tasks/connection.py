@@ -29,7 +29,7 @@ from .proxy import Proxy
 from .results import Outcome
 from .retry import Failure
 from .settings import Settings
-from .transport import keep_alive, shut_down
+from .stream import keep_alive, shut_down
 from .trust import OtherKeyTypes, Verifier
 from .waiting import BLOCKING, Silence, Steps, finish
 

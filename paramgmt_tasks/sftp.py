@@ -5,6 +5,7 @@ import itertools
 import os
 import posixpath
 import stat
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -41,6 +42,18 @@ _FIND_SERVER = (
 _BROKEN = (TimeoutError, EOFError, ConnectionError)
 
 
+class _Client(paramiko.SFTPClient):
+    """paramiko's, whose thread that asks for data ahead ends quietly where the session was closed."""
+
+    def _async_request(self, *args: Any) -> Any:
+        try:
+            return super()._async_request(*args)  # type: ignore[misc]
+        except (OSError, EOFError):
+            if "_prefetch_thread" in threading.current_thread().name:
+                raise SystemExit from None  # ends the thread without a traceback
+            raise
+
+
 class _Copy:
     """The state of one transfer: its SFTP session, what failed, and when to give up."""
 
@@ -62,7 +75,7 @@ class _Copy:
             channel = finish(connection.start(sudo.command))
             finish(sudo.negotiate(channel, time.monotonic() + STALLED))
             connection.transport.read_in_background()
-            return paramiko.SFTPClient(channel)
+            return _Client(channel)
         kept, connection.sftp_session = connection.sftp_session, None
         if kept is not None and not kept.get_channel().closed:
             connection.started = True
@@ -77,7 +90,7 @@ class _Copy:
         connection.started = True
         connection.transport.read_in_background()
         try:
-            return paramiko.SFTPClient(channel)
+            return _Client(channel)
         except (paramiko.SSHException, paramiko.SFTPError, EOFError):
             if connection.is_connected:
                 raise Known(Failure(Outcome.FAILED, _NEITHER)) from None

@@ -22,6 +22,7 @@ from .errors import UsageError
 from .failures import Silent
 from .operations import Copying, Pull, Push
 from .output import Output
+from .remote import KNOWN, PULL, PUSH, READY
 from .results import Outcome
 from .settings import Settings
 from .unpack import LocalError, Refused, Unpacker, plain
@@ -37,131 +38,6 @@ _BURST = 0.1
 _BIG = 4_000_000
 #: Bytes a second that a host hashes at least.
 _HASHED = 20e6
-_READY = b"paramgmt-ready "
-#: Looks for what the host has, and says which of `$codecs` it takes.
-_TOOLS = """
-LC_ALL=C; export LC_ALL
-command -v tar >/dev/null || { echo 'paramgmt-ready without'; exit 0; }
-sum=; for each in sha256sum 'shasum -a 256'; do command -v ${each%% *} >/dev/null && sum=$each && break; done
-codec=; for each in $codecs; do command -v $each >/dev/null && codec=$each && break; done
-echo "paramgmt-ready with $codec"
-fast() {  # several times as fast, where the processor has instructions for it
-  openssl dgst -sha256 -r /dev/null >/dev/null 2>&1 && sum='openssl dgst -sha256 -r'
-}
-"""
-
-#: Arguments: codecs, the folder, the name in it that is the destination, the destination as it was given, and
-#: 1 where it has to be a folder. Where it is none, `as` is the name that the source gets there.
-_DESTINATION = f"""
-codecs=$1 into=$2 as=$3 shown=$4 several=$5
-fail() {{ printf '%s\\n' "$1" >&2; exit 1; }}
-read -r greeting
-{_TOOLS}
-umask 077
-case $into in /*) ;; *) into=$PWD/$into ;; esac
-case $into in */) ;; *) into=$into/ ;; esac
-if [ -d "$into$as" ]; then into=$into$as/ as=
-elif [ "$several" = 1 ]; then fail "$shown: no such folder on the host"
-elif [ ! -d "$into" ]; then fail "$shown: no such file or directory"
-fi
-"""
-
-#: Arguments: those, 1 to overwrite, 1 to verify or `fast` where no name needs escapes, more options of tar,
-#: and 1 for a large stream.
-_PUSH = f"""
-{_DESTINATION}
-overwrite=$6 verify=$7 options=$8 large=$9
-unpack() {{ tar -C "$stage" -x -p -o $options -f -; }}
-# Records of 64 kB in place of 10 halve what a large stream costs the host, where its tar knows them.
-[ "$large" = 0 ] || {{ tar -b 128 --version >/dev/null 2>&1 && options="$options -b 128"; }}
-for old in "$into".paramgmt-push-"$(uname -n)"-*; do
-  kill -0 "${{old##*-}}" 2>/dev/null || rm -rf -- "$old"
-done
-stage=${{into}}.paramgmt-push-$(uname -n)-$$
-mkdir -- "$stage" || exit 1
-trap 'cd /; rm -rf -- "$stage"' EXIT
-trap 'exit 1' HUP INT PIPE TERM
-said=$(if [ -n "$codec" ]; then $codec -dc | unpack; else unpack; fi 2>&1) || {{
-  df -Pk "$stage" | {{ read -r heads; read -r disk all used free rest; [ "$free" -gt 63 ]; }} ||
-    printf '%s: No space left on device\\n' "$shown" >&2
-  fail "$said"; }}
-cd "$stage/{archive.FILES}" && [ -f ../{archive.FINISH} ] || fail 'the stream broke off'
-[ -n "$sum" ] && [ -s ../{archive.SUMS} ] || verify=0
-if [ $verify = fast ]; then
-  verify=1 slow=$sum
-  if fast && find . -type f -exec $sum {{}} + >../found; then
-    verify=0; sed 's/ \\*/  /' ../found | sort >../there
-    sort ../{archive.SUMS} | comm -23 - ../there >../checked
-    sed 's/^[^ ]*  ..\\(.*\\)$/\\1: the checksum differs/' ../checked >&2
-    [ ! -s ../checked ] || exit 1
-  else sum=$slow
-  fi
-fi
-if [ $verify = 1 ] && ! $sum -c ../{archive.SUMS} >../checked 2>&1; then
-  sed -n 's/^\\.\\/\\(.*\\): FAILED.*/\\1: the checksum differs/p' ../checked >&2; exit 1
-fi
-. ../{archive.FINISH}
-"""
-
-#: Arguments: those of the destination. Gives the sums of the files whose names it is given.
-_KNOWN = f"""
-{_DESTINATION}
-fast
-if [ -n "$as" ]; then echo name; else echo folder; fi
-[ -z "$sum" ] || {{ cd "$into" && xargs -0 $sum -- 2>/dev/null; }}
-exit 0
-"""
-
-#: Arguments: codecs, 1 to verify, options of tar and of find, and the sources.
-_PULL = f"""
-codecs=$1 verify=$2 options=$3 links=$4; shift 4
-{_TOOLS}
-bad=0; fast
-each() {{
-  work=$1; shift; IFS=
-  for source do
-    if [ -e "$source" ] || [ -L "$source" ]; then $work "$source"; continue; fi
-    for path in $source; do
-      if [ -e "$path" ] || [ -L "$path" ]; then $work "$path"
-      elif [ $work = pack ]; then printf '%s: no such file\\n' "$source" >&2; bad=1
-      fi
-    done
-  done
-  unset IFS
-}}
-split() {{
-  case $1 in
-    */*) folder=${{1%/*}}/ name=./${{1##*/}} ;;
-    *) folder=. name=./$1 ;;
-  esac
-  case $name in ./.) name=. ;; *) [ ! -L "$1" ] || [ ! -d "$1" ] || name=$name/. ;; esac
-}}
-pack() {{
-  split "$1"
-  deref=$options; [ ! -L "$1" ] || [ -d "$1" ] || deref=-h
-  case $name in *\\\\*) deref="$deref $literally" ;; esac
-  unset IFS; tar -C "$folder" -c $deref -f - "$name" || bad=1; IFS=
-}}
-check() {{
-  split "$1"
-  deref=$links; [ ! -L "$1" ] || [ -d "$1" ] || deref=-L
-  unset IFS; (cd "$folder" && find $deref "$name" -type f -exec $sum {{}} +) || bad=1; IFS=
-}}
-literally=  # what keeps GNU tar from reading backslashes in names as escapes
-tar --no-unquote --version >/dev/null 2>&1 && literally=--no-unquote
-give() {{
-  each pack "$@"
-  if [ "$verify" = 1 ] && [ -n "$sum" ]; then
-    printf 'paramgmt-sums\\n'
-    each check "$@"
-  else
-    printf 'paramgmt-sums\\nnone\\n'
-  fi
-  echo "end $bad"
-}}
-if [ -n "$codec" ]; then give "$@" | $codec -c; else give "$@"; fi
-exit $bad
-"""
 
 
 class Pace:
@@ -326,7 +202,7 @@ class _Talk:
     def ready(self) -> Steps[list[str]]:
         """What the script has, after what the host's shell may print before; nothing where there is none."""
         while len(self.data) < _NOISE:
-            line, end, rest = self.data.partition(_READY)[2].partition(b"\n")
+            line, end, rest = self.data.partition(READY)[2].partition(b"\n")
             if end:
                 self.data = rest
                 return line.decode("ascii", "replace").split()
@@ -434,7 +310,7 @@ def _push(
     large = stream.size > _BIG
     verify = "fast" if how.verify and stream.plain and large else str(int(how.verify))
     arguments += [str(int(how.overwrite)), verify, "" if how.preserve else "-m", str(int(large))]
-    talk = yield from _talk(connection, _PUSH, arguments, shared, err, has_input=True)
+    talk = yield from _talk(connection, PUSH, arguments, shared, err, has_input=True)
     answer = yield from talk.ready()
     if answer[:1] != ["with"]:
         return None
@@ -452,7 +328,7 @@ def _same(
     connection: HostConnection, tree: Tree, arguments: Sequence[str], shared: Shared, err: Output
 ) -> Steps[set[str] | None]:
     """The files that are the same on the host; None where it has no tar or no shell."""
-    talk = yield from _talk(connection, _KNOWN, arguments, shared, err, has_input=True)
+    talk = yield from _talk(connection, KNOWN, arguments, shared, err, has_input=True)
     if (yield from talk.ready())[:1] != ["with"]:
         return None
     while b"\n" not in talk.data and (more := (yield from talk.more())):
@@ -482,7 +358,7 @@ def _pull(
     links = ["-h", "-L"] if how.follow else ["", ""]
     codecs = " ".join(codec.NAMES) if how.compress else ""
     arguments = [codecs, str(int(how.verify)), *links, *sources]
-    talk = yield from _talk(connection, _PULL, arguments, shared, err, has_input=False)
+    talk = yield from _talk(connection, PULL, arguments, shared, err, has_input=False)
     answer = yield from talk.ready()
     if answer[:1] != ["with"]:
         return None

@@ -15,11 +15,12 @@ ORDER = """
     run
     schedule
     transfer
-    sftp script local codec archive unpack
+    sftp script local codec remote archive unpack
     connection
     command
     trust
     transport proxy
+    stream
     gate identities known_hosts ssh_config
     waiting
     failures
