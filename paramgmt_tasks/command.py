@@ -111,10 +111,13 @@ def converse(
         err.write((yield from sudo.negotiate(channel, deadline)))
     unsent = memoryview(stdin or b"")
     timed_out = False
+    transport: Any = channel.transport
+    _drain(channel, out, err)
 
     def news() -> bool:
-        writable = unsent.nbytes and channel.send_ready()
-        return bool(writable or channel.recv_ready() or channel.recv_stderr_ready() or over(channel))
+        if unsent.nbytes and channel.send_ready():
+            return True
+        return transport.has_come(channel) or channel.recv_stderr_ready() or over(channel)
 
     try:
         if stdin is not None:
@@ -133,7 +136,6 @@ def converse(
     outcome, code, reason = _ending(channel, timed_out, timeout)
     with contextlib.suppress(EOFError):
         channel.close()
-        transport: Any = channel.transport
         transport.flush()
     return Execution(outcome, code, reason)
 
@@ -155,8 +157,9 @@ def over(channel: Any) -> bool:
 
 
 def _drain(channel: paramiko.Channel, out: Output, err: Output) -> None:
-    while channel.recv_ready():
-        out.write(channel.recv(_READ))
+    transport: Any = channel.transport
+    if pieces := transport.receive_data(channel):
+        out.write(b"".join(pieces))
     while channel.recv_stderr_ready():
         err.write(channel.recv_stderr(_READ))
 

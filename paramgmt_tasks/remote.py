@@ -106,15 +106,15 @@ pack() {{
   split "$1"
   deref=$options; [ ! -L "$1" ] || [ -d "$1" ] || deref=-h
   case $name in *\\\\*) deref="$deref $literally" ;; esac
-  unset IFS; tar -C "$folder" -c $deref -f - "$name" || bad=1; IFS=
+  unset IFS; tar -C "$folder" -c $records $deref -f - "$name" || bad=1; IFS=
 }}
 check() {{
   split "$1"
   deref=$links; [ ! -L "$1" ] || [ -d "$1" ] || deref=-L
   unset IFS; (cd "$folder" && find $deref "$name" -type f -exec $sum {{}} +) || bad=1; IFS=
 }}
-literally=  # what keeps GNU tar from reading backslashes in names as escapes
-tar --no-unquote --version >/dev/null 2>&1 && literally=--no-unquote
+literally= records=  # what keeps GNU tar from reading backslashes in names as escapes, and large records
+tar --no-unquote -b 128 --version >/dev/null 2>&1 && literally=--no-unquote records="-b 128"
 give() {{
   each pack "$@"
   if [ "$verify" = 1 ] && [ -n "$sum" ]; then

@@ -1,19 +1,19 @@
-"""What is under a transport: a socket read before a deadline and in large pieces, and packets over it."""
+"""Stream: a socket read before a deadline and in large pieces, and written in many."""
 
-import os
 import socket
-import struct
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 import paramiko
-from paramiko.packet import Packetizer
 
 from .waiting import Silence
 
-_READ = 65536
+#: Bytes that are asked for at once: more where as many come.
+_READ, _READ_MOST = 16 * 1024, 512 * 1024
+#: Pieces that are sent at once.
+_PIECES = 64
 #: Seconds that a thread may be kept by one host while others count on it.
 _STALL = 0.05
 
@@ -30,10 +30,13 @@ class Stream:
 
     def __init__(self, sock: Any) -> None:
         self._sock = sock
-        self._buffer = b""
-        self._at = 0
-        self._unsent = bytearray()
-        self._sending = threading.Lock()
+        #: What was received and not read yet is from `_at` to `_end`.
+        self._buffer = bytearray(_READ)
+        self._at = self._end = 0
+        self._unsent: list[Any] = []
+        self._is_socket = isinstance(sock, socket.socket)
+        #: Held while something is added to what is sent, or leaves.
+        self.sending = threading.RLock()
         self._timeout: float | None = -1.0
         self._closed = False
         #: Whether what is sent may wait until the next read.
@@ -55,29 +58,35 @@ class Stream:
     def settimeout(self, seconds: float | None) -> None:
         """Nothing: paramiko would wake up ten times a second."""
 
-    def read(self, count: int) -> bytes:
-        """Exactly `count` bytes."""
-        while len(self._buffer) - self._at < count:
+    def read(self, count: int) -> memoryview:
+        """Exactly `count` bytes, which stand there until the next call."""
+        while self.held() < count:
             self._fill(count)
         self.within_message = True
-        data = self._buffer[self._at : self._at + count]
         self._at += count
-        return data
+        return memoryview(self._buffer)[self._at - count : self._at]
+
+    def held(self) -> int:
+        """How many bytes were received and are not read yet."""
+        return self._end - self._at
+
+    def peek(self, count: int) -> bytes:
+        """The next bytes, at most `count`, of those that were received."""
+        return bytes(self._buffer[self._at : min(self._at + count, self._end)])
 
     def read_line(self, limit: int = 4096) -> bytes:
         """A line without its end."""
-        while (end := self._buffer.find(b"\n", self._at)) < 0:
-            if len(self._buffer) - self._at > limit:
+        while (end := self._buffer.find(b"\n", self._at, self._end)) < 0:
+            if self.held() > limit:
                 raise paramiko.SSHException("no SSH banner: a line without an end")
-            self._fill(0)
+            self._fill(self.held() + 1)
         line = self._buffer[self._at : end]
         self._at = end + 1
-        return line.rstrip(b"\r")
+        return bytes(line).rstrip(b"\r")
 
     def _fill(self, wanted: int) -> None:
         self.flush()
-        rest = self._buffer[self._at :]
-        begun = bool(rest) or self.within_message
+        begun = self.held() > 0 or self.within_message
         left = None
         if self.deadline is not None:
             left = self.deadline - time.monotonic() + (self.grace if begun else 0.0)
@@ -85,34 +94,61 @@ class Stream:
                 raise TooLate
         if not (begun or self.waits):
             left = 0.0
-        size = max(_READ, wanted - len(rest))
+        self._make_room(wanted)
         if begun and (left is None or left > _STALL):
-            data = self._receive(size, _STALL)
-            if data is None:
+            count = self._receive(_STALL)
+            if count is None:
                 self.on_stall()
-                data = self._receive(size, left)
+                count = self._receive(left)
         else:
-            data = self._receive(size, left)
-        if data is None:
+            count = self._receive(left)
+        if count is None:
             self.within_message = begun
             raise TooLate
-        if not data:
+        if not count:
             raise EOFError
-        self._buffer, self._at = rest + data, 0
+        self._end += count
 
-    def _receive(self, size: int, seconds: float | None) -> bytes | None:
+    def _make_room(self, wanted: int) -> None:
+        """Have room for `wanted` bytes from `_at`: more where the last time all of it was needed."""
+        size, rest = len(self._buffer), self._buffer[self._at : self._end]
+        if self._end == size:
+            size = min(2 * size, _READ_MOST)
+        elif self._end < size // 8:
+            size //= 2
+        size = max(size, wanted, _READ)
+        if size != len(self._buffer):
+            self._buffer = bytearray(size)
+        self._buffer[: len(rest)] = rest
+        self._at, self._end = 0, len(rest)
+
+    def _receive(self, seconds: float | None) -> int | None:
+        """How many bytes have come; 0 at the end, None where nothing comes."""
         if seconds != self._timeout:
             self._sock.settimeout(seconds)
             self._timeout = seconds
+        room = memoryview(self._buffer)[self._end :]
         try:
-            return self._sock.recv(size)  # type: ignore[no-any-return]
+            if self._is_socket:
+                return self._sock.recv_into(room)  # type: ignore[no-any-return]
+            data = self._sock.recv(len(room))
         except (TimeoutError, BlockingIOError):
             return None
+        room[: len(data)] = data
+        return len(data)
 
-    def write(self, data: bytes) -> None:
-        """Send `data`, now or with what follows it."""
-        with self._sending:
-            self._unsent += data
+    def write(self, *pieces: Any) -> None:
+        """Send `pieces`, now or with what follows them."""
+        self.gather(*pieces)
+        self.gathered()
+
+    def gather(self, *pieces: Any) -> None:
+        """Add `pieces` to what is to be sent."""
+        with self.sending:
+            self._unsent += pieces
+
+    def gathered(self) -> None:
+        """Send what was gathered, unless it may wait."""
         if not self.gathers:
             self.flush()
 
@@ -124,16 +160,10 @@ class Stream:
         """
         if not self._unsent:
             return
-        with self._sending:
-            data, self._unsent = self._unsent, bytearray()
-            while data and not self._closed:
-                try:
-                    del data[: self._sock.send(data)]
-                except (TimeoutError, BlockingIOError):  # the time limit is that of a read
-                    self.on_stall()
-                    Silence(self._sock.fileno(), None, writable=True).block()
-                except (OSError, ValueError):
-                    raise EOFError from None
+        with self.sending:
+            while not self._send():
+                self.on_stall()
+                Silence(self._sock.fileno(), None, writable=True).block()
 
     def push(self) -> bool:
         """Send what was gathered as far as it goes without waiting; whether all has gone.
@@ -141,60 +171,38 @@ class Stream:
         Raises:
             EOFError: the connection is gone.
         """
-        with self._sending:
+        with self.sending:
             if self._timeout != 0.0:
                 self._sock.settimeout(0.0)
                 self._timeout = 0.0
+            return self._send()
+
+    def _send(self) -> bool:
+        unsent = self._unsent
+        while unsent and not self._closed:
             try:
-                while self._unsent and not self._closed:
-                    del self._unsent[: self._sock.send(self._unsent)]
-            except BlockingIOError:
+                if self._is_socket:
+                    count = self._sock.sendmsg(unsent[:_PIECES])
+                else:
+                    count = self._sock.send(b"".join(unsent))
+            except (TimeoutError, BlockingIOError):  # the time limit is that of a read
                 return False
             except (OSError, ValueError):
+                unsent.clear()
                 raise EOFError from None
-            return True
+            gone = 0
+            while gone < len(unsent) and count >= len(unsent[gone]):
+                count -= len(unsent[gone])
+                gone += 1
+            del unsent[:gone]
+            if count:
+                unsent[0] = memoryview(unsent[0])[count:]
+        return True
 
     def close(self) -> None:
         """Close the socket; whoever reads is woken up."""
         self._closed = True
         shut_down(self._sock)
-
-
-class StreamPacketizer(Packetizer):
-    """paramiko's packets over a stream with a deadline and a buffer of its own."""
-
-    def __init__(self, stream: Any) -> None:
-        super().__init__(stream)
-        self._stream: Stream = stream
-        self._aead = False
-
-    def start_handshake(self, timeout: float) -> None:
-        """Nothing: paramiko would start a timer thread for each host; the stream has a deadline."""
-
-    def read_all(self, n: int, check_rekey: bool = False) -> bytes:
-        """Exactly `n` bytes."""
-        return self._stream.read(n)
-
-    def readline(self, timeout: float) -> str:
-        """A line; the stream's deadline holds, not `timeout`."""
-        return self._stream.read_line().decode("utf-8", "replace")
-
-    def write_all(self, out: Any) -> None:
-        """Send, now or with what follows."""
-        self._stream.write(out)
-
-    def _build_packet(self, payload: bytes) -> bytes:
-        # As paramiko's for AEAD (RFC 5647), with one copy of the payload in place of three.
-        if not self._aead:
-            return super()._build_packet(payload)  # type: ignore[misc, no-any-return]
-        padding = 19 - (len(payload) + 4) % 16
-        head = struct.pack(">IB", len(payload) + padding + 1, padding)
-        return b"".join((head, payload, os.urandom(padding)))
-
-    def set_outbound_cipher(self, *args: Any, **kwargs: Any) -> None:
-        """As paramiko's."""
-        super().set_outbound_cipher(*args, **kwargs)
-        self._aead = bool(kwargs.get("aead"))
 
 
 def keep_alive(sock: Any) -> None:

@@ -149,7 +149,7 @@ class _Talk:
 
     def __init__(self, channel: Any, settings: Settings, shared: Shared, err: Output) -> None:
         self.channel = channel
-        self.data: bytes = channel.transport.receive_data(channel)
+        self.data = b"".join(channel.transport.receive_data(channel))
         self.shared = shared
         self.err = err
         #: Bytes that were sent or received.
@@ -185,19 +185,27 @@ class _Talk:
         if free_at > time.monotonic():
             yield Silence(None, free_at)
 
-    def more(self) -> Steps[bytes]:
-        """What comes next on standard output, empty at the end."""
-        channel = self.channel
+    def pieces(self) -> Steps[list[Any]]:
+        """What comes next on standard output, as it came; none at the end."""
+        channel, transport = self.channel, self.channel.transport
+
+        def come() -> bool:
+            return transport.has_come(channel) or channel.recv_stderr_ready() or over(channel)
+
         while True:
-            yield from self.wait(lambda: channel.pieces or channel.recv_stderr_ready() or over(channel))
+            yield from self.wait(come)
             while channel.recv_stderr_ready():
                 self.err.write(channel.recv_stderr(_READ))
-            data: bytes = channel.transport.receive_data(channel)
-            if data:
-                yield from self._count(len(data))
-                return data
+            pieces: list[Any] = transport.receive_data(channel)
+            if pieces:
+                yield from self._count(sum(map(len, pieces)))
+                return pieces
             if over(channel):
-                return b""
+                return []
+
+    def more(self) -> Steps[bytes]:
+        """What comes next on standard output, empty at the end."""
+        return b"".join((yield from self.pieces()))
 
     def ready(self) -> Steps[list[str]]:
         """What the script has, after what the host's shell may print before; nothing where there is none."""
@@ -362,17 +370,19 @@ def _pull(
     answer = yield from talk.ready()
     if answer[:1] != ["with"]:
         return None
-    decode = codec.decoder(answer[1]) if answer[1:] else bytes
+    decode = codec.decoder(answer[1]) if answer[1:] else memoryview
     try:
         unpacker = Unpacker(*_place(operation, sources), how.preserve)
     except LocalError as error:
         talk.channel.close()
         return Execution(Outcome.ERROR, 1, str(error))
     try:
-        data = talk.data
-        while data or (data := (yield from talk.more())):
-            unpacker.feed(decode(data))
-            data = b""
+        pieces: list[Any] = [talk.data]
+        while pieces:
+            for piece in pieces:
+                unpacker.feed(decode(piece))
+            unpacker.flush()
+            pieces = yield from talk.pieces()
         code = yield from talk.end()
         *sums, end = (unpacker.trailer or b"").split(b"\n")[:-1] or [b""]
         if end.startswith(b"end "):

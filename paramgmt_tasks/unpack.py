@@ -16,6 +16,8 @@ TRAILER = b"paramgmt-sums\n"
 _BLOCK = 512
 #: Kinds of headers that say more of the file whose header follows.
 _EXTENDED = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE)
+#: Bytes that are written at once, and in how many pieces at most.
+_WRITE, _PIECES = 512 * 1024, 64
 _LONGEST_HEADER = 1024 * 1024
 _TEMPORARY = ".paramgmt-pull-"
 _HERE = f"{_TEMPORARY}{os.uname().nodename}-"
@@ -38,8 +40,56 @@ class _File:
     digest: str
 
 
+class _Incoming:
+    """A file that is being written, in its open descriptor: zeros become holes."""
+
+    def __init__(self, parts: tuple[str, ...], descriptor: int) -> None:
+        self.parts = parts
+        self.descriptor = descriptor
+        self.digest = hashlib.sha256()
+        self._at = self._unwritten = 0
+        self._pieces: list[memoryview] = []
+        self._holed = False
+
+    def take(self, piece: memoryview) -> int:
+        """The next piece; how many bytes are not written yet."""
+        self.digest.update(piece)
+        self._holed = piece[0] == piece[-1] == 0 and not bytes(piece).strip(b"\0")
+        if self._holed:
+            self.write()
+            self._at += len(piece)
+        else:
+            self._pieces.append(piece)
+            self._unwritten += len(piece)
+        return self._unwritten
+
+    def write(self) -> None:
+        """Write what was taken."""
+        pieces, self._pieces, self._unwritten = self._pieces, [], 0
+        while pieces:
+            count = os.pwritev(self.descriptor, pieces[:_PIECES], self._at)
+            self._at += count
+            while pieces and count >= len(pieces[0]):
+                count -= len(pieces.pop(0))
+            if count:
+                pieces[0] = pieces[0][count:]
+
+    def finish(self, mode: int, mtime: float | None) -> None:
+        """Give it its size, its mode and, unless None, its time, and close it."""
+        try:
+            if self._holed:
+                os.ftruncate(self.descriptor, self._at)
+            os.fchmod(self.descriptor, mode)
+            if mtime is not None:
+                os.utime(self.descriptor, (mtime, mtime))
+        finally:
+            os.close(self.descriptor)
+
+
 class Unpacker:
     """Takes tar archives, one after the other, as they come, in pieces of any size: `feed`.
+
+    A piece is kept until the next call of `flush`, and not to be changed before.
 
     `target` gives the path in `folder` for one of an archive, and raises Refused for one not asked for.
     Nothing stands under its own name before `keep`, which gives the files theirs. Names with `..` are
@@ -67,7 +117,7 @@ class Unpacker:
         self._take: Callable[[memoryview], None] = _drop
         self._done: Callable[[], None] = _nothing
         self._long: dict[str, Any] = {}
-        self._open: int | None = None
+        self._open: _Incoming | None = None
         self._temporaries: set[tuple[tuple[str, ...], str]] = set()
         self._swept: set[tuple[str, ...]] = set()
         self._count = 0
@@ -78,7 +128,7 @@ class Unpacker:
             raise LocalError(f"{folder}: {words(error)}") from None
         self._folder = os.dup(self._root)
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes | memoryview) -> None:
         """Take the next piece of the stream.
 
         Raises:
@@ -182,42 +232,36 @@ class Unpacker:
             raise Refused(f"{name!r}: a file without a name")
         self._count += 1
         temporary = f"{_HERE}{os.getpid()}-{self._count}-{id(self):x}"
-        hasher = hashlib.sha256()
-        written, holed = 0, False
-
         with self._named(parts):
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-            self._open = file = os.open(temporary, flags, 0o600, dir_fd=self._folder_of(parts))
+            descriptor = os.open(temporary, flags, 0o600, dir_fd=self._folder_of(parts))
         self._temporaries.add((parts, temporary))
+        self._open = file = _Incoming(parts, descriptor)
 
         def take(piece: memoryview) -> None:
-            nonlocal written, holed
-            hasher.update(piece)
-            with self._named(parts):
-                holed = piece[0] == piece[-1] == 0 and not bytes(piece).strip(b"\0")
-                if not holed:
-                    at, rest = written, piece
-                    while rest:
-                        count = os.pwrite(file, rest, at)
-                        at, rest = at + count, rest[count:]
-            written += len(piece)
+            if file.take(piece) >= _WRITE:
+                self.flush()
 
         def done() -> None:
+            self.flush()
             self._open = None
             with self._named(parts):
-                try:
-                    if holed:
-                        os.ftruncate(file, written)
-                    os.fchmod(file, stat.S_IMODE(info.mode) & 0o777)
-                    if self._preserve:
-                        os.utime(file, (info.mtime, info.mtime))
-                finally:
-                    os.close(file)
-            self.files[plain(name)] = _File(parts, temporary, hasher.hexdigest())
+                file.finish(stat.S_IMODE(info.mode) & 0o777, info.mtime if self._preserve else None)
+            self.files[plain(name)] = _File(parts, temporary, file.digest.hexdigest())
 
         self._expect(info.size, take, done)
         if not info.size:
             done()
+
+    def flush(self) -> None:
+        """Write what was taken.
+
+        Raises:
+            LocalError: it cannot be written.
+        """
+        if self._open is not None:
+            with self._named(self._open.parts):
+                self._open.write()
 
     def _link(self, name: str, parts: tuple[str, ...], target: str) -> None:
         """A further name of a file that has come."""
@@ -305,7 +349,7 @@ class Unpacker:
     def close(self) -> None:
         """Remove what has not been given its name."""
         if self._open is not None:
-            os.close(self._open)
+            os.close(self._open.descriptor)
         for parts, temporary in self._temporaries:
             with contextlib.suppress(OSError, LocalError):
                 os.unlink(temporary, dir_fd=self._folder_of(parts))

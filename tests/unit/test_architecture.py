@@ -20,6 +20,7 @@ ORDER = """
     command
     trust
     transport proxy
+    packets
     stream
     gate identities known_hosts ssh_config
     waiting
