@@ -10,8 +10,11 @@ import paramiko
 
 from .waiting import Silence
 
-#: Bytes that are asked for at once: more where as many come.
-_READ, _READ_MOST = 16 * 1024, 512 * 1024
+#: Bytes that are asked for at once; where as many come, so many.
+_READ, _READ_MANY = 16 * 1024, 512 * 1024
+#: Buffers of the larger size that no stream uses right now: a thread needs one, however many its streams.
+_spare: list[bytearray] = []
+_SPARE = 4
 #: Pieces that are sent at once.
 _PIECES = 64
 #: Seconds that a thread may be kept by one host while others count on it.
@@ -33,6 +36,7 @@ class Stream:
         #: What was received and not read yet is from `_at` to `_end`.
         self._buffer = bytearray(_READ)
         self._at = self._end = 0
+        self._many = False
         self._unsent: list[Any] = []
         self._is_socket = isinstance(sock, socket.socket)
         #: Held while something is added to what is sent, or leaves.
@@ -108,19 +112,26 @@ class Stream:
         if not count:
             raise EOFError
         self._end += count
+        self._many = count >= _READ
 
     def _make_room(self, wanted: int) -> None:
-        """Have room for `wanted` bytes from `_at`: more where the last time all of it was needed."""
-        size, rest = len(self._buffer), self._buffer[self._at : self._end]
-        if self._end == size:
-            size = min(2 * size, _READ_MOST)
-        elif self._end < size // 8:
-            size //= 2
-        size = max(size, wanted, _READ)
-        if size != len(self._buffer):
-            self._buffer = bytearray(size)
+        """Have room for `wanted` bytes from `_at`, and for many if many came the last time."""
+        rest = self._buffer[self._at : self._end]
+        if self._many and len(self._buffer) < _READ_MANY:
+            self._buffer = _spare.pop() if _spare else bytearray(_READ_MANY)
+        if wanted > len(self._buffer):
+            self._buffer = bytearray(wanted)
         self._buffer[: len(rest)] = rest
         self._at, self._end = 0, len(rest)
+
+    def settle(self) -> None:
+        """Nothing is read for a while: keep no more memory than is needed for what is there."""
+        if len(self._buffer) > _READ:
+            rest = self._buffer[self._at : self._end]
+            if len(self._buffer) == _READ_MANY and len(_spare) < _SPARE:
+                _spare.append(self._buffer)
+            self._buffer = rest + bytes(max(0, _READ - len(rest)))
+            self._at, self._end = 0, len(rest)
 
     def _receive(self, seconds: float | None) -> int | None:
         """How many bytes have come; 0 at the end, None where nothing comes."""

@@ -286,6 +286,7 @@ class LeanTransport(paramiko.Transport):
             self._break(error)
             raise
         finally:
+            self._stream.settle()
             self._reader = None
             self._tell_followers()
 

@@ -12,7 +12,7 @@ import paramiko
 import pytest
 from paramiko.packet import Packetizer
 
-from paramgmt_tasks import Fleet, LocalCommand, Outcome, Push, RemoteCommand, Settings, schedule
+from paramgmt_tasks import Fleet, LocalCommand, Outcome, Pull, Push, RemoteCommand, Settings, schedule
 from paramgmt_tasks.connection import HostConnection
 from paramgmt_tasks.output import Spool
 
@@ -147,3 +147,36 @@ def test_where_few_files_may_be_open_fewer_hosts_are_worked_on_at_once(sshd, tmp
     (warning,) = done.stderr.splitlines()
     assert "limited to 90" in warning
     assert "fan-out lowered from 100 to 8" in warning
+
+
+def test_a_host_that_never_stops_talking_leaves_the_others_their_turn(sshd, tmp_path: Path) -> None:
+    first, second = sshd.hosts(2)
+    talk = f"until [ -e {tmp_path}/done ]; do head -c 1000000 /dev/zero; done"
+    command = f'if [ ?HOST = {first.entry} ]; then {talk}; else touch "{tmp_path}/done"; fi'
+    with Fleet([first, second], Settings(timeout=20)) as fleet:
+        assert fleet.report(RemoteCommand(command)).ok
+
+
+@pytest.mark.parametrize("cipher", ["aes256-gcm@openssh.com", "aes128-ctr"])
+def test_large_files_pass_whatever_encrypts_them_and_through_new_keys(
+    start_sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cipher: str
+) -> None:
+    monkeypatch.setattr(Packetizer, "REKEY_BYTES", 300_000)
+    sshd = start_sshd(f"Ciphers {cipher}", "RekeyLimit 1M")
+    data = os.urandom(1_500_000) + bytes(100_000) + os.urandom(1_500_000)
+    (tmp_path / "file").write_bytes(data)
+    with Fleet(sshd.hosts(2)) as fleet:
+        for operation in (
+            Push((f"{tmp_path}/file",), f"{tmp_path}/pushed-?HOST"),
+            Pull((f"{tmp_path}/pushed-?HOST",), f"{tmp_path}/pulled-?HOST"),
+        ):
+            report = fleet.report(operation)
+            assert report.ok, [result.reason for result in report]
+    assert [path.read_bytes() == data for path in tmp_path.iterdir()] == [True] * 5
+
+
+def test_a_compressed_connection(sshd) -> None:
+    with HostConnection(sshd.host(), connect_kwargs={"compress": True}) as connection:
+        result = connection.run("seq 100000", hide=True)
+        assert result.stdout.split() == [str(number) for number in range(1, 100001)]
+        assert connection.transport.local_compression != "none"
