@@ -43,6 +43,19 @@ def with_env(command: str, env: Iterable[tuple[str, str]]) -> str:
     return f"export {exports}; {command}" if exports else command
 
 
+def held(command: str) -> str:
+    """`command` such that all of its process group is killed when its standard input ends.
+
+    sshd starts each command in a group of its own, and ends its input when the connection is gone.
+    """
+    text = (
+        "exec 3<&0 </dev/null; "
+        "{ read -r _ <&3; trap '' TERM; kill -TERM 0; sleep 1; kill -KILL 0; } >/dev/null 2>&1 & watch=$!; "
+        f"/bin/sh -c {shlex.quote(command)} 3<&-; code=$?; kill $watch 2>/dev/null; exit $code"
+    )
+    return f"exec /bin/sh -c {shlex.quote(text)}"
+
+
 class Sudo:
     """A command under sudo, and the talk with sudo before it starts.
 

@@ -31,7 +31,7 @@ from .retry import Failure
 from .settings import Settings
 from .stream import keep_alive, shut_down
 from .trust import OtherKeyTypes, Verifier
-from .waiting import BLOCKING, Silence, Steps, finish
+from .waiting import BLOCKING, Silence, Steps, Together, finish
 
 # The exception is the result: paramiko's tracebacks on standard error would only repeat it.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
@@ -112,6 +112,8 @@ class HostConnection(fabric.Connection):
     #: The SFTP session of the last transfer, for the next one.
     sftp_session: Any = None
     _abandoned = False
+    requested: float | None = None
+    confirmed: float | None = None
     _own_timeout: float | None = None
     _configured_timeout: float | None = None
     _socket: Any = None
@@ -364,6 +366,7 @@ class HostConnection(fabric.Connection):
     def renew(self) -> None:
         """Make ready for another operation: nothing of it is started yet."""
         self.started = self._abandoned = False
+        self.requested = self.confirmed = None
         self.spent = 0.0
 
     def abandon(self) -> None:
@@ -391,19 +394,40 @@ class HostConnection(fabric.Connection):
         return (yield from self.transport.session(limit))  # type: ignore[no-any-return]
 
     def start(
-        self, command: str, timeout: float | None = None, no_input: bool = False
+        self, command: str, timeout: float | None = None, no_input: bool = False, together: bool = False
     ) -> Steps[paramiko.Channel]:
         """Ask the host to start a command. `started` is true from the moment it may have.
 
-        With `no_input` the end of its standard input is sent along, otherwise that is left open.
+        With `no_input` the end of its standard input is sent along, otherwise that is left open. With
+        `together` all that is made ready, and goes out when the same is true of all hosts of the run.
 
         Raises: as session, and
             paramiko.SSHException, EOFError: the request was refused, or the connection broke.
         """
         channel = yield from self.session(timeout)
-        self.started = True
+        transport = self.transport
         request = command.encode("utf-8", "surrogateescape")
-        yield from self.transport.execute(channel, request, no_input)
+        ahead = together and not transport.is_alive()  # whose reader would send it at once
+
+        def go() -> None:
+            self.started = True
+            self.requested = time.monotonic()
+            try:
+                if not ahead:
+                    transport.request(channel, request, no_input)
+                transport.flush()
+            except EOFError:
+                self.started = False  # whoever goes on is told
+
+        if ahead:
+            transport.request(channel, request, no_input)
+        if together:
+            yield Together(go)
+            self._go_on()
+        else:
+            go()
+        yield from transport.confirmation(channel)
+        self.confirmed = time.monotonic()
         return channel
 
     def run(self, command: str, **kwargs: Any) -> Any:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from .connection import HostConnection, Resources
+from .errors import UsageError
 from .group import ParallelGroup
 from .hosts import Host, parse_entry
 from .operations import Operation
@@ -38,7 +39,7 @@ class Pool:
         seen: Counter[Any] = Counter()
         found = []
         for host in hosts:
-            key: Any = (host, tuple(host.options.items()), _reaching(settings))
+            key: Any = (replace(host, variables={}), tuple(host.options.items()), _reaching(settings))
             seen[key] += 1  # a host that stands twice is connected twice
             place = (*key, seen[key])
             if place not in self._connections:
@@ -91,9 +92,16 @@ class Fleet:
                 parse_entry(hop.strip())
 
     def perform(self, operation: Operation) -> Run:
-        """Do `operation` on every host; an iterator over HostResults as they finish, with `cancel()`."""
+        """Do `operation` on every host; an iterator over HostResults as they finish, with `cancel()`.
+
+        Raises:
+            UsageError: the hosts are to start together, and are more than the fan-out.
+        """
         connections = self.pool.connections(self.hosts, self.settings)
         fanout, keep = _fit_files(min(self.settings.fanout, len(connections)), len(self.pool))
+        if self.settings.together and (fanout < len(connections) or self.settings.sequential):
+            asked = "one after the other" if self.settings.sequential else f"a fan-out of {fanout}"
+            raise UsageError(f"{len(connections)} hosts cannot start together: {asked} was asked for")
         settings = replace(self.settings, fanout=fanout, keep=keep)
         return ParallelGroup.from_connections(connections, settings).perform(operation)
 

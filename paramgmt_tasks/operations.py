@@ -40,9 +40,14 @@ class LocalCommand:
 
 @dataclass(frozen=True)
 class RemoteCommand:
-    """A command run by the login shell of each host."""
+    """A command run by the login shell of each host.
+
+    Where it is `held`, it and all that it has started are killed when the connection ends, or the run is
+    cancelled, or its timeout has passed. Its standard input is empty.
+    """
 
     command: str
+    held: bool = False
     local = False
     repeatable = False
 

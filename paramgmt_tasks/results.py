@@ -39,7 +39,8 @@ class HostResult:
     says in one line why the outcome is not ok. `out` and `err` are what the command wrote, to be read in
     pieces; `stdout` and `stderr` are the same as bytes, put together when asked for. `started` and
     `finished` are seconds on the monotonic clock of this process: the first try's beginning and the
-    result's time.
+    result's time. `requested` and `confirmed` are when the command's start was asked for and confirmed, so
+    that it lies between; None where it was not.
     """
 
     host: Host
@@ -53,6 +54,8 @@ class HostResult:
     reason: str = ""
     started: float = 0.0
     finished: float = 0.0
+    requested: float | None = None
+    confirmed: float | None = None
 
     @property
     def stdout(self) -> bytes:
@@ -98,6 +101,22 @@ class Report:
     def ok(self) -> bool:
         """Whether every host succeeded."""
         return not self.failed
+
+    def skew(self) -> tuple[float, float]:
+        """Seconds between the first and the last start of the command, and how uncertain that is.
+
+        A host starts somewhen between the request and its confirmation: the middle counts, and half of the
+        longest round trip is the uncertainty. Both are 0 where fewer than two hosts were started.
+        """
+        starts = [
+            (result.requested, result.confirmed)
+            for result in self.results
+            if result.requested is not None and result.confirmed is not None
+        ]
+        if len(starts) < 2:
+            return 0.0, 0.0
+        middles = [(before + after) / 2 for before, after in starts]
+        return max(middles) - min(middles), max(after - before for before, after in starts) / 2
 
     def reasons(self) -> list[tuple[Outcome, str, list[HostResult]]]:
         """The failed results grouped by outcome and reason, outcomes in their order, most hosts first."""

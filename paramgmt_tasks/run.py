@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from . import local, script, transfer
-from .command import Execution, Sudo, converse, with_env
+from .command import Execution, Sudo, converse, held, with_env
 from .connection import HostConnection
 from .errors import UsageError, words
 from .failures import Denied, Known
@@ -96,9 +96,9 @@ class Run(Work):
             yield BLOCKING
             done = self._local(index, operation, out, err)
         elif isinstance(operation, RemoteCommand):
-            done = yield from _command(
-                connection, operation.command, self.settings.stdin, self.settings, out, err
-            )
+            text = held(operation.command) if operation.held else operation.command
+            stdin = None if operation.held else self.settings.stdin
+            done = yield from _command(connection, text, stdin, self.settings, out, err, operation.held)
         elif isinstance(operation, Script):
             done = yield from _scripts(connection, operation, self.settings, out, err)
         else:
@@ -167,6 +167,8 @@ class Run(Work):
             reason=reason,
             started=tries.since,
             finished=time.monotonic(),
+            requested=connection.requested,
+            confirmed=connection.confirmed,
         )
         with self._arrived:
             if index not in self._told:
@@ -182,12 +184,15 @@ def _command(
     settings: Settings,
     out: Output,
     err: Output,
+    held: bool = False,
 ) -> Steps[Execution]:
     text = with_env(text, settings.env)
     sudo = Sudo(text, settings.password) if settings.sudo else None
-    no_input = not stdin and sudo is None
-    channel = yield from connection.start(sudo.command if sudo else text, settings.timeout, no_input)
-    stdin = None if no_input else stdin or b""
+    no_input = not stdin and sudo is None and not held
+    channel = yield from connection.start(
+        sudo.command if sudo else text, settings.timeout, no_input, settings.together
+    )
+    stdin = None if no_input or held else stdin or b""
     return (yield from converse(channel, out, err, stdin, settings.timeout, sudo))
 
 

@@ -14,7 +14,7 @@ from .failures import classify
 from .gate import AtGate, HandshakeGate
 from .retry import Failure, RetryPolicy
 from .settings import Settings
-from .waiting import BLOCKING, Silence, Steps, Wait, Watch
+from .waiting import BLOCKING, Silence, Steps, Together, Wait, Watch
 
 log = logging.getLogger("paramgmt_tasks")
 
@@ -51,6 +51,7 @@ class Hosts:
         self._pausing: list[tuple[float, int]] = []
         self._ready: deque[Turn] = deque()
         self._at_gate: deque[tuple[Turn, HandshakeGate]] = deque()
+        self._together: list[tuple[Turn, Together]] = []
         self._watch: Watch[Turn] = Watch()  # closed by the last thread that asks
         self._watching = False
         self._open = count
@@ -114,8 +115,21 @@ class Hosts:
         elif isinstance(wait, AtGate):
             with self._changed:
                 self._at_gate.append((turn, wait.gate))
+        elif isinstance(wait, Together):
+            with self._changed:
+                self._together.append((turn, wait))
+                self._go_together()
         else:
             raise TypeError(wait)
+
+    def _go_together(self) -> None:
+        """Let those go on that wait for each other, once no other can come."""
+        if self._together and len(self._together) == self._open:
+            for _, wait in self._together:
+                wait.go()
+            self._ready.extend(turn for turn, _ in self._together)
+            self._together.clear()
+            self._changed.notify_all()
 
     def take_over(self) -> bool:
         """Have another thread go on while the caller blocks; False where there is none."""
@@ -136,6 +150,7 @@ class Hosts:
         with self._changed:
             self._open -= 1
             self._under_way -= 1
+            self._go_together()
             self._see_to_the_end()
 
     def stop(self) -> list[int]:
@@ -145,6 +160,8 @@ class Hosts:
             self._fresh.clear()
             self._pausing.clear()
             self._open = self._under_way
+            self._ready.extend(turn for turn, _ in self._together)
+            self._together.clear()
             self._see_to_the_end()
             return rest
 

@@ -14,6 +14,7 @@ class Settings:
     Timeouts are seconds. `connect_timeout` bounds all tries to reach one host together and falls back to
     ConnectTimeout, then 10; `timeout` bounds each command from its start, None without a bound.
     `fanout` is how many hosts are worked on at once, `attempts` how often each is tried;
+    `together` connects to all hosts before a command is started on any, and then starts it on all at once.
     `keep` leaves its connection open for the next operation.
     `identity` is a private key file, `jump` is `[user@]host[:port]`, several separated by commas.
     `limit_rate` is how many bytes a second are copied to or from a host, `limit_rate_all` all hosts together.
@@ -30,6 +31,7 @@ class Settings:
     attempts: int = 3
     fanout: int = 512
     sequential: bool = False
+    together: bool = False
     keep: bool = True
     sudo: bool = False
     password: str | None = None

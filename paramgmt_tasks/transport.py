@@ -439,11 +439,10 @@ class LeanTransport(paramiko.Transport):
             raise self.get_exception() or ConnectionResetError("connection closed")
         return channel  # type: ignore[no-any-return]
 
-    def execute(self, channel: Any, command: bytes, no_input: bool) -> Steps[None]:
-        """Start a command on a channel of `session`; with `no_input` its standard input ends at once.
+    def request(self, channel: Any, command: bytes, no_input: bool) -> None:
+        """Ask for a command on a channel of `session`; with `no_input` its standard input ends at once.
 
-        Raises:
-            Silent, paramiko.SSHException: no answer to the request, a refusal, or a broken connection.
+        It goes out with `flush`, or the next message that is read.
         """
         request = paramiko.Message()
         request.add_byte(cMSG_CHANNEL_REQUEST)
@@ -455,6 +454,13 @@ class LeanTransport(paramiko.Transport):
         self._send_user_message(request)
         if no_input:
             channel.shutdown_write()
+
+    def confirmation(self, channel: Any) -> Steps[None]:
+        """The answer to `request`.
+
+        Raises:
+            Silent, paramiko.SSHException: no answer, a refusal, or a broken connection.
+        """
         come = True
         with contextlib.suppress(EOFError, OSError, paramiko.SSHException):  # told below
             come = yield from self.until(channel.event.is_set, time.monotonic() + channel.limit)

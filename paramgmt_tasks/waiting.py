@@ -12,7 +12,7 @@ import selectors
 import socket
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Generic, TypeVar
 
 Job = TypeVar("Job")
@@ -30,6 +30,13 @@ class Wait:
 BLOCKING = Wait()
 
 Steps = Generator[Wait, None, Result]
+
+
+class Together(Wait):
+    """What a host waits for that is to go on at the same moment as all others; `go` is called then."""
+
+    def __init__(self, go: Callable[[], None]) -> None:
+        self.go = go
 
 
 class Silence(Wait):

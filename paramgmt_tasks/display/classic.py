@@ -79,6 +79,13 @@ def summary(report: Report, paint: Painter) -> list[str]:
     return lines
 
 
+def skew(report: Report) -> str:
+    """How far apart the hosts started."""
+    spread, uncertainty = report.skew()
+    started = sum(result.confirmed is not None for result in report)
+    return f"started on {started} hosts within {spread * 1000:.1f} ms (± {uncertainty * 1000:.1f} ms)"
+
+
 def reasons(report: Report) -> list[str]:
     """A line for each outcome and reason: `unreachable (12): web03 web[07-17] - connection refused`."""
     return [

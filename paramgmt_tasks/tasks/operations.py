@@ -20,7 +20,7 @@ from ..errors import UsageError
 from ..hosts import Host, duplicates
 from ..results import HostResult, Report
 from .command_line import OperationTask, Option
-from .options import CHANGED, COPY, HOSTS, REMOTE, RUN, Options, color
+from .options import CHANGED, COPY, HOSTS, REMOTE, RUN, TOGETHER, Options, color
 
 if TYPE_CHECKING:
     from ..fleet import Pool
@@ -53,7 +53,14 @@ def lcmd(c: Context, command: str | Sequence[str] = "", **options: Any) -> Repor
     return _perform(c, "lcmd", options, lambda _: operations.LocalCommand(_line(command)))
 
 
-@_task(*HOSTS, *RUN, *REMOTE, words="command", words_help="The command; one with options goes behind --")
+@_task(
+    *HOSTS,
+    *RUN,
+    *REMOTE,
+    TOGETHER,
+    words="command",
+    words_help="The command; one with options goes behind --",
+)
 def rcmd(c: Context, command: str | Sequence[str] = "", **options: Any) -> Report:
     """Run a command on each host."""
     return _perform(c, "rcmd", options, lambda _: operations.RemoteCommand(_line(command)))
@@ -138,9 +145,8 @@ def _perform(
         _check_here(operation)
         from ..fleet import Fleet
 
-        fleet = Fleet(hosts, settings, pool=_pool(c))
+        run = Fleet(hosts, settings, pool=_pool(c)).perform(operation)
     _note_one_place(operation, hosts)
-    run = fleet.perform(operation)
     copies = isinstance(operation, (operations.Push, operations.Pull))
     with _progress(run, len(hosts)) if copies else nullcontext() as progress:
         report, interrupted = _show(run, classic.painter(color(options)), progress)
@@ -195,6 +201,8 @@ def _show(run: "Run", paint: classic.Painter, progress: Progress | None) -> tupl
     _print(classic.summary(report, paint))
     for line in classic.reasons(report):
         print(line, file=sys.stderr)
+    if run.settings.together:
+        print(classic.skew(report), file=sys.stderr)
     return report, interrupted.is_set()
 
 

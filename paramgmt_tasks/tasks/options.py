@@ -53,6 +53,7 @@ COPY = (
     Option("limit_rate_all", str, "Bytes a second of all hosts together"),
     Option("verbose", bool, "A line for each file", "v"),
 )
+TOGETHER = Option("together", bool, "Connect to all hosts first, then start on all at once; tells the skew")
 CHANGED = Option("changed", bool, "Leave out files that are the same on the host already")
 
 #: The `paramgmt` section of Invoke's configuration. None is the default of Settings; Invoke turns an
@@ -76,6 +77,7 @@ DEFAULTS: dict[str, Any] = {
     "jump": None,
     "host_keys": None,
     "sudo": False,
+    "together": False,
     "ask_password": False,
     "destination": "~/",
     "follow": False,
@@ -170,6 +172,7 @@ class Options:
             attempts=self.number("attempts") or Settings.attempts,
             fanout=self.number("fanout") or Settings.fanout,
             sequential=self.flag("sequential"),
+            together=self.flag("together"),
             sudo=self.flag("sudo"),
             env=_environment(self["env"]),
             stdin=_stdin(self["stdin"]),

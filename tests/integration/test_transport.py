@@ -14,6 +14,7 @@ from paramiko.packet import Packetizer
 
 from paramgmt_tasks import Fleet, LocalCommand, Outcome, Pull, Push, RemoteCommand, Settings, schedule
 from paramgmt_tasks.connection import HostConnection
+from paramgmt_tasks.errors import UsageError
 from paramgmt_tasks.output import Spool
 
 ROOT = Path(__file__).parent.parent.parent
@@ -180,3 +181,77 @@ def test_a_compressed_connection(sshd) -> None:
         result = connection.run("seq 100000", hide=True)
         assert result.stdout.split() == [str(number) for number in range(1, 100001)]
         assert connection.transport.local_compression != "none"
+
+
+def test_hosts_start_together_once_all_are_connected_or_given_up(sshd, tmp_path: Path) -> None:
+    hosts = [*sshd.hosts(30), sshd.host(port=1)]
+    with Fleet(hosts, Settings(together=True, attempts=1)) as fleet:
+        for _ in range(2):  # over fresh connections and kept ones
+            report = fleet.report(RemoteCommand(f"date +%s%N > {tmp_path}/?HOST; cat {tmp_path}/?HOST"))
+            assert [result.outcome for result in report] == [Outcome.OK] * 30 + [Outcome.UNREACHABLE]
+            started = [result for result in report if result.ok]
+            last_connected = max(result.requested for result in started)
+            assert all(result.confirmed > last_connected for result in started), (
+                "all were asked before any ran"
+            )
+            spread, uncertainty = report.skew()
+            assert spread >= 0
+            assert uncertainty > 0
+
+
+def test_hosts_beyond_the_fanout_cannot_start_together(sshd) -> None:
+    with (
+        Fleet(sshd.hosts(3), Settings(together=True, fanout=2)) as fleet,
+        pytest.raises(UsageError, match="3 hosts cannot start together: a fan-out of 2"),
+    ):
+        fleet.perform(RemoteCommand("true"))
+
+
+def test_hosts_that_wait_for_each_other_are_cancelled(sshd) -> None:
+    with Fleet([sshd.host(), sshd.host(port=1)], Settings(together=True, connect_timeout=30)) as fleet:
+        run = fleet.perform(RemoteCommand("true"))
+        time.sleep(0.3)
+        run.cancel()
+        assert {result.outcome for result in run} <= {Outcome.CANCELLED, Outcome.UNREACHABLE}
+
+
+@pytest.mark.parametrize("end", ["timeout", "cancel", "killed"])
+def test_a_command_that_is_held_ends_with_all_that_it_started(sshd, tmp_path: Path, end: str) -> None:
+    nap = f"6{os.getpid()}"
+    command = f"touch {tmp_path}/started; sh -c 'trap \"\" TERM; sleep {nap} & sleep {nap}' & sleep {nap}"
+    program = (
+        "import sys; from paramgmt_tasks import *; import paramgmt_tasks.hosts as h\n"
+        f"Fleet([{sshd.host()!r}]).report(RemoteCommand({command!r}, held=True))"
+    ).replace("Host(", "h.Host(")
+    if end == "killed":
+        process = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT)
+        _until((tmp_path / "started").exists)
+        process.kill()
+        process.wait()
+    else:
+        timeout = 1.0 if end == "timeout" else None
+        with Fleet([sshd.host()], Settings(timeout=timeout)) as fleet:
+            run = fleet.perform(RemoteCommand(command, held=True))
+            _until((tmp_path / "started").exists)
+            if end == "cancel":
+                run.cancel()
+            (result,) = run
+            assert result.outcome is (Outcome.TIMED_OUT if end == "timeout" else Outcome.LOST)
+    _until(lambda: not _running(nap))
+
+
+def test_a_command_that_is_held_gives_its_result(sshd) -> None:
+    with Fleet([sshd.host()]) as fleet:
+        (result,) = fleet.report(RemoteCommand("cat; echo out; echo err >&2; exit 3", held=True))
+        assert (result.stdout, result.stderr, result.return_code) == (b"out\n", b"err\n", 3)
+
+
+def _running(argument: str) -> bool:
+    return not subprocess.run(["pgrep", "-f", f"^sleep {argument}"], stdout=subprocess.DEVNULL).returncode
+
+
+def _until(done) -> None:
+    deadline = time.monotonic() + 20
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
