@@ -2,9 +2,10 @@
 
 from invoke import Collection
 
+from .benchmark import collection as benchmarks
 from .operations import lcmd, rcmd, rhosts, rpull, rpush, rscript
 from .options import DEFAULTS
 from .sandbox import demo, sandbox
 
-namespace = Collection("paramgmt", rhosts, lcmd, rcmd, rpush, rpull, rscript, demo, sandbox)
+namespace = Collection("paramgmt", rhosts, lcmd, rcmd, rpush, rpull, rscript, demo, sandbox, benchmarks)
 namespace.configure({"paramgmt": DEFAULTS})

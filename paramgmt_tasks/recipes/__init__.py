@@ -1,0 +1,1 @@
+"""Benchmarks composed of operations."""

@@ -1,0 +1,111 @@
+"""Echo what one client sends, over any transport: the server of the ping-pong. Python 3.8, nothing else.
+
+    echo_server.py tcp:127.0.0.1:0 | uds:PATH | udp:127.0.0.1:0 | fd:N | pipe:READ,WRITE
+
+Says in a line of JSON where it listens, and at the end what it has echoed and the processor time that took.
+Ends with its client, or when its standard input does.
+"""
+
+import json
+import os
+import socket
+import sys
+import threading
+import time
+
+BUFFER = 1 << 17
+
+
+def end_with_input():
+    """End this process when its standard input ends: whoever has started it is gone."""
+
+    def wait():
+        while os.read(0, 4096):
+            pass
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def echo(receive_into, send):
+    """Echo until the client has gone: bytes, and seconds of processor time since the first came."""
+    buffer = bytearray(BUFFER)
+    view = memoryview(buffer)
+    total = length = 0
+    piece = view[:0]
+    begun = None
+    while True:
+        count = receive_into(buffer)
+        if begun is None:
+            begun = time.process_time()
+        if not count:
+            return total, time.process_time() - begun
+        total += count
+        if count != length:
+            piece, length = view[:count], count
+        send(piece)
+
+
+def echo_datagrams(sock):
+    """As echo, until an empty datagram comes."""
+    buffer = bytearray(BUFFER)
+    view = memoryview(buffer)
+    total = 0
+    begun = None
+    while True:
+        count, peer = sock.recvfrom_into(buffer)
+        if begun is None:
+            begun = time.process_time()
+        if not count:
+            return total, time.process_time() - begun
+        total += count
+        sock.sendto(view[:count], peer)
+
+
+def say(**facts):
+    print(json.dumps(facts), flush=True)
+
+
+def main(address):
+    kind, _, place = address.partition(":")
+    runtime = "python " + sys.version.split()[0]
+    end_with_input()
+    if kind == "udp":
+        host, _, port = place.rpartition(":")
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.bind((host, int(port)))
+        say(listening="udp:%s:%d" % sock.getsockname(), runtime=runtime)
+        total, cpu = echo_datagrams(sock)
+    elif kind == "pipe":
+        reader, writer = map(int, place.split(","))
+        say(listening=address, runtime=runtime)
+        total, cpu = echo(lambda buffer: os.readv(reader, [buffer]), lambda piece: write(writer, piece))
+    else:
+        if kind == "fd":
+            sock = socket.socket(fileno=int(place))
+            say(listening=address, runtime=runtime)
+        else:
+            if kind == "tcp":
+                host, _, port = place.rpartition(":")
+                listener = socket.create_server((host, int(port)))
+                address = "tcp:%s:%d" % listener.getsockname()[:2]
+            else:
+                listener = socket.socket(socket.AF_UNIX)
+                listener.bind(place)
+                listener.listen(1)
+            say(listening=address, runtime=runtime)
+            sock, _ = listener.accept()
+            if kind == "tcp":
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        total, cpu = echo(sock.recv_into, sock.sendall)
+    say(bytes=total, cpu=cpu)
+
+
+def write(descriptor, piece):
+    """Write all of `piece`."""
+    while piece:
+        piece = piece[os.write(descriptor, piece) :]
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

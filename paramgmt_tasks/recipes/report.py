@@ -1,0 +1,222 @@
+"""What is made of the results of any recipe: samples as CSV, a page to look at, tables for the terminal."""
+
+import csv
+import html
+import io
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..hosts import fold
+from . import charts
+from .numbers import Summary, summarize
+from .recipe import Results, busy_before
+from .sweep import write_whole
+
+#: The spread of the runs beyond which a point is doubtful: what lies between the quartiles, in medians.
+DOUBTFUL = 0.2
+_BAR = 30
+_STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; color: #222 }
+body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
+table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums }
+th, td { padding: .2rem .7rem; border-bottom: 1px solid #ddd; text-align: right }
+th:first-child, td:first-child { text-align: left }
+svg, img { max-width: 100%; height: auto } .note { color: #a33 }
+"""
+
+
+class Page:
+    """A page of HTML that needs no other file."""
+
+    def __init__(self, title: str) -> None:
+        self._parts = [f"<h1>{html.escape(title)}</h1>"]
+        self._title = title
+
+    def heading(self, text: str) -> None:
+        """A heading."""
+        self._parts.append(f"<h2>{html.escape(text)}</h2>")
+
+    def text(self, text: str, note: bool = False) -> None:
+        """A paragraph; a `note` is something to beware of."""
+        self._parts.append(f"<p{' class=note' if note else ''}>{html.escape(text)}</p>")
+
+    def table(self, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """A table."""
+        cells = "".join(f"<th>{html.escape(name)}</th>" for name in header)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows
+        )
+        self._parts.append(f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>")
+
+    def figure(self, svg: Path) -> None:
+        """A chart, as part of the page."""
+        text = svg.read_text("utf-8")
+        self._parts.append(f"<figure>{text[text.index('<svg') :]}</figure>")
+
+    def write(self, path: Path) -> None:
+        """Write the page."""
+        title = html.escape(self._title)
+        head = f'<head><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style></head>'
+        body = "\n".join(self._parts)
+        write_whole(path, f'<!doctype html>\n<html lang="en">{head}\n<body>\n{body}\n</body></html>\n')
+
+
+def grouped(
+    samples: Iterable[Mapping[str, Any]], keys: Sequence[str], value: str
+) -> dict[tuple[Any, ...], list[float]]:
+    """The values of samples that are alike in `keys`, in the order of their first."""
+    found: dict[tuple[Any, ...], list[float]] = {}
+    for sample in samples:
+        if isinstance(sample.get(value), (int, float)):
+            found.setdefault(tuple(sample.get(key) for key in keys), []).append(float(sample[value]))
+    return found
+
+
+def write_samples(results: Results) -> None:
+    """samples.csv: a row for each sample, a column for each of its facts that is no list."""
+    names: dict[str, None] = {}
+    for sample in results.samples:
+        names.update({name: None for name, value in sample.items() if not isinstance(value, (list, dict))})
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(names), extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(results.samples)
+    write_whole(results.folder / "samples.csv", text.getvalue())
+
+
+def doubts(results: Results, summaries: Mapping[str, Summary]) -> list[str]:
+    """What makes the results doubtful, in lines."""
+    said = [
+        f"{name}: half of the runs differ by {summary.spread:.0%} of the median"
+        for name, summary in summaries.items()
+        if summary.count > 1 and summary.spread > DOUBTFUL
+    ]
+    busy = [name for name, machine in results.machines.get("before", {}).items() if busy_before(machine)]
+    if busy:
+        said.append(f"busy with something else before the start: {fold(busy)}")
+    return said
+
+
+def finish(
+    results: Results, page: Page, table: str, pictures: Sequence[Path], warnings: Sequence[str]
+) -> None:
+    """Complete the page with pictures, warnings, failures and machines; write it, and tell what there is."""
+    for path in pictures:
+        if path.suffix == ".svg":
+            page.figure(path)
+    for line in warnings:
+        page.text(f"Doubtful: {line}", note=True)
+    if results.failures:
+        page.heading("Failed")
+        for line in results.failures:
+            page.text(line, note=True)
+    page.heading("Machines")
+    before, after = results.machines.get("before", {}), results.machines.get("after", {})
+    names = list(dict.fromkeys(name for machine in before.values() for name in machine if name != "load"))
+    rows = [
+        [
+            entry,
+            *(machine.get(name, "") for name in names),
+            machine.get("load", ""),
+            after.get(entry, {}).get("load", ""),
+        ]
+        for entry, machine in before.items()
+    ]
+    page.table(["host", *(name for name in names), "load before", "after"], rows)
+    page.heading("Plan")
+    page.table(["what", "value"], [(name, value) for name, value in results.plan.items()])
+    say = results.say
+    say(table)
+    for line in warnings:
+        say(f"doubtful: {line}")
+    for line in results.failures:
+        say(f"failed: {line}")
+    if not charts.available():
+        say(charts.HOW_TO)
+    page.write(results.folder / "report.html")
+    written = [
+        *(path.name for path in pictures),
+        "samples.jsonl",
+        "samples.csv",
+        "machine.json",
+        "report.html",
+    ]
+    extra = [path.name for path in sorted(results.folder.glob("*.csv")) if path.name not in written]
+    say(f"\nWritten to {results.folder}: {', '.join([*extra, *written])}")
+
+
+def text_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A table for the terminal, numbers to the right.
+
+    >>> print(text_table(["size", "ms"], [[1, "2.50"], [1024, "10.00"]]))
+    size     ms
+       1   2.50
+    1024  10.00
+    """
+    lines = [list(header), *([str(cell) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    numbers = [all(_number(cell) for cell in column[1:]) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(line, widths, numbers, strict=True)
+        ).rstrip()
+        for line in lines
+    )
+
+
+def _number(cell: str) -> bool:
+    return re.fullmatch(r"-?[\d.,]*%?", cell) is not None
+
+
+def bar_chart(values: Mapping[str, float], unit: str = "") -> str:
+    """A small chart for the terminal: a bar for each name.
+
+    >>> print(bar_chart({"uds": 1.0, "tcp": 2.0}))
+    uds  ███████████████                 1
+    tcp  ██████████████████████████████  2
+    """
+    most = max(values.values(), default=0.0) or 1.0
+    width = max(map(len, values), default=0)
+    return "\n".join(
+        f"{name:{width}}  {'█' * max(1, round(value / most * _BAR)):{_BAR}}  {value:.4g}{unit}"
+        for name, value in values.items()
+    )
+
+
+def plain(results: Results) -> None:
+    """Tables of the medians of all numbers, for each choice of the parameters: where a recipe has no own."""
+    keys = list(results.plan["parameters"])
+    names = [
+        name
+        for name in dict.fromkeys(name for sample in results.samples for name in sample)
+        if name not in (*keys, "run") and any(isinstance(s.get(name), (int, float)) for s in results.samples)
+    ]
+    write_samples(results)
+    page = Page(results.recipe.name)
+    if results.recipe.description:
+        page.text(results.recipe.description)
+    columns = {name: grouped(results.samples, keys, name) for name in names}
+    choices = list(dict.fromkeys(choice for column in columns.values() for choice in column))
+    rows, summaries = [], {}
+    for choice in choices:
+        row = [str(value) for value in choice]
+        for name, column in columns.items():
+            summary = summarize(column[choice]) if choice in column else None
+            row.append(f"{summary.median:.4g}" if summary else "")
+            if summary:
+                summaries[" ".join([*row[: len(keys)], name])] = summary
+        rows.append(row)
+    page.table([*keys, *names], rows)
+    pictures: list[Path] = []
+    if charts.available():
+        for name, column in columns.items():
+            values = {
+                " ".join(map(str, choice)) or name: (s.median, s.low, s.high)
+                for choice, s in ((choice, summarize(column[choice])) for choice in column)
+            }
+            file = re.sub(r"[^A-Za-z0-9_-]", "_", name)
+            pictures += charts.bars(results.folder / file, values, title=name, x=name)
+    finish(results, page, text_table([*keys, *names], rows), pictures, doubts(results, summaries))

@@ -1,0 +1,272 @@
+"""Benchmarks as Invoke tasks: those of this package, and any recipe of one's own."""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from invoke import Collection, Context, Exit
+
+from ..errors import UsageError
+from ..hosts import Host
+from .command_line import OperationTask, Option
+from .operations import _options, _pool, usage_errors
+from .options import REMOTE, Options, positive
+
+if TYPE_CHECKING:
+    from ..recipes.cycle import Cycle
+    from ..recipes.recipe import Recipe, Results
+    from ..recipes.sweep import Progress, Step
+
+_SWEEP = (
+    Option("fresh", bool, "Start over, also where a run that was broken off could go on"),
+    Option("order", str, "Order of the runs: interleaved (without it) or random"),
+    Option("seed", str, "Number that a random order follows"),
+    Option("stop_on_failure", bool, "Stop at the first run that fails; without it the rest goes on"),
+    Option("results", str, "Folder for the results (results/NAME)"),
+    Option("dry_run", bool, "Print what would be run and do nothing"),
+)
+_REACHING = tuple(option for option in REMOTE if option.name not in ("sudo", "ask_password"))
+#: Steps that can be run by themselves, in their order.
+STEPS = ("build", "push", "configure", "run", "pull", "analyze")
+
+
+def benchmark(recipe: "Recipe | Callable[[], Recipe]", name: str = "") -> Collection:
+    """An Invoke collection for a recipe: `build push configure run pull analyze`, and all of them as default.
+
+    In a project's tasks.py: `ns.add_collection(benchmark(Recipe("mine", …)))`, then `inv mine`. A function
+    that makes the recipe, called once a task is run, keeps `inv --list` quick; it takes a `name`.
+    """
+    made: list[Recipe] = []
+
+    def get() -> "Recipe":
+        if not made:
+            made.append(recipe() if callable(recipe) else recipe)
+        return made[0]
+
+    collection = Collection(name or get().name)
+    collection.add_task(
+        _RecipeTask(get, STEPS, "All steps: build, push, configure, run, pull, analyze."), "all", default=True
+    )
+    for step in STEPS:
+        collection.add_task(_RecipeTask(get, (step,), _DOCS[step]), step)
+    return collection
+
+
+_DOCS = {
+    "build": "Run the build command here.",
+    "push": "Push the files of each role to its hosts.",
+    "configure": "Write the configuration files of each host and push them.",
+    "run": "Run all that is to be measured; services are started before and ended after.",
+    "pull": "Pull the results into a folder for each host.",
+    "analyze": "Make tables and charts of the last results.",
+}
+
+
+class _RecipeTask(OperationTask):
+    """One step of a recipe, or several. Its options are known once somebody asks for them."""
+
+    def __init__(self, recipe: "Callable[[], Recipe]", steps: Sequence[str], doc: str) -> None:
+        def body(c: Context, **given: Any) -> Any:
+            return _carry_out(c, recipe(), steps, given)
+
+        body.__name__ = steps[0] if len(steps) == 1 else "all"
+        body.__doc__ = doc
+        self._recipe = recipe
+        super().__init__(body, options=())
+
+    @property
+    def options(self) -> Sequence[Option]:
+        """Those of the hosts, of the sweep and of the recipe."""
+        recipe = self._recipe()
+        roles = tuple(
+            Option(role.name, list, f"Host list of the {role.name}: a file, or a name in hostlists/")
+            for role in recipe.roles
+        )
+        own = tuple(
+            Option(choice.name, type(choice.default) if choice.default is not None else str, choice.help)
+            for choice in recipe.options
+        )
+        return (*roles, *own, *_SWEEP, *_REACHING)
+
+    @options.setter
+    def options(self, value: Sequence[Option]) -> None:
+        """Nothing: they follow from the recipe."""
+
+
+def _carry_out(c: Context, recipe: "Recipe", steps: Sequence[str], given: dict[str, Any]) -> "Results | None":
+    from ..recipes.cycle import Cycle
+    from ..recipes.recipe import RecipeFailed
+    from ..recipes.sweep import ORDERS
+
+    name = recipe.name
+    with usage_errors(name):
+        recipe = recipe.prepare(recipe, {o.name: given.get(o.name) or o.default for o in recipe.options})
+        options = _options(c, given)
+        hosts = {role.name: _hosts(c, given, role.name) for role in recipe.roles}
+        order = given.get("order") or "interleaved"
+        if order not in ORDERS:
+            raise UsageError(f"--order {order}: must be one of {', '.join(ORDERS)}")
+        seed = positive("--seed", given["seed"]) if given.get("seed") else None
+        root = Path(given.get("results") or Path("results") / name)
+        show = _Progress()
+        cycle = Cycle(
+            recipe,
+            hosts,
+            options.settings(),
+            root,
+            _pool(c),
+            note=show.note,
+            progress=show.tell,
+            python=sys.executable,
+        )
+        if given.get("dry_run"):
+            _dry_run(cycle, order, seed)
+            return None
+        try:
+            results = _steps(cycle, steps, order, seed, given)
+        except RecipeFailed as error:
+            raise Exit(f"{name}: {error}", code=1) from None
+        except KeyboardInterrupt:
+            show.close()
+            raise Exit(f"{name}: interrupted{_salvage(cycle, pulls='pull' in steps)}", code=130) from None
+        finally:
+            show.close()
+    if results is not None and results.failures:
+        raise Exit(code=1)
+    return results
+
+
+def _steps(
+    cycle: "Cycle", steps: Sequence[str], order: str, seed: int | None, given: dict[str, Any]
+) -> "Results | None":
+    folder: Path | None = None
+    for step in steps:
+        if step == "run":
+            fresh, stop = bool(given.get("fresh")), bool(given.get("stop_on_failure"))
+            folder = cycle.run(fresh, order, seed, stop)
+        elif step == "pull":
+            cycle.pull(folder or _latest(cycle.root))
+        elif step == "analyze":
+            return cycle.analyze(folder or _latest(cycle.root))
+        else:
+            getattr(cycle, step)()
+    return None
+
+
+def _latest(root: Path) -> Path:
+    from ..recipes.cycle import folders
+
+    found = folders(root)
+    if not found:
+        raise UsageError(f"{root}: no results yet: run the benchmark first")
+    return found[-1]
+
+
+def _salvage(cycle: "Cycle", pulls: bool) -> str:
+    """Bring and show what there is until now; what is left, in words."""
+    from ..recipes.cycle import folders, unfinished
+    from ..recipes.recipe import RecipeFailed
+
+    found = folders(cycle.root)
+    if not found:
+        return ""
+    if pulls:
+        cycle.go_on()
+        try:
+            cycle.pull(found[-1])
+            cycle.analyze(found[-1])
+        except (RecipeFailed, UsageError) as error:
+            print(f"nothing to show yet: {error}", file=sys.stderr)
+    left = unfinished(found[-1], {"parameters": cycle.recipe.parameters, "runs": cycle.recipe.runs})
+    return f"; {left} runs are left: the same command goes on with them" if left else ""
+
+
+def _hosts(c: Context, given: dict[str, Any], role: str) -> list[Host]:
+    lists = given.get(role)
+    return Options({"hosts": lists}, {}).hosts() if lists else []
+
+
+def _dry_run(cycle: "Cycle", order: str, seed: int | None) -> None:
+    from ..recipes.sweep import points
+
+    recipe = cycle.recipe
+    if recipe.build:
+        print(f"build: {recipe.build}")
+    for role in recipe.roles:
+        entries = ", ".join(host.entry for host in cycle.hosts[role.name])
+        print(f"{role.name}: {entries}")
+        if role.ready:
+            print(f"  service: {role.command}")
+            print(f"  ready once: {role.ready}")
+    acting = [role for role in recipe.roles if not role.ready]
+    for point in points(recipe.parameters, recipe.runs, recipe.warmup, order, seed):
+        values = {**dict(point.parameters), "POINT": point.name, "RUN": point.run}
+        for role in acting:
+            for host in cycle.commands(role, role.command, values):
+                print(f"{point.name}: {host.entry}: {host.variables['COMMAND']}")
+
+
+class _Progress:
+    """How far it is, on standard error: a line that is redrawn on a terminal, else one in ten."""
+
+    def __init__(self) -> None:
+        self._terminal = sys.stderr.isatty()
+        self._drawn = False
+        self._told = 0
+
+    def note(self, text: str) -> None:
+        """Something that happened."""
+        self._erase()
+        print(text, file=sys.stderr, flush=True)
+
+    def tell(self, step: "Step | None", progress: "Progress", error: str) -> None:
+        """A step of the sweep is done."""
+        if step is None:
+            if progress.found:
+                self.note(f"{progress.found} of {progress.total} runs are done already")
+            return
+        if error:
+            self.note(f"{step.name}: failed: {error}")
+        left = "" if progress.left is None else f", {_duration(progress.left)} left"
+        failed = f", {progress.failed} failed" if progress.failed else ""
+        line = f"{progress.done}/{progress.total} runs{failed}{left}: {step.name}"
+        tenth = progress.done * 10 // max(1, progress.total)
+        if self._terminal:
+            print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
+            self._drawn = True
+        elif tenth > self._told:
+            self._told = tenth
+            print(line, file=sys.stderr, flush=True)
+
+    def _erase(self) -> None:
+        if self._drawn:
+            print("\r\x1b[K", end="", file=sys.stderr)
+            self._drawn = False
+
+    def close(self) -> None:
+        """Take the line away."""
+        self._erase()
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def _uds_vs_tcp() -> "Recipe":
+    from ..recipes.uds_vs_tcp import RECIPE
+
+    return RECIPE
+
+
+def _network() -> "Recipe":
+    from ..recipes.network import RECIPE
+
+    return RECIPE
+
+
+collection = Collection("benchmark")
+collection.add_collection(benchmark(_network, "network"))
+collection.add_collection(benchmark(_uds_vs_tcp, "uds-vs-tcp"))
