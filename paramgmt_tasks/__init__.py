@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 from .errors import UsageError
 from .hosts import Host
 from .operations import LocalCommand, Operation, Pull, Push, RemoteCommand, Script
+from .recipes.recipe import Choice, Recipe, Role
 from .results import HostResult, Outcome, Report
 from .settings import Settings
 from .tasks import namespace
+from .tasks.benchmark import benchmark
 
 if TYPE_CHECKING:
     from .fleet import Fleet, Pool
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Choice",
     "Fleet",
     "Host",
     "HostResult",
@@ -31,12 +34,15 @@ __all__ = [
     "Pool",
     "Pull",
     "Push",
+    "Recipe",
     "RemoteCommand",
     "Report",
+    "Role",
     "Script",
     "Settings",
     "UsageError",
     "__version__",
+    "benchmark",
     "namespace",
 ]
 

@@ -38,12 +38,13 @@ PUSH = f"""
 {_DESTINATION}
 overwrite=$6 verify=$7 options=$8 large=$9
 unpack() {{ tar -C "$stage" -x -p -o $options -f -; }}
-# Records of 64 kB in place of 10 halve what a large stream costs the host, where its tar knows them.
-[ "$large" = 0 ] || {{ tar -b 128 --version >/dev/null 2>&1 && options="$options -b 128"; }}
-for old in "$into".paramgmt-push-"$(uname -n)"-*; do
-  kill -0 "${{old##*-}}" 2>/dev/null || rm -rf -- "$old"
+# Records of 64 kB in place of 10 halve what a large stream costs the host; only GNU tar reads this.
+[ "$large" = 0 ] || {{ TAR_OPTIONS='-b 128'; export TAR_OPTIONS; }}
+stage=${{into}}.paramgmt-push-$(uname -n)-
+for old in "$stage"*; do
+  kill -0 "${{old##*-}}" 2>/dev/null || [ ! -e "$old" ] || rm -rf -- "$old"
 done
-stage=${{into}}.paramgmt-push-$(uname -n)-$$
+stage=$stage$$
 mkdir -- "$stage" || exit 1
 trap 'cd /; rm -rf -- "$stage"' EXIT
 trap 'exit 1' HUP INT PIPE TERM
@@ -82,7 +83,9 @@ exit 0
 PULL = f"""
 codecs=$1 verify=$2 options=$3 links=$4; shift 4
 {_TOOLS}
-bad=0; fast
+bad=0
+# Only GNU tar reads this: records of 64 kB, and no backslashes in names taken for escapes.
+TAR_OPTIONS='--no-unquote -b 128'; export TAR_OPTIONS
 each() {{
   work=$1; shift; IFS=
   for source do
@@ -105,16 +108,19 @@ split() {{
 pack() {{
   split "$1"
   deref=$options; [ ! -L "$1" ] || [ -d "$1" ] || deref=-h
-  case $name in *\\\\*) deref="$deref $literally" ;; esac
-  unset IFS; tar -C "$folder" -c $records $deref -f - "$name" || bad=1; IFS=
+  unset IFS; tar -C "$folder" -c $deref -f - "$name" || bad=1; IFS=
 }}
 check() {{
   split "$1"
   deref=$links; [ ! -L "$1" ] || [ -d "$1" ] || deref=-L
-  unset IFS; (cd "$folder" && find $deref "$name" -type f -exec $sum {{}} +) || bad=1; IFS=
+  unset IFS
+  (
+    cd "$folder" || exit 1
+    [ -z "$(find $deref "$name" -type f -size +8000)" ] || fast
+    find $deref "$name" -type f -exec $sum {{}} +
+  ) || bad=1
+  IFS=
 }}
-literally= records=  # what keeps GNU tar from reading backslashes in names as escapes, and large records
-tar --no-unquote -b 128 --version >/dev/null 2>&1 && literally=--no-unquote records="-b 128"
 give() {{
   each pack "$@"
   if [ "$verify" = 1 ] && [ -n "$sum" ]; then

@@ -28,6 +28,7 @@ from ..settings import Settings
 from ..substitution import substitute
 from . import sweep
 from .recipe import PROGRAMS, Recipe, RecipeFailed, Results, Role, busy_before
+from .report import plain
 from .sweep import Kept, Point, Progress, Step, StepFailed, write_whole
 
 #: Where things are on a host, below its user's home.
@@ -252,6 +253,7 @@ class Cycle:
             "parameters": {name: list(values) for name, values in self.recipe.parameters.items()},
             "runs": self.recipe.runs,
             "warmup": self.recipe.warmup,
+            "metric": self.recipe.metric,
             "order": order,
             "hosts": {name: [host.entry for host in hosts] for name, hosts in self.hosts.items()},
             "commands": {role.name: role.command for role in self.recipe.roles},
@@ -296,7 +298,9 @@ class Cycle:
         for host in self._working(role):
             command = substitute(text, {**host.values, **texts})
             folder = shlex.quote(host.variables["FOLDER"])
-            found.append(replace(host, variables={**host.variables, "COMMAND": f"cd {folder} && {command}"}))
+            found.append(
+                replace(host, variables={**host.variables, "COMMAND": f"cd {folder} || exit 1\n{command}"})
+            )
         return found
 
     def operation(self, role: Role) -> Operation:
@@ -389,10 +393,9 @@ class Cycle:
         )
         if not results.samples:
             raise RecipeFailed(
-                f"no results in {folder}" + "".join(f"; {text}" for text in results.failures[:1])
+                f"no results in {folder}" + "".join(f": {what}: {why}" for what, why in results.failures[:1])
             )
-        if self.recipe.analyze is not None:
-            self.recipe.analyze(results)
+        (self.recipe.analyze or plain)(results)
         return results
 
     def read(self, folder: Path, plan: dict[str, Any]) -> Results:
@@ -409,14 +412,14 @@ class Cycle:
         counted = {point.name for point in sweep.points(plan["parameters"], plan["runs"])}
         samples = [sample for sample in samples if sample.get("name") in {None, *counted}]
         kept = Kept(folder / "points")
-        failures = [f"{entry}: {reason}" for entry, reason in self.lost.items()]
+        failures = list(self.lost.items())
         skews = []
         for name in sorted(counted):
             record = kept.read(name) or {}
             if "error" in record:
-                failures.append(f"{name}: {record['error']}")
+                failures.append((name, record["error"]))
             said = record.get("result") or {}
-            failures += [f"{name} on {entry}: {reason}" for entry, reason in said.get("failed", {}).items()]
+            failures += [(f"{name} on {entry}", why) for entry, why in said.get("failed", {}).items()]
             if "skew_ms" in said:
                 skews.append((said["skew_ms"], said["skew_uncertainty_ms"]))
         machines = {}

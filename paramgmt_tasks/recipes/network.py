@@ -170,6 +170,7 @@ RECIPE = Recipe(
         Role(name="receivers", command="", ready=_LISTENS, local=False),
         Role(name="senders", command="", local=False),
     ),
+    metric="mbit_per_s",
     analyze=_analyze,
     prepare=_prepare,
     options=(

@@ -69,8 +69,8 @@ class Recipe:
 
     `build` is a command run here first. Each choice of the `parameters` is run `runs` times, after `warmup`
     runs that do not count. `parse` gives the samples of a pulled file, `analyze` makes tables and charts of
-    them. `variables` gives, for the hosts of each role, more variables for each host: which peers it has.
-    `options` are options of its tasks, and `prepare` the recipe that they ask for.
+    them, and `metric` names what of a sample it is about. `variables` gives more variables for each host of
+    each role, such as its peers. `options` are options of the tasks, and `prepare` the recipe they ask for.
     """
 
     name: str
@@ -80,6 +80,7 @@ class Recipe:
     parameters: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     runs: int = 1
     warmup: int = 0
+    metric: str = ""
     parse: Callable[[Path], Iterable[Mapping[str, Any]]] = json_lines
     analyze: "Callable[[Results], None] | None" = None
     variables: "Callable[[Cycle], Mapping[str, Sequence[Mapping[str, str]]]]" = lambda cycle: {}
@@ -89,12 +90,15 @@ class Recipe:
 
 @dataclass
 class Results:
-    """What a run has brought: the samples, each with its `host` and `role`, and the circumstances."""
+    """What a run has brought: the samples, each with its `host` and `role`, and the circumstances.
+
+    `failures` are pairs of what failed and why.
+    """
 
     recipe: Recipe
     folder: Path
     samples: list[dict[str, Any]]
-    failures: list[str]
+    failures: list[tuple[str, str]]
     plan: dict[str, Any]
     machines: dict[str, Any]
     say: Callable[[str], None]

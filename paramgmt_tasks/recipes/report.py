@@ -108,9 +108,10 @@ def finish(
             page.figure(path)
     for line in warnings:
         page.text(f"Doubtful: {line}", note=True)
-    if results.failures:
+    failures = _by_reason(results.failures)
+    if failures:
         page.heading("Failed")
-        for line in results.failures:
+        for line in failures:
             page.text(line, note=True)
     page.heading("Machines")
     before, after = results.machines.get("before", {}), results.machines.get("after", {})
@@ -131,7 +132,7 @@ def finish(
     say(table)
     for line in warnings:
         say(f"doubtful: {line}")
-    for line in results.failures:
+    for line in failures:
         say(f"failed: {line}")
     if not charts.available():
         say(charts.HOW_TO)
@@ -145,6 +146,17 @@ def finish(
     ]
     extra = [path.name for path in sorted(results.folder.glob("*.csv")) if path.name not in written]
     say(f"\nWritten to {results.folder}: {', '.join([*extra, *written])}")
+
+
+def _by_reason(failures: Iterable[tuple[str, str]]) -> list[str]:
+    """A line for each reason."""
+    found: dict[str, list[str]] = {}
+    for what, reason in failures:
+        found.setdefault(reason, []).append(what)
+    return [
+        f"{names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {reason}"
+        for reason, names in found.items()
+    ]
 
 
 def text_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

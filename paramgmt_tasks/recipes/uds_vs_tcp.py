@@ -91,6 +91,7 @@ RECIPE = Recipe(
             results=("results.jsonl",),
         ),
     ),
+    metric="ms",
     analyze=_analyze,
     prepare=_prepare,
     options=(

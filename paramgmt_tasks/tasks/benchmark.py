@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from invoke import Collection, Context, Exit
+from invoke import Collection, Context, Exit, task
 
 from ..errors import UsageError
 from ..hosts import Host
@@ -204,7 +204,8 @@ def _dry_run(cycle: "Cycle", order: str, seed: int | None) -> None:
         values = {**dict(point.parameters), "POINT": point.name, "RUN": point.run}
         for role in acting:
             for host in cycle.commands(role, role.command, values):
-                print(f"{point.name}: {host.entry}: {host.variables['COMMAND']}")
+                _, _, command = host.variables["COMMAND"].partition("\n")
+                print(f"{point.name}: {host.entry}: {command}")
 
 
 class _Progress:
@@ -267,6 +268,22 @@ def _network() -> "Recipe":
     return RECIPE
 
 
-collection = Collection("benchmark")
+@task(
+    positional=["a", "b"],
+    help={
+        "a": "Folder of results",
+        "b": "Folder of results",
+        "metric": "Column of samples.csv (what the benchmark is about)",
+    },
+)
+def compare(c: Context, a: str, b: str, metric: str = "") -> None:
+    """Put two folders of results side by side: is the difference beyond noise?"""
+    from ..recipes.compare import compare as compared
+
+    with usage_errors("compare"):
+        print(compared(Path(a), Path(b), metric))
+
+
+collection = Collection("benchmark", compare)
 collection.add_collection(benchmark(_network, "network"))
 collection.add_collection(benchmark(_uds_vs_tcp, "uds-vs-tcp"))

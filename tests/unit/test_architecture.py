@@ -1,6 +1,7 @@
 """Imports run downward: no module knows one above it."""
 
 import ast
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ PACKAGE = Path(__file__).parent.parent.parent / "paramgmt_tasks"
 
 #: From the top down; modules on one line do not know each other unless the order within it allows it.
 ORDER = """
-    __init__ tasks display
+    __init__ tasks recipes display
     fleet
     group
     run
@@ -31,7 +32,9 @@ ORDER = """
     settings substitution errors
 """.split()  # noqa: SIM905
 PURE = {"results", "operations", "hosts", "substitution", "retry", "settings", "errors"}
-MODULES = sorted(PACKAGE.rglob("*.py"))
+#: What runs on hosts by itself knows nothing of the package.
+PROGRAMS = PACKAGE / "recipes" / "programs"
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PROGRAMS)
 
 
 def room(path: Path) -> str:
@@ -85,3 +88,11 @@ def test_the_public_names_exist() -> None:
 
     for name in paramgmt_tasks.__all__:
         assert getattr(paramgmt_tasks, name) is not None
+
+
+@pytest.mark.parametrize("path", sorted(PROGRAMS.glob("*.py")), ids=lambda path: path.name)
+def test_programs_for_hosts_need_python_3_8_and_its_own_modules_only(path: Path) -> None:
+    tree = ast.parse(path.read_text(), feature_version=(3, 8))
+    imports = [name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names]
+    assert set(imports) <= sys.stdlib_module_names
+    assert not any(isinstance(node, ast.ImportFrom) for node in ast.walk(tree))

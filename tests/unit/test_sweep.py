@@ -1,0 +1,145 @@
+import json
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from paramgmt_tasks.errors import UsageError
+from paramgmt_tasks.recipes import sweep
+from paramgmt_tasks.recipes.sweep import Kept, Step, StepFailed, perform, points
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Kept:
+    return Kept(tmp_path / "points")
+
+
+def recorder(done: list[str], failing: tuple[str, ...] = ()):
+    def make(name: str, *after: str, **more) -> Step:
+        def action() -> str:
+            done.append(name)
+            if name in failing:
+                raise StepFailed(f"{name} is broken")
+            return name.upper()
+
+        return Step(name, action, after, **more)
+
+    return make
+
+
+def test_steps_are_done_in_their_order_as_far_as_dependencies_allow(kept: Kept) -> None:
+    done: list[str] = []
+    step = recorder(done)
+    perform([step("b", "a"), step("c"), step("a"), step("d", "b", "c")], kept)
+    assert done == ["c", "a", "b", "d"]
+    assert kept.read("a")["result"] == "A"
+
+
+def test_what_is_done_is_not_done_again_and_what_failed_is(kept: Kept) -> None:
+    done: list[str] = []
+    step = recorder(done, failing=("b",))
+    first = perform([step("a"), step("b"), step("c")], kept)
+    assert (first.total, first.found, first.done, first.failed) == (3, 0, 3, 1)
+    assert kept.read("b") == {"step": "b", "seconds": kept.read("b")["seconds"], "error": "b is broken"}
+    done.clear()
+    second = perform([recorder(done)(name) for name in "abc"], kept)
+    assert (done, second.found, second.failed) == (["b"], 2, 0)
+
+
+def test_steps_after_one_that_failed_are_left_out(kept: Kept) -> None:
+    done: list[str] = []
+    step = recorder(done, failing=("a",))
+    perform([step("a"), step("b", "a"), step("c", "b"), step("d")], kept)
+    assert done == ["a", "d"]
+    assert kept.read("b") is None
+
+
+def test_the_rest_is_left_where_one_failure_is_to_stop_all(kept: Kept) -> None:
+    done: list[str] = []
+    step = recorder(done, failing=("a",))
+    perform([step("a"), step("b"), step("c")], kept, stop_on_failure=True)
+    assert done == ["a"]
+
+
+def test_what_is_not_kept_is_done_each_time(kept: Kept) -> None:
+    done: list[str] = []
+    steps = [recorder(done)("warm", kept=False), recorder(done)("a")]
+    perform(steps, kept)
+    progress = perform(steps, kept)
+    assert done == ["warm", "a", "warm"]
+    assert (progress.total, progress.found) == (1, 1)
+
+
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_no_more_than_asked_for_are_under_way(kept: Kept, at_once: int) -> None:
+    lock, now, most = threading.Lock(), [0], [0]
+
+    def action() -> None:
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        time.sleep(0.02)
+        with lock:
+            now[0] -= 1
+
+    perform([Step(str(n), action) for n in range(9)], kept, at_once=at_once)
+    assert most[0] == at_once
+
+
+def test_a_circle_is_named(kept: Kept) -> None:
+    step = recorder([])
+    with pytest.raises(UsageError, match=r"steps that wait for each other: .*a"):
+        perform([step("a", "b"), step("b", "a")], kept)
+
+
+def test_an_interruption_ends_what_is_under_way_and_writes_nothing_of_it(kept: Kept) -> None:
+    stopped = threading.Event()
+
+    def action() -> str:
+        assert stopped.wait(10)
+        return "cut off"
+
+    def tell(step, progress, error) -> None:
+        if step is not None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        perform([Step("a", lambda: 1), Step("b", action)], kept, at_once=2, tell=tell, interrupt=stopped.set)
+    assert kept.done("a")
+    assert kept.read("b") is None
+
+
+def test_the_time_left_is_that_of_steps_alike(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    timing = sweep._Timing()
+    steps = {name: Step(name, lambda: None, like=name[0]) for name in ("s1", "s2", "l1", "l2", "x1")}
+    timing.add(steps["s1"], 1.0)
+    timing.add(steps["l1"], 5.0)
+    assert timing.left([steps["s2"], steps["l2"], steps["x1"]]) == 1 + 5 + 3
+
+
+def test_a_result_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "points").write_text("in the way")
+    with pytest.raises(UsageError, match=r"points.*: "):
+        perform([Step("a", lambda: 1)], Kept(tmp_path / "points"))
+
+
+def test_a_file_that_was_cut_off_counts_as_nothing(kept: Kept) -> None:
+    kept.folder.mkdir()
+    (kept.folder / "a.json").write_text('{"step": "a", "resu')
+    perform([Step("a", lambda: 1)], kept)
+    assert json.loads((kept.folder / "a.json").read_text())["result"] == 1
+
+
+def test_warm_ups_come_first_and_runs_are_interleaved() -> None:
+    found = points({"size": [1, 2], "via": ["u", "t"]}, runs=2, warmup=1)
+    assert [(p.run, dict(p.parameters)["size"], dict(p.parameters)["via"]) for p in found] == [
+        (run, size, via) for run in (-1, 0, 1) for size in (1, 2) for via in ("u", "t")
+    ]
+
+
+def test_a_random_order_follows_its_seed() -> None:
+    one, again, other = (points({"n": range(20)}, 2, 1, "random", seed) for seed in (1, 1, 2))
+    assert one == again != other
+    assert [p.run for p in one[:20]] == [-1] * 20
+    assert sorted(p.name for p in one) == sorted(p.name for p in other)
