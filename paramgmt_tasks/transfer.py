@@ -209,16 +209,17 @@ class _Talk:
 
     def ready(self) -> Steps[list[str]]:
         """What the script has, after what the host's shell may print before; nothing where there is none."""
-        while len(self.data) < _NOISE:
+        while True:
             line, end, rest = self.data.partition(READY)[2].partition(b"\n")
             if end:
                 self.data = rest
                 return line.decode("ascii", "replace").split()
+            if len(self.data) >= _NOISE:
+                return []
             more = yield from self.more()
             if not more:
-                break
+                return []
             self.data += more
-        return []
 
     def send(self, pieces: Iterable[bytes]) -> Steps[None]:
         """Send all of them and the end, or until the script ends."""

@@ -33,6 +33,8 @@ from .sweep import Kept, Point, Progress, Step, StepFailed, write_whole
 
 #: Where things are on a host, below its user's home.
 _THERE = ".paramgmt"
+#: What ends a host's part in a benchmark: another try at each point would cost a connect timeout each.
+_GONE = (Outcome.UNREACHABLE, Outcome.DENIED, Outcome.UNTRUSTED)
 #: Seconds between two looks whether a service is ready.
 _LOOK = 0.1
 
@@ -66,12 +68,12 @@ class Cycle:
         self._current: list[Run] = []
         self._interrupted = False
         self.hosts = {role.name: list(hosts.get(role.name, ())) for role in recipe.roles}
+        self.remote = any(hosts.values())
         for role in recipe.roles:
             if not self.hosts[role.name]:
-                if not role.local:
+                if self.remote or not role.local:
                     raise UsageError(f"no {role.name}: name their list with --{role.name} FILE")
                 self.hosts[role.name] = [Host("localhost", "localhost")]
-        self.remote = any(hosts.values())
         variables = recipe.variables(self)
         for role in recipe.roles:
             own = variables.get(role.name) or [{}] * len(self.hosts[role.name])
@@ -79,10 +81,6 @@ class Cycle:
                 replace(host, variables={**self._common(role, host), **host.variables, **extra})
                 for host, extra in zip(self.hosts[role.name], own, strict=True)
             ]
-
-    def is_local(self, role: Role) -> bool:
-        """Whether a role is done on this machine."""
-        return not self.remote and role.local
 
     def address(self, host: Host) -> str:
         """Where others reach a host: the variable DATA of its line, else as SSH reaches it."""
@@ -93,9 +91,10 @@ class Cycle:
 
     def _common(self, role: Role, host: Host) -> dict[str, str]:
         place = re.sub(r"[^A-Za-z0-9._-]", "_", host.entry)
-        if self.is_local(role):
+        if not self.remote:
             folder = str((self.root / "work").absolute())
-            return {"PLACE": place, "FOLDER": folder, "PYTHON": shlex.quote(self._python)}
+            python = shlex.quote(self._python)
+            return {"PLACE": place, "FOLDER": folder, "PYTHON": python, "ADDRESS": "127.0.0.1"}
         folder = f"{_THERE}/{self.recipe.name}/{place}"
         return {"PLACE": place, "FOLDER": folder, "PYTHON": "python3", "ADDRESS": self.address(host)}
 
@@ -127,7 +126,7 @@ class Cycle:
 
     def _shell(self, role: Role, command: str) -> Report:
         """A command in the folder of each host of a role."""
-        return self._report(self.commands(role, command, {}), self.operation(role))
+        return self._report(self.commands(role, command, {}), self.operation())
 
     def _working(self, role: Role) -> list[Host]:
         return [host for host in self.hosts[role.name] if host.entry not in self.lost]
@@ -167,7 +166,7 @@ class Cycle:
             missing = [name for name in files if not os.path.exists(name)]
             if missing:
                 raise UsageError(f"{missing[0]}: no such file or folder here")
-            if self.is_local(role):
+            if not self.remote:
                 _copy(files, Path(hosts[0].variables["FOLDER"]))
                 continue
             self._note(f"push to {len(hosts)} {role.name}: {' '.join(map(os.path.basename, files))}")
@@ -186,7 +185,7 @@ class Cycle:
                     folder.mkdir(exist_ok=True)
                     for file, text in role.config.items():
                         (folder / file).write_text(substitute(text, host.values), "utf-8")
-                if self.is_local(role):
+                if not self.remote:
                     made = [str(Path(name) / hosts[0].variables["PLACE"] / file) for file in role.config]
                     _copy(made, Path(hosts[0].variables["FOLDER"]))
                     continue
@@ -203,11 +202,12 @@ class Cycle:
     ) -> Path:
         """Run all points of the sweep, or those that a run broken off has left; the folder of results."""
         folder, plan = self._folder(fresh, order, seed)
-        found = sweep.points(
-            self.recipe.parameters, self.recipe.runs, self.recipe.warmup, order, plan["seed"]
-        )
-        kept = Kept(folder / "points")
-        new = not any(kept.done(point.name) for point in found)
+        recipe, kept = self.recipe, Kept(folder / "points")
+        found = sweep.points(recipe.parameters, recipe.runs, recipe.warmup, order, plan["seed"])
+        done = [kept.done(point.name) for point in found if point.run >= 0]
+        if all(done):
+            found = []  # nothing is left to warm up for
+        new = not any(done)
         self._note(f"{'results go to' if new else 'going on in'} {folder}")
         if new:
             for role in self.recipe.roles:
@@ -303,9 +303,9 @@ class Cycle:
             )
         return found
 
-    def operation(self, role: Role) -> Operation:
+    def operation(self) -> Operation:
         """What runs the `commands` of a role."""
-        return LocalCommand("?COMMAND") if self.is_local(role) else RemoteCommand("?COMMAND", held=True)
+        return LocalCommand("?COMMAND") if not self.remote else RemoteCommand("?COMMAND", held=True)
 
     @contextlib.contextmanager
     def _services(self) -> Iterator[Callable[[], None]]:
@@ -331,7 +331,7 @@ class Cycle:
         deadline = time.monotonic() + role.ready_timeout
         while waiting:
             service.check()
-            report = self._report(waiting, self.operation(role))
+            report = self._report(waiting, self.operation())
             waiting = [result.host for result in report.failed]
             if waiting and time.monotonic() >= deadline:
                 names = fold(host.entry for host in waiting)
@@ -348,7 +348,16 @@ class Cycle:
         acting = [role for role in self.recipe.roles if not role.ready]
         hosts = [host for role in acting for host in self.commands(role, role.command, values)]
         together = self.remote and len(hosts) > 1
-        report = self._report(hosts, self.operation(acting[-1]), together=together, fanout=max(1, len(hosts)))
+        report = self._report(
+            hosts,
+            self.operation(),
+            together=together,
+            fanout=max(1, len(hosts)),
+            timeout=max((role.timeout for role in acting if role.timeout), default=None),
+        )
+        for result in report.failed:
+            if result.outcome in _GONE:
+                self.lost[result.host.entry] = why(result)
         failed = {result.host.entry: why(result) for result in report.failed}
         check()
         if len(failed) == len(report):
@@ -371,7 +380,7 @@ class Cycle:
                     place.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise UsageError(f"{folder}: {words(error)}") from None
-            if self.is_local(role):
+            if not self.remote:
                 there = Path(hosts[0].variables["FOLDER"])
                 found = [str(path) for pattern in role.results for path in there.glob(pattern)]
                 _copy(found, next(iter(places.values())))
@@ -419,7 +428,7 @@ class Cycle:
             if "error" in record:
                 failures.append((name, record["error"]))
             said = record.get("result") or {}
-            failures += [(f"{name} on {entry}", why) for entry, why in said.get("failed", {}).items()]
+            failures += [(f"{name} on {entry}", text) for entry, text in said.get("failed", {}).items()]
             if "skew_ms" in said:
                 skews.append((said["skew_ms"], said["skew_uncertainty_ms"]))
         machines = {}
@@ -433,8 +442,8 @@ class _Service:
 
     def __init__(self, role: Role, hosts: Sequence[Host], cycle: Cycle) -> None:
         self._role = role
-        self._fleet = Fleet(hosts, cycle.settings)
-        self._run = self._fleet.perform(cycle.operation(role))
+        self._fleet = Fleet(hosts, replace(cycle.settings, fanout=max(1, len(hosts))))
+        self._run = self._fleet.perform(cycle.operation())
         self._ended: list[HostResult] = []
         self._stopping = False
         self._thread = threading.Thread(target=self._watch, name=f"paramgmt {role.name}", daemon=True)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 PAIRINGS = ("one-to-one", "all-to-all", "incast")
 TOOLS = ("builtin", "iperf3")
 _PORT = 5201
+#: Seconds that a run may take longer than it sends.
+_LIMIT = 60.0
 _RESULTS = {"builtin": "sent.jsonl", "iperf3": "iperf3-*.json"}
 #: Succeeds once something listens on all ports, as Linux tells it (in hexadecimal).
 _LISTENS = """
@@ -57,7 +59,13 @@ def _prepare(recipe: Recipe, options: Mapping[str, Any]) -> Recipe:
         recipe,
         roles=(
             replace(receivers, command=receive, files=receiver_files),
-            replace(senders, command=send, files=sender_files, results=(_RESULTS[tool],)),
+            replace(
+                senders,
+                command=send,
+                files=sender_files,
+                results=(_RESULTS[tool],),
+                timeout=seconds + _LIMIT,
+            ),
         ),
         runs=runs,
         parameters={"tool": [tool], "pairing": [pairing]},

@@ -25,12 +25,14 @@ class Role:
     a service: started before the others, known to listen once the command `ready` succeeds (within
     `ready_timeout` seconds), and ended when all is over, whatever happens.
 
+    A command that is no service may take `timeout` seconds; after that it is ended with all it has started.
+
     `files` are local files and folders that are pushed there, `config` names files and their texts, and
     `results` the files (or patterns) that are pulled. In all texts `?HOST`, a host's own variables, the
     names of the sweep's parameters and what `Recipe.variables` gives are replaced; also `?PYTHON`, `?POINT`
     (the point's name) and `?ADDRESS` (where the host is reached; a variable DATA of its line goes before).
 
-    Without hosts, a role that may be `local` is done on this machine.
+    Where no role is given hosts, and all may be `local`, everything is done on this machine.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Role:
     results: tuple[str, ...] = ()
     ready: str = ""
     ready_timeout: float = 30.0
+    timeout: float | None = None
     local: bool = True
 
 

@@ -16,6 +16,8 @@ TRANSPORTS = ("uds", "tcp", "udp", "socketpair", "pipe")
 NODE_TRANSPORTS = ("uds", "tcp", "udp")
 #: The largest datagram there can be.
 LARGEST = 65507
+#: Seconds that a run may take: these, and so many for each packet.
+_LIMIT, _SLOWEST = 60.0, 0.001
 _FILES = ("ping_pong.py", "echo_server.py", "echo_client.py", "echo_server.js", "echo_client.js")
 
 
@@ -40,7 +42,7 @@ def _prepare(recipe: Recipe, options: Mapping[str, Any]) -> Recipe:
     (role,) = recipe.roles
     return replace(
         recipe,
-        roles=(replace(role, command=command),),
+        roles=(replace(role, command=command, timeout=_LIMIT + packets * _SLOWEST),),
         parameters={"size": sizes, "transport": list(dict.fromkeys(transports))},
         runs=runs,
         warmup=warmup,

@@ -313,3 +313,24 @@ def test_a_recipe_of_ones_own(sshd, tmp_path: Path) -> None:
     assert answers[names[1], "n=2,run=1"] == 20
     assert answers[names[2], "n=2,run=1"] == 22
     assert (folder / "report.html").exists()
+
+
+def test_the_readmes_example(sshd, tmp_path: Path) -> None:
+    example = ROOT / "examples" / "http"
+    lines = (example / "tasks.py").read_text().partition("PORT")[2].strip().splitlines()
+    readme = [line.strip() for line in (ROOT / "README.md").read_text().splitlines()]
+    assert [line.strip() for line in lines[1:] if line.strip() not in readme] == []
+    shutil.copytree(example, tmp_path, dirs_exist_ok=True)
+    text = (tmp_path / "tasks.py").read_text()
+    (tmp_path / "tasks.py").write_text(text.replace("8765", str(40000 + os.getpid() % 20000)))
+    names = [host.entry for host in sshd.hosts(3)]
+    sshd.write_list(tmp_path / "servers.txt", names[:1])
+    sshd.write_list(tmp_path / "clients.txt", names[1:])
+    words = [sys.executable, "-m", "invoke", "http", "--servers", "servers.txt", "--clients", "clients.txt"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    samples = [
+        json.loads(line) for line in (newest(tmp_path, "http") / "samples.jsonl").read_text().splitlines()
+    ]
+    assert len(samples) == 2 * 2 * 3
+    assert all(sample["pages_per_s"] > 0 for sample in samples)

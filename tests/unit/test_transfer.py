@@ -2,7 +2,9 @@ import time
 
 import pytest
 
-from paramgmt_tasks.transfer import Pace
+from paramgmt_tasks.remote import READY
+from paramgmt_tasks.transfer import Pace, _Talk
+from paramgmt_tasks.waiting import Steps, finish
 
 
 def test_a_pace_says_when_the_next_bytes_may_move(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -16,3 +18,32 @@ def test_a_pace_says_when_the_next_bytes_may_move(monkeypatch: pytest.MonkeyPatc
 
 def test_without_a_rate_bytes_may_move_at_once() -> None:
     assert Pace(None).free_at(10**12) == 0
+
+
+class _Said(_Talk):
+    """What a host says, in the pieces it comes in."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        self.data = b""
+        self._coming = [piece for piece in pieces if piece]
+
+    def more(self) -> Steps[bytes]:
+        yield from ()
+        return self._coming.pop(0) if self._coming else b""
+
+
+@pytest.mark.parametrize("rest", [b"", b"the stream", bytes(1_000_000)])
+@pytest.mark.parametrize("noise", [b"", b"Welcome!\n" * 100])
+def test_a_script_is_heard_however_much_follows_or_was_said_before(noise: bytes, rest: bytes) -> None:
+    for said in (
+        [noise + READY + b"with gzip\n" + rest],
+        [noise, READY[:5], READY[5:] + b"with", b" gzip\n" + rest],
+    ):
+        talk = _Said(*said)
+        assert finish(talk.ready()) == ["with", "gzip"]
+        assert talk.data == rest
+
+
+def test_a_shell_that_never_comes_to_the_script_is_given_up() -> None:
+    assert finish(_Said(b"no such shell\n").ready()) == []
+    assert finish(_Said(*[b"noise\n" * 1000] * 100).ready()) == []
