@@ -35,9 +35,13 @@ def _prepare(recipe: Recipe, options: Mapping[str, Any]) -> Recipe:
     for name in transports:
         if name not in known:
             raise UsageError(f"--transports {name}: with {runtime} there are {', '.join(known)}")
+    pin = options["pin"] or ""
+    if pin and not re.fullmatch(r"\d+(,\d+)?", pin):
+        raise UsageError(f"--pin {pin}: must be a core such as 0, or two such as 0,1")
+    pinned = f"--pin {pin} " if pin else ""
     command = (
         f"?PYTHON ping_pong.py --runtime {runtime} --transport ?transport --size ?size --packets {packets} "
-        "--name ?POINT --output results.jsonl"
+        f"{pinned}--name ?POINT --output results.jsonl"
     )
     (role,) = recipe.roles
     return replace(
@@ -103,6 +107,9 @@ RECIPE = Recipe(
         Choice("warmup", "", "runs of each before, that do not count (1)"),
         Choice("transports", "", "of uds, tcp, udp, socketpair, pipe (uds,tcp)"),
         Choice("runtime", "", "python, or node where it is installed (python)"),
+        Choice(
+            "pin", "", "core that server and client share, or one for each: 0 or 0,1 (as the kernel likes)"
+        ),
         Choice("quick", False, "five sizes, five runs of 20000 packets: half a minute"),
     ),
 )

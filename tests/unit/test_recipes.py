@@ -32,6 +32,7 @@ def test_without_options_it_is_the_articles_test() -> None:
         (uds_vs_tcp, {"warmup": "-1"}, "--warmup -1: must be a whole number, 0 or more"),
         (uds_vs_tcp, {"transports": "carrier-pigeon"}, "there are uds, tcp, udp, socketpair, pipe"),
         (uds_vs_tcp, {"runtime": "node", "transports": "pipe"}, "with node there are uds, tcp, udp"),
+        (uds_vs_tcp, {"pin": "all"}, "--pin all: must be a core such as 0, or two such as 0,1"),
         (uds_vs_tcp, {"runtime": "perl"}, "--runtime perl: must be python or node"),
         (network, {"tool": "netperf"}, "--tool netperf: must be one of builtin, iperf3"),
         (network, {"pairing": "some"}, "--pairing some: must be one of one-to-one, all-to-all, incast"),

@@ -13,7 +13,8 @@ import sys
 import threading
 import time
 
-BUFFER = 1 << 17
+#: Bytes that are read at once: more once so many have come, so that no larger piece is made than is needed.
+LEAST, MOST = 64, 1 << 17
 
 
 def end_with_input():
@@ -27,28 +28,31 @@ def end_with_input():
     threading.Thread(target=wait, daemon=True).start()
 
 
-def echo(receive_into, send):
-    """Echo until the client has gone: bytes, and seconds of processor time since the first came."""
-    buffer = bytearray(BUFFER)
-    view = memoryview(buffer)
-    total = length = 0
-    piece = view[:0]
-    begun = None
-    while True:
-        count = receive_into(buffer)
-        if begun is None:
-            begun = time.process_time()
-        if not count:
-            return total, time.process_time() - begun
+def echo(reader, writer):
+    """Echo until the client has gone: bytes, and seconds of processor time since the first came.
+
+    Of the ways to read and write, those of the os module cost least.
+    """
+    read, write = os.read, os.write
+    wanted = LEAST
+    piece = read(reader, wanted)
+    begun = time.process_time()
+    total = 0
+    while piece:
+        count = len(piece)
         total += count
-        if count != length:
-            piece, length = view[:count], count
-        send(piece)
+        sent = write(writer, piece)
+        if sent != count:
+            write_all(writer, memoryview(piece)[sent:])
+        if count == wanted and wanted < MOST:
+            wanted *= 2
+        piece = read(reader, wanted)
+    return total, time.process_time() - begun
 
 
 def echo_datagrams(sock):
     """As echo, until an empty datagram comes."""
-    buffer = bytearray(BUFFER)
+    buffer = bytearray(MOST)
     view = memoryview(buffer)
     total = 0
     begun = None
@@ -79,7 +83,7 @@ def main(address):
     elif kind == "pipe":
         reader, writer = map(int, place.split(","))
         say(listening=address, runtime=runtime)
-        total, cpu = echo(lambda buffer: os.readv(reader, [buffer]), lambda piece: write(writer, piece))
+        total, cpu = echo(reader, writer)
     else:
         if kind == "fd":
             sock = socket.socket(fileno=int(place))
@@ -97,11 +101,11 @@ def main(address):
             sock, _ = listener.accept()
             if kind == "tcp":
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        total, cpu = echo(sock.recv_into, sock.sendall)
+        total, cpu = echo(sock.fileno(), sock.fileno())
     say(bytes=total, cpu=cpu)
 
 
-def write(descriptor, piece):
+def write_all(descriptor, piece):
     """Write all of `piece`."""
     while piece:
         piece = piece[os.write(descriptor, piece) :]

@@ -61,8 +61,8 @@ def descriptors(address):
     return [int(number) for number in place.split(",")] if kind in ("fd", "pipe") else []
 
 
-def start(command, address, *words):
-    """Start a program with an address; it alone has the descriptors that are named there."""
+def start(command, core, address, *words):
+    """Start a program with an address, on one core unless None; it alone has the descriptors named there."""
     passed = descriptors(address)
     process = subprocess.Popen(
         [*command, address, *words],
@@ -70,6 +70,7 @@ def start(command, address, *words):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         pass_fds=passed,
+        preexec_fn=None if core is None else lambda: os.sched_setaffinity(0, {core}),
         universal_newlines=True,
     )
     for descriptor in passed:
@@ -91,18 +92,18 @@ def percentile(ordered, share):
     return ordered[max(0, min(len(ordered) - 1, -int(-len(ordered) * share // 1) - 1))]
 
 
-def run(runtime, transport, size, packets):
-    """One run: what is known of it."""
+def run(runtime, transport, size, packets, cores):
+    """One run: what is known of it. `cores` are those of the server and the client."""
     load = os.getloadavg()[0]
     with contextlib.ExitStack() as stack:
         folder = tempfile.mkdtemp(prefix="paramgmt-")
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         there, here = ends(transport, folder)
-        server = start(program(runtime, "echo_server"), there)
+        server = start(program(runtime, "echo_server"), cores[0], there)
         stack.callback(server.kill)
         listening = facts_of(server, "echo server")
         address = here or listening["listening"]
-        client = start(program(runtime, "echo_client"), address, str(size), str(packets))
+        client = start(program(runtime, "echo_client"), cores[-1], address, str(size), str(packets))
         stack.callback(client.kill)
         measured = facts_of(client, "echo client")
         served = facts_of(server, "echo server")
@@ -126,6 +127,7 @@ def run(runtime, transport, size, packets):
         "lost": measured["lost"],
         "nodelay": measured["nodelay"],
         "load_before": load,
+        "cores": "" if cores[0] is None else ",".join(map(str, cores)),
     }
 
 
@@ -135,11 +137,13 @@ def main():
     parser.add_argument("--transport", choices=TRANSPORTS, required=True)
     parser.add_argument("--size", type=int, required=True)
     parser.add_argument("--packets", type=int, required=True)
+    parser.add_argument("--pin", default="", help="core of both, or of server and client: 0 or 0,1")
     parser.add_argument("--name", default="")
     parser.add_argument("--output")
     given = parser.parse_args()
     end_with_parent()
-    sample = dict(name=given.name, **run(given.runtime, given.transport, given.size, given.packets))
+    cores = [int(core) for core in given.pin.split(",")] if given.pin else [None]
+    sample = dict(name=given.name, **run(given.runtime, given.transport, given.size, given.packets, cores))
     line = json.dumps(sample)
     if given.output:
         try:
