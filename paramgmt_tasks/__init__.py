@@ -17,6 +17,7 @@ from .tasks import namespace
 from .tasks.benchmark import benchmark
 
 if TYPE_CHECKING:
+    from .controller import Controller, all_success, parse_file, parse_stream
     from .fleet import Fleet, Pool
     from .group import ParallelGroup
 
@@ -24,6 +25,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Choice",
+    "Controller",
     "Fleet",
     "Host",
     "HostResult",
@@ -42,11 +44,22 @@ __all__ = [
     "Settings",
     "UsageError",
     "__version__",
+    "all_success",
     "benchmark",
     "namespace",
+    "parse_file",
+    "parse_stream",
 ]
 
-_LATER = {"Fleet": "fleet", "Pool": "fleet", "ParallelGroup": "group"}
+_LATER = {
+    "Controller": "controller",
+    "Fleet": "fleet",
+    "ParallelGroup": "group",
+    "Pool": "fleet",
+    "all_success": "controller",
+    "parse_file": "controller",
+    "parse_stream": "controller",
+}
 
 
 def __getattr__(name: str) -> Any:

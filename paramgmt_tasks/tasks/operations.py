@@ -41,16 +41,13 @@ def _task(*options: Option, words: str = "", words_help: str = "") -> Callable[[
 def rhosts(c: Context, **options: Any) -> list[Host]:
     """Print each host of the list."""
     with usage_errors("rhosts"):
-        hosts = _options(c, options).hosts()
-        _note_duplicates(hosts)
-        _print(host.entry for host in hosts)
-        return hosts
+        return print_hosts(_options(c, options))
 
 
 @_task(*HOSTS, *RUN, words="command", words_help="The command; one with options goes behind --")
 def lcmd(c: Context, command: str | Sequence[str] = "", **options: Any) -> Report:
     """Run a command on this machine, once for each host."""
-    return _perform(c, "lcmd", options, lambda _: operations.LocalCommand(_line(command)))
+    return _perform(c, "lcmd", options, command)
 
 
 @_task(
@@ -63,7 +60,7 @@ def lcmd(c: Context, command: str | Sequence[str] = "", **options: Any) -> Repor
 )
 def rcmd(c: Context, command: str | Sequence[str] = "", **options: Any) -> Report:
     """Run a command on each host."""
-    return _perform(c, "rcmd", options, lambda _: operations.RemoteCommand(_line(command)))
+    return _perform(c, "rcmd", options, command)
 
 
 @_task(
@@ -77,14 +74,7 @@ def rcmd(c: Context, command: str | Sequence[str] = "", **options: Any) -> Repor
 )
 def rpush(c: Context, files: str | Sequence[str] = (), **options: Any) -> Report:
     """Copy local files and folders to each host."""
-    return _perform(
-        c,
-        "rpush",
-        options,
-        lambda given: operations.Push(
-            _several(files, "files to push"), given["destination"], given.copying(changed=True)
-        ),
-    )
+    return _perform(c, "rpush", options, files)
 
 
 @_task(
@@ -97,20 +87,46 @@ def rpush(c: Context, files: str | Sequence[str] = (), **options: Any) -> Report
 )
 def rpull(c: Context, files: str | Sequence[str] = (), **options: Any) -> Report:
     """Copy files and folders from each host here."""
-    return _perform(
-        c,
-        "rpull",
-        options,
-        lambda given: operations.Pull(
-            _several(files, "files to pull"), given["destination"], given.copying()
-        ),
-    )
+    return _perform(c, "rpull", options, files)
 
 
 @_task(*HOSTS, *RUN, *REMOTE, words="scripts", words_help="Local scripts; several behind --")
 def rscript(c: Context, scripts: str | Sequence[str] = (), **options: Any) -> Report:
     """Run local scripts on each host, in order, until one fails."""
-    return _perform(c, "rscript", options, lambda _: operations.Script(_several(scripts, "scripts")))
+    return _perform(c, "rscript", options, scripts)
+
+
+# -- one operation, from options to exit status
+
+
+def print_hosts(options: Options) -> list[Host]:
+    """Print the hosts, a line each.
+
+    Raises:
+        UsageError: a list that cannot be used.
+    """
+    hosts = options.hosts()
+    _note_duplicates(hosts)
+    _print(host.entry for host in hosts)
+    return hosts
+
+
+def operation_of(name: str, words: str | Sequence[str], options: Options) -> operations.Operation:
+    """The operation of a task: what its words and options mean.
+
+    Raises:
+        UsageError: no words.
+    """
+    if name == "lcmd":
+        return operations.LocalCommand(_line(words))
+    if name == "rcmd":
+        return operations.RemoteCommand(_line(words))
+    if name == "rscript":
+        return operations.Script(_several(words, "scripts"))
+    if name == "rpush":
+        sources = _several(words, "files to push")
+        return operations.Push(sources, options["destination"], options.copying(changed=True))
+    return operations.Pull(_several(words, "files to pull"), options["destination"], options.copying())
 
 
 def _line(command: str | Sequence[str]) -> str:
@@ -127,33 +143,39 @@ def _several(words: str | Sequence[str], what: str) -> tuple[str, ...]:
     return names
 
 
-# -- one operation, from options to exit status
-
-
-def _perform(
-    c: Context, name: str, given: dict[str, Any], make: Callable[[Options], operations.Operation]
-) -> Report:
+def _perform(c: Context, name: str, given: dict[str, Any], words: str | Sequence[str]) -> Report:
     with usage_errors(name):
         options = _options(c, given)
-        operation = make(options)
-        hosts = options.hosts()
-        settings = options.settings()
-        _note_duplicates(hosts)
-        if options.flag("dry_run"):
-            _print(_dry(operation, host, settings.user) for host in hosts)
-            return Report([])
-        _check_here(operation)
-        from ..fleet import Fleet
-
-        run = Fleet(hosts, settings, pool=_pool(c)).perform(operation)
-    _note_one_place(operation, hosts)
-    copies = isinstance(operation, (operations.Push, operations.Pull))
-    with _progress(run, len(hosts)) if copies else nullcontext() as progress:
-        report, interrupted = _show(run, classic.painter(color(options)), progress)
-    if interrupted:
-        raise Exit(code=130)
+        report = perform(options, operation_of(name, words, options), _pool(c))
     if not report.ok:
         raise Exit(code=1)
+    return report
+
+
+def perform(options: Options, operation: operations.Operation, pool: "Pool | None" = None) -> Report:
+    """Do an operation on the hosts of the options and show what comes of it.
+
+    Raises:
+        UsageError: options that cannot be used, or what is missing here.
+        Exit: it was interrupted, or nobody reads standard output any more.
+    """
+    hosts = options.hosts()
+    settings = options.settings()
+    _note_duplicates(hosts)
+    if options.flag("dry_run"):
+        _print(_dry(operation, host, settings.user) for host in hosts)
+        return Report([])
+    _check_here(operation)
+    from ..fleet import Fleet
+
+    with Fleet(hosts, settings, pool=pool) as fleet:
+        run = fleet.perform(operation)
+        _note_one_place(operation, hosts)
+        copies = isinstance(operation, (operations.Push, operations.Pull))
+        with _progress(run, len(hosts)) if copies else nullcontext() as progress:
+            report, interrupted = _show(run, classic.painter(color(options)), progress)
+    if interrupted:
+        raise Exit(code=130)
     return report
 
 
@@ -272,14 +294,15 @@ def _note_one_place(operation: operations.Operation, hosts: Sequence[Host]) -> N
 @contextmanager
 def usage_errors(name: str) -> Iterator[None]:
     """Bad input is one line on standard error and exit status 2."""
-    _log_to_stderr()
+    log_to_stderr()
     try:
         yield
     except UsageError as error:
         raise Exit(f"{name}: {error}", code=2) from None
 
 
-def _log_to_stderr() -> None:
+def log_to_stderr() -> None:
+    """Have warnings go to standard error."""
     log = logging.getLogger("paramgmt_tasks")
     if not log.handlers:
         handler = logging.StreamHandler()

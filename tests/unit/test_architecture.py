@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parent.parent.parent / "paramgmt_tasks"
 
 #: From the top down; modules on one line do not know each other unless the order within it allows it.
 ORDER = """
-    __init__ tasks recipes display
+    executables __init__ tasks recipes controller display
     fleet
     group
     run
