@@ -59,7 +59,7 @@ def test_imports_run_downward(path: Path) -> None:
         assert imported(path) <= {"errors"}
     elif own == "display":
         assert imported(path) <= {"hosts", "output", "results"}
-    elif own not in ("__init__", "tasks"):
+    elif own not in ("executables", "__init__", "tasks"):
         allowed = set(ORDER[ORDER.index(own) + 1 :])
         assert imported(path) <= allowed
 
@@ -74,7 +74,7 @@ def test_the_core_is_pure(name: str) -> None:
 
 def test_only_the_task_layer_prints() -> None:
     for path in MODULES:
-        if room(path) != "tasks":
+        if room(path) not in ("tasks", "executables"):
             calls = [
                 n.func.id
                 for n in ast.walk(ast.parse(path.read_text()))
