@@ -81,9 +81,11 @@ def summary(report: Report, paint: Painter) -> list[str]:
 
 def skew(report: Report) -> str:
     """How far apart the hosts started."""
-    spread, uncertainty = report.skew()
-    started = sum(result.confirmed is not None for result in report)
-    return f"started on {started} hosts within {spread * 1000:.1f} ms (± {uncertainty * 1000:.1f} ms)"
+    asked = [result.requested for result in report if result.requested is not None]
+    took = (max(asked) - min(asked)) * 1000 if asked else 0.0
+    spread, uncertainty = (1000 * seconds for seconds in report.skew())
+    started = f"started within {spread:.1f} ms (± {uncertainty:.1f} ms)"
+    return f"{len(asked)} hosts asked within {took:.1f} ms, {started}"
 
 
 def reasons(report: Report) -> list[str]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from paramgmt_tasks.display.classic import block, painter, reasons, summary
+from paramgmt_tasks.display.classic import block, painter, reasons, skew, summary
 from paramgmt_tasks.display.progress import Progress
 from paramgmt_tasks.hosts import Host
 from paramgmt_tasks.output import Output
@@ -82,3 +82,15 @@ def test_progress_tells_bytes_rate_and_hosts() -> None:
         out.write("a block\n")
     progress.close()
     assert out.getvalue().endswith("\r\x1b[K")
+
+
+def test_the_skew_of_hosts_started_together_is_told() -> None:
+    times = [(10.0, 10.1), (10.002, 10.032), (None, None)]
+    results = [
+        HostResult(Host(f"h{n}", f"h{n}"), n, "", Outcome.OK, requested=asked, confirmed=confirmed)
+        for n, (asked, confirmed) in enumerate(times)
+    ]
+    report = Report(results)
+    assert report.skew() == pytest.approx((0.033, 0.05))
+    assert skew(report) == "2 hosts asked within 2.0 ms, started within 33.0 ms (± 50.0 ms)"
+    assert Report(results[:1]).skew() == (0.0, 0.0)
