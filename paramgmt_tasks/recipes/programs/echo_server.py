@@ -14,7 +14,7 @@ import threading
 import time
 
 #: Bytes that are read at once: more once so many have come, so that no larger piece is made than is needed.
-LEAST, MOST = 64, 1 << 17
+LEAST, LARGE, MOST = 64, 4096, 1 << 17
 
 
 def end_with_input():
@@ -44,10 +44,31 @@ def echo(reader, writer):
         sent = write(writer, piece)
         if sent != count:
             write_all(writer, memoryview(piece)[sent:])
-        if count == wanted and wanted < MOST:
+        if count == wanted:
             wanted *= 2
+            if wanted > LARGE:
+                return total + echo_large(reader, writer), time.process_time() - begun
         piece = read(reader, wanted)
     return total, time.process_time() - begun
+
+
+def echo_large(reader, writer):
+    """Echo the rest, by way of a buffer: large pieces cost more to make than that."""
+    buffer = bytearray(MOST)
+    buffers, view = [buffer], memoryview(buffer)
+    readv, write = os.readv, os.write
+    total = length = 0
+    piece = view[:0]
+    count = readv(reader, buffers)
+    while count:
+        total += count
+        if count != length:
+            piece, length = view[:count], count
+        sent = write(writer, piece)
+        if sent != count:
+            write_all(writer, piece[sent:])
+        count = readv(reader, buffers)
+    return total
 
 
 def echo_datagrams(sock):
