@@ -54,6 +54,7 @@ class Hosts:
         self._together: list[tuple[Turn, Together]] = []
         self._watch: Watch[Turn] = Watch()  # closed by the last thread that asks
         self._watching = False
+        self._stopped = False
         self._open = count
         self._under_way = 0
         self._fanout = fanout
@@ -124,7 +125,7 @@ class Hosts:
 
     def _go_together(self) -> None:
         """Let those go on that wait for each other, once no other can come."""
-        if self._together and len(self._together) == self._open:
+        if self._together and len(self._together) == self._open and not self._stopped:
             for _, wait in self._together:
                 wait.go()
             self._ready.extend(turn for turn, _ in self._together)
@@ -160,8 +161,7 @@ class Hosts:
             self._fresh.clear()
             self._pausing.clear()
             self._open = self._under_way
-            self._ready.extend(turn for turn, _ in self._together)
-            self._together.clear()
+            self._stopped = True
             self._see_to_the_end()
             return rest
 
@@ -170,7 +170,9 @@ class Hosts:
         with self._changed:
             if self._open:
                 self._ready.extend(turn for turn, _ in self._at_gate)
+                self._ready.extend(turn for turn, _ in self._together)
                 self._at_gate.clear()
+                self._together.clear()
                 self._watch.hurry_all()
 
     def _see_to_the_end(self) -> None:

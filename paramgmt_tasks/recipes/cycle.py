@@ -62,6 +62,8 @@ class Cycle:
         self.settings = replace(settings, timeout=None, stdin=None)
         self.root = root
         self.lost: dict[str, str] = {}
+        #: Where the results of `run` go, once it has begun.
+        self.folder: Path | None = None
         self._pool = pool
         self._note, self._say, self._progress = note, say, progress
         self._python = python
@@ -202,6 +204,7 @@ class Cycle:
     ) -> Path:
         """Run all points of the sweep, or those that a run broken off has left; the folder of results."""
         folder, plan = self._folder(fresh, order, seed)
+        self.folder = folder
         recipe, kept = self.recipe, Kept(folder / "points")
         found = sweep.points(recipe.parameters, recipe.runs, recipe.warmup, order, plan["seed"])
         done = [kept.done(point.name) for point in found if point.run >= 0]

@@ -165,20 +165,20 @@ def _latest(root: Path) -> Path:
 
 def _salvage(cycle: "Cycle", pulls: bool) -> str:
     """Bring and show what there is until now; what is left, in words."""
-    from ..recipes.cycle import folders, unfinished
+    from ..recipes.cycle import unfinished
     from ..recipes.recipe import RecipeFailed
 
-    found = folders(cycle.root)
-    if not found:
+    folder = cycle.folder
+    if folder is None:
         return ""
     if pulls:
         cycle.go_on()
         try:
-            cycle.pull(found[-1])
-            cycle.analyze(found[-1])
+            cycle.pull(folder)
+            cycle.analyze(folder)
         except (RecipeFailed, UsageError) as error:
             print(f"nothing to show yet: {error}", file=sys.stderr)
-    left = unfinished(found[-1], {"parameters": cycle.recipe.parameters, "runs": cycle.recipe.runs})
+    left = unfinished(folder, {"parameters": cycle.recipe.parameters, "runs": cycle.recipe.runs})
     return f"; {left} runs are left: the same command goes on with them" if left else ""
 
 

@@ -6,7 +6,7 @@ import time
 from paramgmt_tasks import Fleet, Host, LocalCommand, Outcome, Settings
 from paramgmt_tasks.gate import AtGate, HandshakeGate
 from paramgmt_tasks.schedule import Hosts
-from paramgmt_tasks.waiting import BLOCKING, Silence, Steps, finish
+from paramgmt_tasks.waiting import BLOCKING, Silence, Steps, Together, finish
 
 
 def steps() -> Steps[None]:
@@ -131,3 +131,17 @@ def test_no_worker_is_left_when_a_run_is_over() -> None:
 def test_a_run_of_no_hosts_is_over_at_once() -> None:
     with Fleet([]) as fleet:
         assert len(fleet.report(LocalCommand("true"))) == 0
+
+
+def test_hosts_that_wait_to_start_together_are_not_started_once_all_is_stopped() -> None:
+    gone: list[int] = []
+    hosts = Hosts(2, fanout=2, in_order=False)
+    first, second = hosts.next(), hosts.next()
+    assert first is not None
+    assert second is not None
+    hosts.park(first, Together(lambda: gone.append(1)))
+    hosts.stop()
+    hosts.done()  # the other one; now all that are left wait
+    assert gone == []
+    hosts.hurry()
+    assert hosts.next() == first
