@@ -437,7 +437,7 @@ class Cycle:
         machines = {}
         with contextlib.suppress(OSError, ValueError):
             machines = json.loads((folder / "machine.json").read_text("utf-8"))
-        return Results(self.recipe, folder, samples, failures, plan, machines, self._say, skews)
+        return Results(self.recipe, folder, samples, failures, plan, machines, self._say, self._note, skews)
 
 
 class _Service:

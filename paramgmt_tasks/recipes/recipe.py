@@ -105,6 +105,7 @@ class Results:
     plan: dict[str, Any]
     machines: dict[str, Any]
     say: Callable[[str], None]
+    note: Callable[[str], None]
     #: Milliseconds between the first and the last start of each run on several hosts, and how uncertain.
     skews: list[tuple[float, float]]
 

@@ -135,7 +135,7 @@ def finish(
     for line in failures:
         say(f"failed: {line}")
     if not charts.available():
-        say(charts.HOW_TO)
+        results.note(charts.HOW_TO)
     page.write(results.folder / "report.html")
     written = [
         *(path.name for path in pictures),
@@ -145,7 +145,7 @@ def finish(
         "report.html",
     ]
     extra = [path.name for path in sorted(results.folder.glob("*.csv")) if path.name not in written]
-    say(f"\nWritten to {results.folder}: {', '.join([*extra, *written])}")
+    results.note(f"Written to {results.folder}: {', '.join([*extra, *written])}")
 
 
 def _by_reason(failures: Iterable[tuple[str, str]]) -> list[str]:
@@ -192,10 +192,12 @@ def bar_chart(values: Mapping[str, float], unit: str = "") -> str:
     """
     most = max(values.values(), default=0.0) or 1.0
     width = max(map(len, values), default=0)
-    return "\n".join(
-        f"{name:{width}}  {'█' * max(1, round(value / most * _BAR)):{_BAR}}  {value:.4g}{unit}"
-        for name, value in values.items()
-    )
+    lines = []
+    for name, value in values.items():
+        bar = "█" * max(1, round(value / most * _BAR))
+        number = f"{value:.0f}" if value >= 1000 else f"{value:.4g}"
+        lines.append(f"{name:{width}}  {bar:{_BAR}}  {number}{unit}")
+    return "\n".join(lines)
 
 
 def plain(results: Results) -> None:

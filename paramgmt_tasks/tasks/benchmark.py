@@ -11,7 +11,7 @@ from ..errors import UsageError
 from ..hosts import Host
 from .command_line import OperationTask, Option
 from .operations import _options, _pool, usage_errors
-from .options import REMOTE, Options, positive
+from .options import REMOTE, positive, read_list
 
 if TYPE_CHECKING:
     from ..recipes.cycle import Cycle
@@ -44,12 +44,12 @@ def benchmark(recipe: "Recipe | Callable[[], Recipe]", name: str = "") -> Collec
             made.append(recipe() if callable(recipe) else recipe)
         return made[0]
 
-    collection = Collection(name or get().name)
-    collection.add_task(
-        _RecipeTask(get, STEPS, "All steps: build, push, configure, run, pull, analyze."), "all", default=True
-    )
+    called = name or get().name
+    collection = Collection(called)
+    whole = _RecipeTask(get, STEPS, "All steps: build, push, configure, run, pull, analyze.", called)
+    collection.add_task(whole, "all", default=True)
     for step in STEPS:
-        collection.add_task(_RecipeTask(get, (step,), _DOCS[step]), step)
+        collection.add_task(_RecipeTask(get, (step,), _DOCS[step], called), step)
     return collection
 
 
@@ -66,13 +66,17 @@ _DOCS = {
 class _RecipeTask(OperationTask):
     """One step of a recipe, or several. Its options are known once somebody asks for them."""
 
-    def __init__(self, recipe: "Callable[[], Recipe]", steps: Sequence[str], doc: str) -> None:
+    def __init__(
+        self, recipe: "Callable[[], Recipe]", steps: Sequence[str], doc: str, collection: str
+    ) -> None:
         def body(c: Context, **given: Any) -> Any:
             return _carry_out(c, recipe(), steps, given)
 
         body.__name__ = steps[0] if len(steps) == 1 else "all"
         body.__doc__ = doc
         self._recipe = recipe
+        step = body.__name__
+        self._called = [f"{collection}.{step}", *([collection] if step == "all" else [])]
         super().__init__(body, options=())
 
     @property
@@ -93,6 +97,13 @@ class _RecipeTask(OperationTask):
     def options(self, value: Sequence[Option]) -> None:
         """Nothing: they follow from the recipe."""
 
+    def _find(self, body: list[str], at: int) -> int | None:
+        for position in range(at, len(body)):
+            word = body[position].replace("_", "-")
+            if any(f".{word}".endswith(f".{name.replace('_', '-')}") for name in self._called):
+                return position
+        return None
+
 
 def _carry_out(c: Context, recipe: "Recipe", steps: Sequence[str], given: dict[str, Any]) -> "Results | None":
     from ..recipes.cycle import Cycle
@@ -103,7 +114,7 @@ def _carry_out(c: Context, recipe: "Recipe", steps: Sequence[str], given: dict[s
     with usage_errors(name):
         recipe = recipe.prepare(recipe, {o.name: given.get(o.name) or o.default for o in recipe.options})
         options = _options(c, given)
-        hosts = {role.name: _hosts(c, given, role.name) for role in recipe.roles}
+        hosts = {role.name: _hosts(given, role.name) for role in recipe.roles}
         order = given.get("order") or "interleaved"
         if order not in ORDERS:
             raise UsageError(f"--order {order}: must be one of {', '.join(ORDERS)}")
@@ -182,9 +193,12 @@ def _salvage(cycle: "Cycle", pulls: bool) -> str:
     return f"; {left} runs are left: the same command goes on with them" if left else ""
 
 
-def _hosts(c: Context, given: dict[str, Any], role: str) -> list[Host]:
-    lists = given.get(role)
-    return Options({"hosts": lists}, {}).hosts() if lists else []
+def _hosts(given: dict[str, Any], role: str) -> list[Host]:
+    lists = given.get(role) or []
+    hosts = [host for name in lists for host in read_list(name)]
+    if lists and not hosts:
+        raise UsageError(f"no hosts in {' and '.join(lists)}")
+    return hosts
 
 
 def _dry_run(cycle: "Cycle", order: str, seed: int | None) -> None:

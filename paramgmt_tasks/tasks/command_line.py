@@ -103,6 +103,7 @@ class OperationTask(Task[Any]):
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
         """The task's arguments, as Invoke asks for them before it parses the command line."""
         if not self.words:
+            self._refuse_unknown(sys.argv[1:])
             return self._arguments(_Expected())
         return self._arguments(self._expect(sys.argv[1:]))
 
@@ -129,6 +130,18 @@ class OperationTask(Task[Any]):
         if dashes and last:
             return _Expected(calls, after_last=remainder)
         return _Expected()
+
+    def _refuse_unknown(self, argv: list[str]) -> None:
+        """Name an option that there is not, which Invoke would take for a task.
+
+        Raises:
+            Exit: there is one.
+        """
+        body, _, _ = _split(argv)
+        start = self._find(body, 0)
+        while start is not None:
+            self._end_of_word(body[start:])
+            start = self._find(body, start + 1)
 
     def _find(self, body: list[str], at: int) -> int | None:
         names = {self.name, *self.aliases}

@@ -138,7 +138,7 @@ class Options:
             files = []  # machines named on the command line replace a configured list
         found = host_lists.parse_patterns(inline, "--machines")
         for name in files:
-            found += _read_list(name)
+            found += read_list(name, f"; for hosts given here use --machines {name}")
         if not files and not inline:
             raise UsageError("no hosts: name a list with --hosts FILE or hosts with --machines HOST")
         kept = host_lists.exclude(found, self.texts("exclude"))
@@ -230,7 +230,12 @@ def positive(option: str, value: Any, whole: bool = True) -> Any:
     return number
 
 
-def _read_list(name: str) -> list[Host]:
+def read_list(name: str, hint: str = "") -> list[Host]:
+    """The hosts of a list; `hint` is added where there is no such file.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
     if name == "-":
         return host_lists.parse_lines(sys.stdin, "standard input")
     path = find_list(name)
@@ -241,7 +246,7 @@ def _read_list(name: str) -> list[Host]:
     except OSError as error:
         reason = words(error)
         if isinstance(error, FileNotFoundError):
-            reason += f"; for hosts given here use --machines {name}"
+            reason += hint
         raise UsageError(f"host list {name}: {reason}") from None
     return host_lists.parse_lines(text.split("\n"), str(path))
 

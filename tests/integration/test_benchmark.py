@@ -247,6 +247,10 @@ def test_bad_input_is_one_line_and_status_2(tmp_path: Path) -> None:
     for words, message in (
         (["benchmark.network"], "network: no receivers: name their list with --receivers FILE"),
         (["benchmark.uds-vs-tcp", "--sizes", "x"], "uds-vs-tcp: --sizes x: must be bytes"),
+        (["benchmark.uds-vs-tcp", "--sizs", "3"], "no option '--sizs'"),
+        (["benchmark.network.push", "--sender", "x"], "no option '--sender'"),
+        (["rhosts", "--hots", "x"], "rhosts: no option '--hots': see inv rhosts --help"),
+        (["benchmark.network", "--senders", "none"], "network: host list none: no such file or directory"),
         (["benchmark.uds-vs-tcp", "--order", "any"], "--order any: must be one of interleaved, random"),
         (["benchmark.uds-vs-tcp.pull"], "no results yet: run the benchmark first"),
         (["benchmark.compare", "a", "b"], "compare: a: no results of a benchmark"),
@@ -268,7 +272,7 @@ def test_without_matplotlib_a_line_says_how_to_get_charts(tmp_path: Path) -> Non
         timeout=60,
         check=True,
     )
-    assert "pip install 'paramgmt-tasks[benchmark]'" in process.stdout
+    assert "pip install 'paramgmt-tasks[benchmark]'" in process.stderr
     assert (newest(tmp_path, "uds-vs-tcp") / "report.html").exists()
 
 
