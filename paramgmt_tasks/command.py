@@ -13,6 +13,7 @@ import paramiko
 from fabric.runners import Result as FabricResult
 from invoke.exceptions import CommandTimedOut, UnexpectedExit
 
+from .ending import end
 from .failures import Denied
 from .output import Output
 from .results import Outcome
@@ -67,21 +68,28 @@ class Sudo:
         token = secrets.token_hex(8)
         self._prompt = f"[paramgmt {token} password]".encode()
         self._ready = f"[paramgmt {token} ready]".encode()
-        self._password = password
+        self.password = password
+        self.elevate = "sudo -n --" if password is None else "sudo -S -p '' --"
         inner = f"printf %s {shlex.quote(self._ready.decode())} >&2; exec /bin/sh -c {shlex.quote(command)}"
         how = "-n" if password is None else f"-S -p {shlex.quote(self._prompt.decode())}"
         self.command = f"sudo {how} -- /bin/sh -c {shlex.quote(inner)}"
 
-    def negotiate(self, channel: paramiko.Channel, deadline: float | None) -> Steps[bytes]:
+    def negotiate(
+        self, channel: paramiko.Channel, deadline: float | None, stop: Callable[[], bool] = lambda: False
+    ) -> Steps[bytes]:
         """Talk with sudo until the command runs; what it has written to standard error by then.
 
         Raises:
             Denied: sudo did not run it.
+            ConnectionAbortedError: `stop` says so.
             TimeoutError: the deadline (seconds on the monotonic clock) passed.
         """
         heard, asked = b"", 0
         while True:
-            yield from _await(channel, lambda: channel.recv_stderr_ready() or over(channel), deadline)
+            heard_more = lambda: stop() or channel.recv_stderr_ready() or over(channel)  # noqa: E731
+            yield from _await(channel, heard_more, deadline)
+            if stop():
+                raise ConnectionAbortedError
             data = channel.recv_stderr(_READ)
             heard += data
             _, ready, rest = heard.partition(self._ready)
@@ -91,8 +99,8 @@ class Sudo:
                 raise Denied(self._refusal(heard))
             if heard.count(self._prompt) > asked:
                 asked += 1
-                if asked == 1 and self._password is not None:
-                    channel.sendall(f"{self._password}\n".encode())
+                if asked == 1 and self.password is not None:
+                    channel.sendall(f"{self.password}\n".encode())
                 else:
                     channel.shutdown_write()  # the password was wrong: it is not tried again
 
@@ -109,44 +117,53 @@ def converse(
     stdin: bytes | None = None,
     timeout: float | None = None,
     sudo: Sudo | None = None,
+    held: bool = False,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Steps[Execution]:
     """Send `stdin`, collect the output and wait for the end of a command just started on `channel`.
 
     What it writes goes to `out` and `err`. No `stdin` is for a command whose standard input has ended
-    already. After `timeout` seconds the channel is closed and what was received is kept. A connection
-    lost on the way is the outcome LOST.
+    already, or is `held`. After `timeout` seconds, and when `stop` says so, it is ended on the host and what
+    was received is kept. A connection lost on the way is the outcome LOST.
 
     Raises:
         Denied, TimeoutError: sudo did not run the command; see Sudo.negotiate.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
     if sudo:
-        err.write((yield from sudo.negotiate(channel, deadline)))
+        err.write((yield from sudo.negotiate(channel, deadline, stop)))
     unsent = memoryview(stdin or b"")
-    timed_out = False
+    cut_short, kind = "", Outcome.LOST
     transport: Any = channel.transport
     _drain(channel, out, err)
 
     def news() -> bool:
         if unsent.nbytes and channel.send_ready():
             return True
-        return transport.has_come(channel) or channel.recv_stderr_ready() or over(channel)
+        return stop() or transport.has_come(channel) or channel.recv_stderr_ready() or over(channel)
 
     try:
         if stdin is not None:
             unsent = _feed(channel, unsent)
-        while not over(channel):
+        while not over(channel) and not stop():
             yield from _await(channel, news, deadline)
             # Output is taken in turns with stdin: a command may not read on before it is rid of some.
             _drain(channel, out, err)
             unsent = _feed(channel, unsent) if unsent.nbytes else unsent
-        yield from _await(channel, channel.status_event.is_set, deadline)
+        yield from _await(channel, lambda: stop() or channel.status_event.is_set(), deadline)
+        if stop() and not channel.status_event.is_set():
+            cut_short = "interrupted"
     except _OutOfTime:
-        timed_out = True
+        cut_short, kind = f"timed out after {timeout:g} s", Outcome.TIMED_OUT
     except (OSError, EOFError, paramiko.SSHException):
         pass  # the connection broke while something was sent: told below
+    if cut_short:
+        gone = yield from end(channel, sudo.elevate if sudo else "", sudo.password if sudo else None, held)
+        cut_short += "; ended on the host" if gone else "; it may still run"
     _drain(channel, out, err)
-    outcome, code, reason = _ending(channel, timed_out, timeout)
+    outcome, code, reason = _ending(channel)
+    if cut_short:
+        outcome, code, reason = kind, None, cut_short
     with contextlib.suppress(EOFError):
         channel.close()
         transport.flush()
@@ -186,10 +203,8 @@ def _feed(channel: paramiko.Channel, unsent: memoryview) -> memoryview:
     return unsent
 
 
-def _ending(channel: Any, timed_out: bool, timeout: float | None) -> tuple[Outcome, int | None, str]:
+def _ending(channel: Any) -> tuple[Outcome, int | None, str]:
     code = channel.exit_status
-    if timed_out:
-        return Outcome.TIMED_OUT, None, f"timed out after {timeout:g} s; it may still run"
     if channel.exit_signal:
         return Outcome.SIGNALLED, None, f"killed by signal {channel.exit_signal}"
     if not (channel.eof_received or channel.closed_by_peer):

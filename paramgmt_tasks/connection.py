@@ -105,6 +105,10 @@ class HostConnection(fabric.Connection):
     started = False
     #: Seconds spent on tries to reach the host since `renew`, waiting for the gate not counted.
     spent = 0.0
+    #: Why no command may be started any more.
+    withheld = ""
+    #: Called right before a command's start is asked for.
+    on_start: Callable[[], object] = staticmethod(lambda: None)
     #: Called when the host keeps its thread waiting, on which others may count.
     on_stall: Callable[[], object] = staticmethod(lambda: None)
     #: Whether the host was found to have no tar, or no shell.
@@ -366,6 +370,7 @@ class HostConnection(fabric.Connection):
     def renew(self) -> None:
         """Make ready for another operation: nothing of it is started yet."""
         self.started = self._abandoned = False
+        self.withheld = ""
         self.requested = self.confirmed = None
         self.spent = 0.0
 
@@ -379,6 +384,12 @@ class HostConnection(fabric.Connection):
         transport = self.transport
         if transport is not None:
             transport.close()
+
+    def look_again(self) -> None:
+        """Have whoever waits on the connection ask anew whether to go on waiting."""
+        transport = self.transport
+        if transport is not None:
+            transport.look_again()
 
     # -- starting commands
 
@@ -411,6 +422,7 @@ class HostConnection(fabric.Connection):
 
         def go() -> None:
             self.started = True
+            self.on_start()
             self.requested = time.monotonic()
             try:
                 if not ahead:
@@ -421,6 +433,8 @@ class HostConnection(fabric.Connection):
 
         if ahead:
             transport.request(channel, request, no_input)
+        if self.withheld and not self.started:
+            raise Known(Failure(Outcome.CANCELLED, self.withheld))
         if together:
             yield Together(go)
             self._go_on()

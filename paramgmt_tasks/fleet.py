@@ -2,16 +2,18 @@
 
 import logging
 import resource
-from collections import Counter
-from collections.abc import Iterable
+import threading
+import weakref
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from os import PathLike, fspath
 from typing import Any
 
 from .connection import HostConnection, Resources
 from .errors import UsageError
 from .group import ParallelGroup
 from .hosts import Host, parse_entry
-from .operations import Operation
+from .operations import Copying, LocalCommand, Operation, Pull, Push, RemoteCommand, Script
 from .results import Report
 from .run import Run
 from .settings import Settings
@@ -24,7 +26,10 @@ _SPARE_FILES, _FILES_A_HOST = 64, 3
 
 
 class Pool:
-    """Connections kept for the fleets of one `inv` call: each host is connected once.
+    """Connections kept for the fleets of one `inv` call: each host is connected once. Safe for many threads.
+
+    A connection is lent to one run at a time; where another run wants the same host meanwhile, it gets
+    another connection.
 
     Raises:
         UsageError: an ssh_config that cannot be read.
@@ -32,33 +37,52 @@ class Pool:
 
     def __init__(self) -> None:
         self.resources = Resources()
-        self._connections: dict[Any, HostConnection] = {}
+        self._lock = threading.Lock()
+        # By id(): Fabric takes connections to one host for equal.
+        self._all: dict[int, tuple[HostConnection, Any]] = {}
+        self._idle: dict[Any, list[HostConnection]] = {}
 
-    def connections(self, hosts: Iterable[Host], settings: Settings) -> list[HostConnection]:
-        """A connection for each host, the one made before where host and settings are the same."""
-        seen: Counter[Any] = Counter()
-        found = []
-        for host in hosts:
-            key: Any = (replace(host, variables={}), tuple(host.options.items()), _reaching(settings))
-            seen[key] += 1  # a host that stands twice is connected twice
-            place = (*key, seen[key])
-            if place not in self._connections:
-                self._connections[place] = HostConnection(host, settings=settings, resources=self.resources)
-            connection = self._connections[place]
-            connection.entry = host
-            connection.use(settings)
-            found.append(connection)
-        return found
+    def lend(self, hosts: Iterable[Host], settings: Settings) -> list[HostConnection]:
+        """A connection for each host, one made before where host and settings are the same."""
+        with self._lock:
+            return [self._lend(host, settings) for host in hosts]
+
+    def _lend(self, host: Host, settings: Settings) -> HostConnection:
+        key: Any = (replace(host, variables={}), tuple(host.options.items()), _reaching(settings))
+        idle = self._idle.get(key)
+        if idle:
+            connection = idle.pop()
+        else:
+            connection = HostConnection(host, settings=settings, resources=self.resources)
+            self._all[id(connection)] = connection, key
+        connection.entry = host
+        connection.use(settings)
+        return connection
+
+    def take_back(self, connection: HostConnection) -> None:
+        """A connection that was lent is free again."""
+        with self._lock:
+            if id(connection) in self._all:
+                self._idle.setdefault(self._all[id(connection)][1], []).append(connection)
+
+    def address(self, host: Host, settings: Settings) -> str:
+        """Where a host is reached, as its line and ssh_config say."""
+        (connection,) = self.lend([host], settings)
+        self.take_back(connection)
+        return str(connection.host)
 
     def __len__(self) -> int:
-        return len(self._connections)
+        return len(self._all)
 
     def close(self) -> None:
         """Close all connections."""
-        for connection in self._connections.values():
+        with self._lock:
+            connections = [connection for connection, _ in self._all.values()]
+            self._all.clear()
+            self._idle.clear()
+        for connection in connections:
             connection.close()
         self.resources.close()
-        self._connections.clear()
 
 
 def _reaching(settings: Settings) -> Any:
@@ -69,10 +93,14 @@ class Fleet:
     """Hosts and how to work on them.
 
         with Fleet(["web1", "nic@web2:2222"]) as fleet:
-            for result in fleet.perform(RemoteCommand("uptime")):
+            fleet.push(["app.tar"], "/srv/?HOST/")
+            for result in fleet.run("uptime"):
                 print(result.host, result.outcome, result.stdout)
 
-    With a `pool` its connections outlive the fleet; without one the fleet closes what it opened.
+    `hosts` are entries of a host list, or Hosts. Safe for many threads: each operation has connections to
+    itself while it runs. With a `pool` its connections outlive the fleet; without one the fleet closes what
+    it opened. At the end of a `with` block the fleet waits for what still runs, or ends it where the block
+    is left by an exception.
 
     Raises:
         UsageError: a malformed host, an unusable identity or ssh_config.
@@ -85,40 +113,142 @@ class Fleet:
         self.settings = settings or Settings()
         self._own_pool = pool is None
         self.pool = Pool() if pool is None else pool
+        self._runs: weakref.WeakSet[Run] = weakref.WeakSet()
         if self.settings.identity:
             self.pool.resources.identities.require(self.settings.identity)
         if self.settings.jump:
             for hop in self.settings.jump.split(","):
                 parse_entry(hop.strip())
 
-    def perform(self, operation: Operation) -> Run:
-        """Do `operation` on every host; an iterator over HostResults as they finish, with `cancel()`.
+    # -- the operations
+
+    def run(self, command: str, **changes: Any) -> Run:
+        """Run a command by the login shell of each host, at once; iterate over the results as hosts finish.
+
+        `changes` are Settings of this call alone, such as `timeout=30`. The command runs whether or not
+        somebody iterates; `report()` waits for all hosts.
 
         Raises:
-            UsageError: the hosts are to start together, and are more than the fan-out.
+            UsageError: settings that cannot be used.
         """
-        connections = self.pool.connections(self.hosts, self.settings)
-        fanout, keep = _fit_files(min(self.settings.fanout, len(connections)), len(self.pool))
-        if self.settings.together and (fanout < len(connections) or self.settings.sequential):
-            asked = "one after the other" if self.settings.sequential else f"a fan-out of {fanout}"
-            raise UsageError(f"{len(connections)} hosts cannot start together: {asked} was asked for")
-        settings = replace(self.settings, fanout=fanout, keep=keep)
-        return ParallelGroup.from_connections(connections, settings).perform(operation)
+        return self.perform(RemoteCommand(command), **changes)
 
-    def report(self, operation: Operation) -> Report:
+    def local(self, command: str, **changes: Any) -> Run:
+        """Run a command here, once for each host; otherwise as `run`."""
+        return self.perform(LocalCommand(command), **changes)
+
+    def script(self, *paths: str | PathLike[str], **changes: Any) -> Run:
+        """Run local scripts on each host, in order, until one fails; otherwise as `run`."""
+        return self.perform(Script(_names(paths)), **changes)
+
+    def push(
+        self,
+        sources: str | PathLike[str] | Iterable[str | PathLike[str]],
+        destination: str = "~/",
+        how: Copying = Copying(),  # noqa: B008
+        **changes: Any,
+    ) -> Report:
+        """Copy local files and folders to each host, and wait for all.
+
+        Raises:
+            UsageError: settings that cannot be used.
+        """
+        return self.report(Push(_names(sources), destination, how), **changes)
+
+    def pull(
+        self,
+        sources: str | Iterable[str],
+        destination: str | PathLike[str] = ".",
+        how: Copying = Copying(),  # noqa: B008
+        **changes: Any,
+    ) -> Report:
+        """Copy files and folders of each host here, and wait for all.
+
+        Raises:
+            UsageError: settings that cannot be used.
+        """
+        return self.report(Pull(_names(sources), fspath(destination), how), **changes)
+
+    def perform(
+        self,
+        operation: Operation,
+        *,
+        on_start: Callable[[int], object] = lambda index: None,
+        live: bool = False,
+        **changes: Any,
+    ) -> Run:
+        """Do `operation` on every host; an iterator over HostResults as they finish, with `cancel()`.
+
+        `on_start` and `live` are as for Run, `changes` as for `run`.
+
+        Raises:
+            UsageError: settings that cannot be used, or hosts that are to start together and are more than
+                the fan-out.
+        """
+        settings = self._changed(changes)
+        connections = self.pool.lend(self.hosts, settings)
+        try:
+            fanout, keep = _fit_files(min(settings.fanout, len(connections)), len(self.pool))
+            if settings.together:
+                _fit_together(settings, fanout, len(connections))
+            group = ParallelGroup.from_connections(connections, replace(settings, fanout=fanout, keep=keep))
+            run = group.perform(operation, on_start=on_start, live=live, release=self.pool.take_back)
+        except UsageError:
+            for connection in connections:
+                self.pool.take_back(connection)
+            raise
+        self._runs.add(run)
+        return run
+
+    def report(self, operation: Operation, **changes: Any) -> Report:
         """Do `operation` on every host and wait for all."""
-        return Report(self.perform(operation))
+        return self.perform(operation, **changes).report()
+
+    def _changed(self, changes: dict[str, Any]) -> Settings:
+        unknown = changes.keys() - Settings.__dataclass_fields__.keys()
+        if unknown:
+            raise TypeError(f"no such settings: {', '.join(sorted(unknown))}")
+        return replace(self.settings, **changes)
+
+    # -- its end
+
+    def wait(self) -> None:
+        """Wait until nothing of this fleet's runs any more."""
+        for run in list(self._runs):
+            run.wait()
 
     def close(self) -> None:
-        """Close the connections, unless they are a pool's."""
+        """End what still runs, and close the connections unless they are a pool's."""
+        for run in list(self._runs):
+            if not run.wait(0):
+                run.cancel()
         if self._own_pool:
             self.pool.close()
 
     def __enter__(self) -> "Fleet":
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, kind: object, *exception: object) -> None:
+        if kind is None:
+            self.wait()
         self.close()
+
+
+def _names(given: str | PathLike[str] | Iterable[str | PathLike[str]]) -> tuple[str, ...]:
+    several = [given] if isinstance(given, (str, PathLike)) else given
+    return tuple(fspath(name) for name in several)
+
+
+def _fit_together(settings: Settings, fanout: int, hosts: int) -> None:
+    asked = ""
+    if settings.sequential:
+        asked = "one after the other"
+    elif settings.batch is not None or settings.canary:
+        asked = "some before the others"
+    elif fanout < hosts:
+        asked = f"a fan-out of {fanout}"
+    if asked:
+        raise UsageError(f"{hosts} hosts cannot start together: {asked} was asked for")
 
 
 def _fit_files(fanout: int, connections: int) -> tuple[int, bool]:

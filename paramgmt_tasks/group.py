@@ -50,9 +50,9 @@ class ParallelGroup(fabric.ThreadingGroup):
         group.settings = settings or Settings()
         return group
 
-    def perform(self, operation: Operation) -> Run:
-        """Do `operation` on every host; the Run gives the results as they come."""
-        return Run(list(self), operation, self.settings)
+    def perform(self, operation: Operation, **watching: Any) -> Run:
+        """Do `operation` on every host; the Run gives the results as they come, and takes `watching`."""
+        return Run(list(self), operation, self.settings, **watching)
 
     def _do(self, method: str, *args: Any, **kwargs: Any) -> GroupResult:
         results = GroupResult()

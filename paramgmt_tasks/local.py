@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 from .command import Execution, with_env
+from .ending import GRACE
 from .output import Output
 from .results import Outcome
 from .settings import Settings
@@ -39,9 +40,9 @@ def run(
     with process:
         in_time = _converse(process, out, err, settings)
         if not in_time:
-            kill(process)
+            end(process)
     if not in_time:
-        return Execution(Outcome.TIMED_OUT, None, f"timed out after {settings.timeout:g} s; killed")
+        return Execution(Outcome.TIMED_OUT, None, f"timed out after {settings.timeout:g} s; ended")
     code = process.returncode
     if code < 0:
         reason = f"killed by signal {signal.Signals(-code).name[3:]}"
@@ -88,7 +89,15 @@ def _converse(process: "subprocess.Popen[bytes]", out: Output, err: Output, sett
     return True
 
 
-def kill(process: "subprocess.Popen[bytes]") -> None:
-    """End a command and all it has started, at once."""
+def end(process: "subprocess.Popen[bytes]") -> None:
+    """End a command and all it has started: TERM, and KILL where some of it is left after that."""
+    signal_all(process, signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(GRACE)
+    signal_all(process, signal.SIGKILL)
+
+
+def signal_all(process: "subprocess.Popen[bytes]", number: int) -> None:
+    """Send a signal to a command and all it has started, as long as any of it is left."""
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+        os.killpg(process.pid, number)

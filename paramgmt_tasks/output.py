@@ -4,7 +4,7 @@ import logging
 import os
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from .errors import words
 
@@ -66,7 +66,7 @@ def _unnamed_file() -> int:
 
 
 class Output:
-    """What one command wrote to one of its streams.
+    """What one command wrote to one of its streams. `tell` is called when there is more.
 
     >>> output = Output(b"some ")
     >>> output.write(b"text")
@@ -74,8 +74,11 @@ class Output:
     b'some text'
     """
 
-    def __init__(self, data: bytes = b"", spool: Spool | None = None) -> None:
+    def __init__(
+        self, data: bytes = b"", spool: Spool | None = None, tell: Callable[[], object] | None = None
+    ) -> None:
         self._spool = spool
+        self._tell = tell
         self._parts: list[bytes | tuple[int, int]] = [data] if data else []
 
     def write(self, data: bytes) -> None:
@@ -86,20 +89,52 @@ class Output:
             self._parts[-1] = (last[0], last[1] + kept[1])
         elif kept:
             self._parts.append(kept)
+        if self._tell is not None:
+            self._tell()
 
     def pieces(self) -> Iterator[bytes]:
         """All of it, in pieces that fit in memory."""
-        for part in self._parts:
-            if isinstance(part, bytes):
-                yield part
-                continue
-            offset, count = part
-            assert self._spool is not None
-            for at in range(offset, offset + count, _PIECE):
-                yield self._spool.read(at, min(_PIECE, offset + count - at))
+        return Reader(self).more()
 
     def __bytes__(self) -> bytes:
         return b"".join(self.pieces())
 
     def __bool__(self) -> bool:
         return bool(self._parts)
+
+
+class Reader:
+    """Reads an output that may still grow.
+
+    >>> output = Output(b"some ")
+    >>> reader = Reader(output)
+    >>> list(reader.more()), list(reader.more())
+    ([b'some '], [])
+    >>> output.write(b"text")
+    >>> list(reader.more())
+    [b'text']
+    """
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        #: How many parts were read, and how much of the next one: the last part may grow.
+        self._part = self._at = 0
+
+    def more(self) -> Iterator[bytes]:
+        """What has come since the last time, in pieces that fit in memory."""
+        parts, spool = self._output._parts, self._output._spool
+        while self._part < len(parts):
+            grows = self._part == len(parts) - 1  # asked first: one that is not the last is as it stays
+            part = parts[self._part]
+            if isinstance(part, bytes):
+                self._part += 1
+                yield part
+            elif self._at < part[1]:
+                size = min(_PIECE, part[1] - self._at)
+                self._at += size
+                assert spool is not None
+                yield spool.read(part[0] + self._at - size, size)
+            elif grows:
+                return
+            else:
+                self._part, self._at = self._part + 1, 0

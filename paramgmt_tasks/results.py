@@ -31,6 +31,16 @@ class Outcome(str, Enum):
 
 
 @dataclass(frozen=True)
+class Heard:
+    """A host has more to say: what its command wrote since the last time stands in `out` and `err`."""
+
+    host: Host
+    index: int
+    out: Output
+    err: Output
+
+
+@dataclass(frozen=True)
 class HostResult:
     """What happened on one host.
 

@@ -1,96 +1,165 @@
 """A Run: an operation under way on many hosts, and the one result of each."""
 
+import signal
 import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from . import local, script, transfer
 from .command import Execution, Sudo, converse, held, with_env
 from .connection import HostConnection
+from .ending import GRACE, PATIENCE
 from .errors import UsageError, words
 from .failures import Denied, Known
+from .hosts import Host
 from .operations import LocalCommand, Operation, RemoteCommand, Script
 from .output import Output, Spool
-from .results import HostResult, Outcome
+from .results import Heard, HostResult, Outcome, Report
 from .retry import Failure
+from .rolling import Rollout
 from .schedule import Work
 from .settings import Settings
 from .waiting import BLOCKING, Steps
 
 _MAY_HAVE_RUN = "the command may have run"
+_INTERRUPTED = "interrupted before it was started"
 
 
 class Run(Work):
     """An operation under way on many hosts: an iterator over their results, as they finish.
 
-    Every host gives exactly one result, also where the run is cancelled.
+    Every host gives exactly one result, also where the run is cancelled. `on_start` is called with a host's
+    place in the list right before something may be started there; with `live`, `events` tells also what
+    commands write while they run. Each connection is given to `release` when it is not needed any more.
+
+    Raises:
+        UsageError: settings that cannot be used.
     """
 
     def __init__(
-        self, connections: Sequence[HostConnection], operation: Operation, settings: Settings
+        self,
+        connections: Sequence[HostConnection],
+        operation: Operation,
+        settings: Settings,
+        *,
+        on_start: Callable[[int], object] = lambda index: None,
+        live: bool = False,
+        release: Callable[[HostConnection], object] = lambda connection: None,
     ) -> None:
         self._operation = operation
+        self._on_start = on_start
+        self._live = live
+        self._rollout = Rollout.of(settings, len(connections))
         self._arrived = threading.Condition()
-        self._results: deque[HostResult] = deque()
+        self._events: deque[HostResult | Heard] = deque()
+        self._heard: set[int] = set()
         self._told: set[int] = set()
+        self._failed = 0
+        self._halted = ""
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._spool = Spool()
         self._outputs: dict[int, tuple[Output, Output]] = {}
         self._left = len(connections)
         #: What its transfers share.
         self.shared = transfer.Shared(settings, len(connections))
-        super().__init__(connections, settings)
+        for index, connection in enumerate(connections):
+            connection.on_start = partial(on_start, index)
+        super().__init__(connections, settings, self._rollout.admitted(0), release)
 
-    def __iter__(self) -> "Run":
+    def __iter__(self) -> Iterator[HostResult]:
         return self
 
     def __next__(self) -> HostResult:
-        with self._arrived:
-            if not self._left:
-                raise StopIteration
-            while not self._results:
-                self._arrived.wait()
-            self._left -= 1
-            return self._results.popleft()
+        for event in self.events():
+            if isinstance(event, HostResult):
+                return event
+        raise StopIteration
 
-    def cancel(self, patience: float = 2.0) -> None:
-        """Start nothing more and break off what runs; may be called from any thread.
+    def events(self) -> Iterator[HostResult | Heard]:
+        """The results as they come, and between them, if asked for, that hosts have more to say."""
+        while True:
+            with self._arrived:
+                self._arrived.wait_for(lambda: self._events or not self._left)
+                if not self._left:
+                    return
+                event = self._events.popleft()
+                if isinstance(event, HostResult):
+                    self._left -= 1
+                    self._arrived.notify_all()
+                else:
+                    self._heard.discard(event.index)
+            yield event
+
+    def report(self) -> Report:
+        """Wait for all results; those that nobody has taken yet."""
+        return Report(self)
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait until every host has its result, at most so many seconds; whether that is so."""
+        with self._arrived:
+            return self._arrived.wait_for(lambda: len(self._told) == len(self.connections), seconds)
+
+    def under_way(self) -> list[tuple[Host, float]]:
+        """The hosts that are being worked on, and since which monotonic second."""
+        begun = [(self.connections[index].entry, self.tries[index].since) for index in list(self.in_use)]
+        return [(host, since) for host, since in begun if since]
+
+    def cancel(self, patience: float = PATIENCE) -> None:
+        """Start nothing more and end what runs, also on the hosts; may be called from any thread.
 
         Hosts on which nothing was started become `cancelled`, those with a command under way `lost`.
-        `patience` is how many seconds those are given to say how they ended.
+        `patience` is how many seconds these are given to end it; what is left is broken off then.
         """
         self.stopped = True
-        for index in self.hosts.stop():
-            self._tell_cancelled(index)
-        for connection in self.connections:
-            connection.abandon()
+        self._halt(_INTERRUPTED)
+        ends = patience > 0 and not self._operation.repeatable
+        for index in list(self.in_use):
+            connection = self.connections[index]
+            if ends and connection.started:
+                connection.look_again()
+            else:
+                connection.abandon()
         self.hosts.hurry()
-        for process in list(self._processes.values()):
-            local.kill(process)
-        deadline = time.monotonic() + patience
-        with self._arrived:
-            while len(self._told) < len(self.connections):
-                if not self._arrived.wait(max(0.0, deadline - time.monotonic())):
-                    break
-        for index in range(len(self.connections)):
+        self._signal_processes(signal.SIGTERM if ends else signal.SIGKILL)
+        if not self.wait(min(GRACE, patience)):
+            self._signal_processes(signal.SIGKILL)
+            self.wait(patience - GRACE)
+        for index in list(self.in_use):
+            self.connections[index].abandon()
+        self.hosts.hurry()
+        for index in set(range(len(self.connections))) - self._told:
             self._tell_cancelled(index)
+
+    def _signal_processes(self, number: int) -> None:
+        for process in list(self._processes.values()):
+            local.signal_all(process, number)
+
+    def _halt(self, reason: str) -> None:
+        """Start nothing on hosts on which nothing was started."""
+        self._halted = self._halted or reason
+        for connection in self.connections:
+            connection.withheld = self._halted
+        for index in self.hosts.stop():
+            self._tell(index, Outcome.CANCELLED, self._halted)
+            self.leave(index)
 
     def _tell_cancelled(self, index: int) -> None:
         if self.connections[index].started:
             self._tell(index, Outcome.LOST, f"interrupted; {_MAY_HAVE_RUN}")
         else:
-            self._tell(index, Outcome.CANCELLED, "interrupted before it was started")
+            self._tell(index, Outcome.CANCELLED, self._halted)
 
     def do(self, index: int) -> Steps[None]:
         """Do the operation on one host and tell its result."""
         connection = self.connections[index]
         operation = self._operation.on(connection.entry)
         connection.started = False
-        out, err = self._outputs[index] = Output(spool=self._spool), Output(spool=self._spool)
-        if self.stopped:
-            self._tell_cancelled(index)
+        out, err = self._streams(index)
+        if self._halted:
+            self._tell(index, Outcome.CANCELLED, self._halted)
             return
         if isinstance(operation, LocalCommand):
             yield BLOCKING
@@ -98,24 +167,37 @@ class Run(Work):
         elif isinstance(operation, RemoteCommand):
             text = held(operation.command) if operation.held else operation.command
             stdin = None if operation.held else self.settings.stdin
-            done = yield from _command(connection, text, stdin, self.settings, out, err, operation.held)
+            done = yield from self._command(connection, text, stdin, out, err, operation.held)
         elif isinstance(operation, Script):
-            done = yield from _scripts(connection, operation, self.settings, out, err)
+            done = yield from self._scripts(connection, operation, out, err)
         else:
             transfer.check(operation)
             done = yield from transfer.run(connection, operation, self.shared, out, err)
-        if self.stopped and done.outcome is Outcome.LOST:
-            self._tell_cancelled(index)
-            return
         self._tell(index, done.outcome, done.reason, done)
+
+    def _streams(self, index: int) -> tuple[Output, Output]:
+        """Where a host's output goes, and who is told of it."""
+
+        def tell() -> None:
+            with self._arrived:
+                if index not in self._heard:
+                    self._heard.add(index)
+                    self._events.append(Heard(self.connections[index].entry, index, out, err))
+                    self._arrived.notify_all()
+
+        more = tell if self._live else None
+        out, err = Output(spool=self._spool, tell=more), Output(spool=self._spool, tell=more)
+        self._outputs[index] = out, err
+        return out, err
 
     def _local(self, index: int, operation: LocalCommand, out: Output, err: Output) -> Execution:
         def started(process: "subprocess.Popen[bytes]") -> None:
             self._processes[index] = process
             self.connections[index].started = True
             if self.stopped:
-                local.kill(process)
+                local.signal_all(process, signal.SIGTERM)
 
+        self._on_start(index)
         try:
             done = local.run(operation.command, self.settings, started, out, err)
         except OSError as error:
@@ -123,7 +205,7 @@ class Run(Work):
         finally:
             self._processes.pop(index, None)
         if self.stopped and done.outcome is Outcome.SIGNALLED:
-            return Execution(Outcome.LOST, None, "interrupted; killed")
+            return Execution(Outcome.LOST, None, "interrupted; ended")
         return done
 
     def may_repeat(self, index: int) -> bool:
@@ -171,39 +253,54 @@ class Run(Work):
             confirmed=connection.confirmed,
         )
         with self._arrived:
-            if index not in self._told:
-                self._told.add(index)
-                self._results.append(result)
-                self._arrived.notify_all()
+            if index in self._told:
+                return
+            self._told.add(index)
+            self._failed += not result.ok
+            finished, failed = len(self._told), self._failed
+            self._events.append(result)
+            self._arrived.notify_all()
+        self._roll(finished, failed)
 
+    def _roll(self, finished: int, failed: int) -> None:
+        """Let more hosts begin, or no more."""
+        if not self._halted:
+            objection = self._rollout.objection(finished, failed)
+            if objection:
+                self._halt(objection)
+            else:
+                self.hosts.admit(self._rollout.admitted(finished))
 
-def _command(
-    connection: HostConnection,
-    text: str,
-    stdin: bytes | None,
-    settings: Settings,
-    out: Output,
-    err: Output,
-    held: bool = False,
-) -> Steps[Execution]:
-    text = with_env(text, settings.env)
-    sudo = Sudo(text, settings.password) if settings.sudo else None
-    no_input = not stdin and sudo is None and not held
-    channel = yield from connection.start(
-        sudo.command if sudo else text, settings.timeout, no_input, settings.together
-    )
-    stdin = None if no_input or held else stdin or b""
-    return (yield from converse(channel, out, err, stdin, settings.timeout, sudo))
+    def _command(
+        self,
+        connection: HostConnection,
+        text: str,
+        stdin: bytes | None,
+        out: Output,
+        err: Output,
+        held: bool = False,
+    ) -> Steps[Execution]:
+        settings = self.settings
+        text = with_env(text, settings.env)
+        sudo = Sudo(text, settings.password) if settings.sudo else None
+        no_input = not stdin and sudo is None and not held
+        channel = yield from connection.start(
+            sudo.command if sudo else text, settings.timeout, no_input, settings.together
+        )
+        stdin = None if no_input or held else stdin or b""
+        stop = lambda: self.stopped  # noqa: E731
+        return (yield from converse(channel, out, err, stdin, settings.timeout, sudo, held, stop))
 
-
-def _scripts(
-    connection: HostConnection, operation: Script, settings: Settings, out: Output, err: Output
-) -> Steps[Execution]:
-    bodies = [script.read(path, connection.entry) for path in operation.paths]
-    for path, body in zip(operation.paths, bodies, strict=True):
-        text, stdin = script.command(path, body, settings.stdin)
-        done = yield from _command(connection, text, stdin, settings, out, err)
-        if done.outcome is not Outcome.OK:
-            reason = done.reason if len(bodies) == 1 else f"{path}: {done.reason}"
-            return Execution(done.outcome, done.return_code, reason)
-    return Execution(Outcome.OK, 0)
+    def _scripts(
+        self, connection: HostConnection, operation: Script, out: Output, err: Output
+    ) -> Steps[Execution]:
+        bodies = [script.read(path, connection.entry) for path in operation.paths]
+        for path, body in zip(operation.paths, bodies, strict=True):
+            if self.stopped:
+                return Execution(Outcome.LOST, None, f"interrupted before {path}")
+            text, stdin = script.command(path, body, self.settings.stdin)
+            done = yield from self._command(connection, text, stdin, out, err)
+            if done.outcome is not Outcome.OK:
+                reason = done.reason if len(bodies) == 1 else f"{path}: {done.reason}"
+                return Execution(done.outcome, done.return_code, reason)
+        return Execution(Outcome.OK, 0)

@@ -41,12 +41,13 @@ class Hosts:
     """What is to be done next, for the threads that ask; they need no more than one of them to be free.
 
     Hosts that answered come before those at the handshake gate, whose pause is over, and that are fresh.
-    No more than `fanout` are under way at once. A thread that finds nothing to do watches what is waited
-    for; one that is about to block has another one take over.
+    No more than `fanout` are under way at once, and only the first `admitted` begin. A thread that finds
+    nothing to do watches what is waited for; one that is about to block has another one take over.
     """
 
-    def __init__(self, count: int, fanout: int, in_order: bool) -> None:
+    def __init__(self, count: int, fanout: int, in_order: bool, admitted: int | None = None) -> None:
         self._changed = threading.Condition()
+        self._admitted = count if admitted is None else admitted
         self._fresh = deque(range(count))
         self._pausing: list[tuple[float, int]] = []
         self._ready: deque[Turn] = deque()
@@ -104,7 +105,7 @@ class Hosts:
         if self._pausing and self._pausing[0][0] <= time.monotonic():
             self._under_way += 1
             return (heapq.heappop(self._pausing)[1], None), None
-        if self._fresh and not (self._in_order and self._pausing):
+        if self._fresh and self._fresh[0] < self._admitted and not (self._in_order and self._pausing):
             self._under_way += 1
             return (self._fresh.popleft(), None), None
         return None, self._pausing[0][0] if self._pausing else None
@@ -154,6 +155,13 @@ class Hosts:
             self._go_together()
             self._see_to_the_end()
 
+    def admit(self, count: int) -> None:
+        """Let the first `count` hosts begin."""
+        with self._changed:
+            if count > self._admitted:
+                self._admitted = count
+                self._watch.wake()
+
     def stop(self) -> list[int]:
         """Begin with none any more: those that were not under way."""
         with self._changed:
@@ -197,15 +205,24 @@ class _Tries:
 class Work:
     """The one loop over hosts: fan-out, and a next try where a host was not reached."""
 
-    def __init__(self, connections: Sequence[HostConnection], settings: Settings) -> None:
+    def __init__(
+        self,
+        connections: Sequence[HostConnection],
+        settings: Settings,
+        admitted: int | None = None,
+        release: Callable[[HostConnection], object] = lambda connection: None,
+    ) -> None:
         self.connections = connections
+        self._release = release
+        #: The hosts whose connections are in use.
+        self.in_use = set(range(len(connections)))
         self.settings = settings
         self.tries = [_Tries() for _ in connections]
         self.stopped = False
         for connection in connections:
             connection.renew()
         fanout = 1 if settings.sequential else min(settings.fanout, len(connections))
-        self.hosts = Hosts(len(connections), fanout, in_order=settings.sequential)
+        self.hosts = Hosts(len(connections), fanout, settings.sequential, admitted)
         self._fanout = fanout
         self._workers = 0
         self._counting = threading.Lock()
@@ -259,7 +276,14 @@ class Work:
                 self.fail(index, failure, error)
             if not self.settings.keep:
                 connection.discard()
+            self.leave(index)
             self.hosts.done()
+
+    def leave(self, index: int) -> None:
+        """The connection to a host is not needed any more."""
+        if index in self.in_use:
+            self.in_use.discard(index)
+            self._release(self.connections[index])
 
     def _pause(self, index: int, failure: Failure) -> float | None:
         connection, tries = self.connections[index], self.tries[index]

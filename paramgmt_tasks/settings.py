@@ -15,6 +15,9 @@ class Settings:
     ConnectTimeout, then 10; `timeout` bounds each command from its start, None without a bound.
     `fanout` is how many hosts are worked on at once, `attempts` how often each is tried;
     `together` connects to all hosts before a command is started on any, and then starts it on all at once.
+    `canary` hosts are worked on first, and the others only where all of those are ok; `batch` hosts then
+    finish before the next ones begin; where more than `max_fail` hosts fail no more begin. `batch` and
+    `max_fail` are numbers of hosts, or shares such as "10%".
     `keep` leaves its connection open for the next operation.
     `identity` is a private key file, `jump` is `[user@]host[:port]`, several separated by commas.
     `limit_rate` is how many bytes a second are copied to or from a host, `limit_rate_all` all hosts together.
@@ -32,6 +35,9 @@ class Settings:
     fanout: int = 512
     sequential: bool = False
     together: bool = False
+    batch: int | str | None = None
+    canary: int = 0
+    max_fail: int | str | None = None
     keep: bool = True
     sudo: bool = False
     password: str | None = None

@@ -19,6 +19,8 @@ _SPARE = 4
 _PIECES = 64
 #: Seconds that a thread may be kept by one host while others count on it.
 _STALL = 0.05
+#: Seconds between two looks whether enough was waited, where a thread waits for one connection alone.
+_LOOK = 0.25
 
 
 class TooLate(Exception):
@@ -53,6 +55,8 @@ class Stream:
         self.waits = True
         #: Called before a read or a write keeps its thread, which others may count on, waiting for long.
         self.on_stall: Callable[[], object] = lambda: None
+        #: Whether to wait no longer, asked now and then of what is no socket, and nobody can wake.
+        self.enough: Callable[[], bool] = lambda: False
         #: Whether a part of a message was read, so that giving up would lose it.
         self.within_message = False
 
@@ -104,8 +108,10 @@ class Stream:
             if count is None:
                 self.on_stall()
                 count = self._receive(left)
-        else:
+        elif self._is_socket:
             count = self._receive(left)
+        else:
+            count = self._receive_watchfully(left)
         if count is None:
             self.within_message = begun
             raise TooLate
@@ -132,6 +138,14 @@ class Stream:
                 _spare.append(self._buffer)
             self._buffer = rest + bytes(max(0, _READ - len(rest)))
             self._at, self._end = 0, len(rest)
+
+    def _receive_watchfully(self, seconds: float | None) -> int | None:
+        ends = float("inf") if seconds is None else time.monotonic() + seconds
+        while True:
+            left = ends - time.monotonic()
+            count = self._receive(max(0.0, min(left, _LOOK)))
+            if count is not None or left <= _LOOK or self.enough():
+                return count
 
     def _receive(self, seconds: float | None) -> int | None:
         """How many bytes have come; 0 at the end, None where nothing comes."""

@@ -8,6 +8,7 @@ a runner of Fabric's, agent forwarding) needs the reader thread, which starts wh
 
 import contextlib
 import functools
+import re
 import socket
 import threading
 import time
@@ -47,6 +48,8 @@ _WINDOW = 2**30
 #: Bytes that may be on their way where many are to come; with 16 MB sshd spends five times the processor
 #: time on moving what it has not sent yet.
 _BULK = 4 * 1024 * 1024
+#: How OpenSSH tells of an authorized_keys line with command="…".
+_FORCED = re.compile(rb"key options:.* command\b")
 #: Numbers of the messages of a key exchange method (RFC 4250, section 4.1.2).
 _KEX_METHOD = range(30, 50)
 
@@ -163,6 +166,8 @@ class LeanTransport(paramiko.Transport):
         #: Called when the host keeps its thread waiting, on which others may count.
         self.on_stall: Callable[[], object] = lambda: None
         self._stream.on_stall = lambda: self.on_stall()
+        #: Whether the server says that the key runs one command only, whatever it is asked for.
+        self.forced = False
         #: Called when the connection breaks.
         self.on_break: Callable[[], object] | None = None
 
@@ -273,6 +278,7 @@ class LeanTransport(paramiko.Transport):
             while not over():
                 self._stream.deadline = deadline
                 self._stream.waits = waits
+                self._stream.enough = over
                 self._stream.within_message = False
                 self._step()
                 self._tell_followers()
@@ -290,6 +296,11 @@ class LeanTransport(paramiko.Transport):
             self._reader = None
             self._tell_followers()
 
+    def look_again(self) -> None:
+        """Have all threads that wait ask anew whether what they wait for is there."""
+        with self._turn:
+            self._turn.notify_all()
+
     def _tell_followers(self) -> None:
         if self._followers:
             with self._turn:
@@ -301,6 +312,9 @@ class LeanTransport(paramiko.Transport):
         if self.packetizer.need_rekey() and not self.in_kex:
             transport._send_kex_init()
         kind, message = self.packetizer.read_message()
+        if kind == MSG_DEBUG:
+            message.get_boolean()
+            self.forced |= _FORCED.search(message.get_binary()) is not None
         if kind in (MSG_IGNORE, MSG_DEBUG):
             transport._enforce_strict_kex(kind)
             return
@@ -454,6 +468,16 @@ class LeanTransport(paramiko.Transport):
         self._send_user_message(request)
         if no_input:
             channel.shutdown_write()
+
+    def signal(self, channel: Any, name: str) -> None:
+        """Ask for the command on a channel to be sent a signal, such as TERM; there is no answer."""
+        request = paramiko.Message()
+        request.add_byte(cMSG_CHANNEL_REQUEST)
+        request.add_int(channel.remote_chanid)
+        request.add_string("signal")
+        request.add_boolean(False)
+        request.add_string(name)
+        self._send_user_message(request)
 
     def confirmation(self, channel: Any) -> Steps[None]:
         """The answer to `request`.

@@ -88,8 +88,7 @@ class Cycle:
         """Where others reach a host: the variable DATA of its line, else as SSH reaches it."""
         if "DATA" in host.variables:
             return host.variables["DATA"]
-        (connection,) = self._pool.connections([host], self.settings)
-        return str(connection.host)
+        return self._pool.address(host, self.settings)
 
     def _common(self, role: Role, host: Host) -> dict[str, str]:
         place = re.sub(r"[^A-Za-z0-9._-]", "_", host.entry)

@@ -190,7 +190,7 @@ def test_ctrl_c_keeps_what_finished_and_names_what_did_not(sshd, hosts, tmp_path
     out, err = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "1 succeeded, 2 failed, 3 total\n\nFailed hosts:\n127.1.0.2\n127.1.0.3\n" in out
-    assert err == "lost (2): 127.1.0.[2-3] - interrupted; the command may have run\n"
+    assert err == "lost (2): 127.1.0.[2-3] - interrupted; ended on the host\n"
 
 
 def test_ctrl_c_twice_ends_at_once_and_prints_no_traceback(hosts, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ ORDER = """
     sftp script local codec remote archive unpack
     connection
     command
+    ending
     trust
     transport proxy
     packets
@@ -28,10 +29,10 @@ ORDER = """
     failures
     retry operations
     results
-    hosts output
+    hosts output rolling
     settings substitution errors
 """.split()  # noqa: SIM905
-PURE = {"results", "operations", "hosts", "substitution", "retry", "settings", "errors"}
+PURE = {"results", "operations", "hosts", "substitution", "retry", "rolling", "settings", "errors"}
 #: What runs on hosts by itself knows nothing of the package.
 PROGRAMS = PACKAGE / "recipes" / "programs"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PROGRAMS)

@@ -1,0 +1,72 @@
+"""Rolling: how many hosts may begin by now, where not all may at once, and when no more may."""
+
+import re
+from dataclasses import dataclass
+
+from .errors import UsageError
+from .settings import Settings
+
+
+def share(value: int | str, hosts: int) -> int:
+    """A number of hosts, given as such or as a share of all, rounded down.
+
+    >>> share("10%", 75), share(3, 75), share("80", 75)
+    (7, 3, 80)
+
+    Raises:
+        UsageError: it is neither.
+    """
+    found = re.fullmatch(r"(\d+)(%?)", str(value), re.ASCII)
+    if not found or (found[2] and int(found[1]) > 100):
+        raise UsageError(f"{value}: must be a whole number of hosts, or a share of them such as 10%")
+    return int(found[1]) * hosts // 100 if found[2] else int(found[1])
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """`canary` hosts begin first, then `batch` hosts at a time, each batch when the one before is finished.
+
+    0 is without. Where a canary failed, or more than `max_fail` hosts, no more begin.
+    """
+
+    hosts: int
+    batch: int = 0
+    canary: int = 0
+    max_fail: int | None = None
+
+    @classmethod
+    def of(cls, settings: Settings, hosts: int) -> "Rollout":
+        """What the settings say of so many hosts.
+
+        Raises:
+            UsageError: a value that cannot be used.
+        """
+        batch = 0 if settings.batch is None else max(1, share(settings.batch, hosts))
+        max_fail = None if settings.max_fail is None else share(settings.max_fail, hosts)
+        return cls(hosts, batch, settings.canary, max_fail)
+
+    def admitted(self, finished: int) -> int:
+        """How many hosts, from the first of the list on, may have begun once so many have finished.
+
+        >>> rollout = Rollout(10, batch=3, canary=1)
+        >>> [rollout.admitted(finished) for finished in range(10)]
+        [1, 4, 4, 4, 7, 7, 7, 10, 10, 10]
+        """
+        size = self.batch or self.hosts or 1
+        first = self.canary or size
+        more = 0 if finished < first else ((finished - first) // size + 1) * size
+        return min(self.hosts, first + more)
+
+    def objection(self, finished: int, failed: int) -> str:
+        """Why no more hosts may begin; empty where they may.
+
+        >>> Rollout(10, canary=2).objection(finished=1, failed=1)
+        'not started: a canary failed'
+        >>> Rollout(10, canary=2, max_fail=1).objection(finished=7, failed=2)
+        'not started: 2 hosts failed, more than 1'
+        """
+        if failed and finished <= self.canary:
+            return "not started: a canary failed"
+        if self.max_fail is not None and failed > self.max_fail:
+            return f"not started: {failed} host{'s' * (failed > 1)} failed, more than {self.max_fail}"
+        return ""
