@@ -15,8 +15,9 @@ from . import __version__
 from .errors import UsageError
 from .tasks import namespace
 from .tasks.command_line import Option
-from .tasks.operations import log_to_stderr, operation_of, perform, print_hosts
+from .tasks.operations import operation_of, print_hosts
 from .tasks.options import CHANGED, COPY, HOSTS, REMOTE, RUN, TOGETHER, Options
+from .tasks.perform import log_to_stderr, perform
 
 #: Options that ParaMgmt has, by their names here, with its own short and long ones.
 _CLASSIC = {

@@ -83,6 +83,11 @@ class HostResult:
         return self.outcome is Outcome.OK
 
     @property
+    def seconds(self) -> float:
+        """Seconds from the beginning of the first try to the result; 0 for a host never tried."""
+        return round(self.finished - self.started, 3) if self.started else 0.0
+
+    @property
     def exit_status(self) -> int:
         """The return code as a shell would give it, where none exists: 255 as ssh, 124 as timeout(1)."""
         if self.return_code is not None:

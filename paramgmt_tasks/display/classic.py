@@ -7,6 +7,7 @@ from itertools import chain
 from ..hosts import fold
 from ..output import Output
 from ..results import HostResult, Outcome, Report
+from .view import OUT, Piece, Silent
 
 _CODES = {"blue": 34, "green": 32, "yellow": 33, "red": 31}
 
@@ -16,10 +17,15 @@ _EXPLAINED = set(Outcome) - {Outcome.OK, Outcome.FAILED}
 Painter = Callable[[str, str], str]
 
 
+def plain(text: str, name: str) -> str:
+    """The text as it is."""
+    return text
+
+
 def painter(color: bool) -> Painter:
     """A function that puts text in a colour, or leaves it as it is."""
     if not color:
-        return lambda text, name: text
+        return plain
     return lambda text, name: f"\x1b[{_CODES[name]}m{text}\x1b[0m"
 
 
@@ -29,13 +35,19 @@ def block(result: HostResult, paint: Painter) -> Iterator[str]:
     It comes in pieces, since what a command wrote may be more than fits in memory.
     """
     yield paint(result.description, "blue") + "\n"
+    yield from body(result, paint)
+    if result.exit_status != 0 or result.attempts > 1:
+        name = "yellow" if result.ok else "red"
+        yield paint(f"attempts:    {result.attempts}", name) + "\n"
+
+
+def body(result: HostResult, paint: Painter) -> Iterator[str]:
+    """What a block has between description and attempts."""
     yield from _stream("stdout:", result.out, "", paint, "green")
     name = "yellow" if result.ok else "red"
     yield from _stream("stderr:", result.err, _explanation(result), paint, name)
     if result.exit_status != 0:
         yield paint(f"return code: {result.exit_status}", name) + "\n"
-    if result.exit_status != 0 or result.attempts > 1:
-        yield paint(f"attempts:    {result.attempts}", name) + "\n"
 
 
 def _explanation(result: HostResult) -> str:
@@ -72,11 +84,34 @@ def _text(output: Output) -> Iterator[str]:
 def summary(report: Report, paint: Painter) -> list[str]:
     """The counts, which add up to the hosts, and the failed hosts."""
     failed = report.failed
-    lines = [f"{len(report) - len(failed)} succeeded, {len(failed)} failed, {len(report)} total", ""]
+    lines = [counts(report), ""]
     if failed:
         lines.append(paint("Failed hosts:", "red"))
         lines += [paint(result.host.entry, "red") for result in failed]
     return lines
+
+
+def counts(report: Report) -> str:
+    """How many succeeded and failed."""
+    failed = len(report.failed)
+    return f"{len(report) - failed} succeeded, {failed} failed, {len(report)} total"
+
+
+class Blocks(Silent):
+    """A block for each result, and the summary."""
+
+    def __init__(self, paint: Painter) -> None:
+        self._paint = paint
+
+    def finished(self, result: HostResult) -> Iterator[Piece]:
+        """Its block."""
+        for text in block(result, self._paint):
+            yield OUT, text
+
+    def ended(self, report: Report) -> Iterator[Piece]:
+        """The summary."""
+        for line in summary(report, self._paint):
+            yield OUT, f"{line}\n"
 
 
 def skew(report: Report) -> str:

@@ -1,43 +1,78 @@
-"""A line on the terminal while files are copied: how far, how much, how fast, how many hosts are done."""
+"""A line on the terminal while hosts are worked on: how far, how fast, how long still, and who is slow."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TextIO
+
+from ..hosts import Host
+from ..results import HostResult
 
 _WIDTH = 24
 _EVERY = 0.2
+#: Seconds before the line is drawn for the first time: what is quick needs none.
+_FIRST = 1.0
+_SLOWEST = 3
 _ERASE = "\r\x1b[K"
 
 
 class Progress:
-    """Redraws a line on `stream` five times a second; `moved` gives the bytes, `expected` those of all."""
+    """Redraws a line on `stream` five times a second.
+
+    `under_way` gives the hosts that are worked on, and since when; `copied`, where files are, the bytes that
+    have moved and those of all hosts together.
+    """
 
     def __init__(
-        self, stream: TextIO, hosts: int, moved: Callable[[], int], expected: Callable[[], float]
+        self,
+        stream: TextIO,
+        hosts: int,
+        under_way: Callable[[], list[tuple[Host, float]]],
+        copied: Callable[[], tuple[int, float]] | None = None,
     ) -> None:
-        self.done = 0
-        self._stream, self._hosts, self._moved, self._expected = stream, hosts, moved, expected
+        self._stream, self._hosts, self._under_way, self._copied = stream, hosts, under_way, copied
+        self._done = self._failed = 0
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._since = time.monotonic()
         self._thread = threading.Thread(target=self._redraw, name="paramgmt progress", daemon=True)
         self._thread.start()
 
-    def line(self, seconds: float) -> str:
-        """The line after so many seconds."""
-        moved, expected = self._moved(), self._expected()
-        share = max(self.done / self._hosts, min(1.0, moved / expected) if expected else 0.0)
-        bar = "#" * int(share * _WIDTH)
-        rate = f"{amount(moved / seconds)}/s" if seconds > 0 else ""
-        return f"[{bar:{_WIDTH}}] {amount(moved):>8} {rate:>10}  {self.done}/{self._hosts} hosts"
+    def count(self, result: HostResult) -> None:
+        """One host more is done."""
+        self._done += 1
+        self._failed += not result.ok
+
+    def line(self, now: float) -> str:
+        """The line at a second of the monotonic clock."""
+        elapsed = max(now - self._since, 1e-9)
+        share = self._done / self._hosts
+        bar = ""
+        if self._copied is not None:
+            moved, expected = self._copied()
+            share = max(share, min(1.0, moved / expected) if expected else 0.0)
+            bar = f"[{'#' * int(share * _WIDTH):{_WIDTH}}] {amount(moved)} {amount(moved / elapsed)}/s  "
+        running = sorted(self._under_way(), key=lambda pair: pair[1])
+        parts = [f"{self._done}/{self._hosts} hosts"]
+        if self._failed:
+            parts.append(f"{self._failed} failed")
+        parts.append(f"{len(running)} running")
+        if self._done:
+            parts.append(f"{self._done / elapsed:.3g}/s")
+        if 0 < share < 1:
+            parts.append(f"{duration(elapsed * (1 - share) / share)} left")
+        slowest = ", ".join(f"{host} {duration(now - since)}" for host, since in running[:_SLOWEST])
+        return bar + ", ".join(parts) + (f"; slowest: {slowest}" if slowest else "")
 
     def _redraw(self) -> None:
-        while not self._over.wait(_EVERY):
+        pause = _FIRST
+        while not self._over.wait(pause):
+            pause = _EVERY
             with self._lock:
                 if not self._over.is_set():
-                    self._stream.write(_ERASE + self.line(time.monotonic() - self._since))
+                    self._stream.write(_ERASE + self.line(time.monotonic())[: _columns(self._stream) - 1])
                     self._stream.flush()
 
     @contextmanager
@@ -56,6 +91,12 @@ class Progress:
         self._stream.flush()
 
 
+def _columns(stream: TextIO) -> int:
+    with suppress(OSError, ValueError):
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    return 80
+
+
 def amount(count: float) -> str:
     """Bytes in words.
 
@@ -67,3 +108,14 @@ def amount(count: float) -> str:
             return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     raise AssertionError
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words.
+
+    >>> duration(7.4), duration(600), duration(9000)
+    ('7 s', '10 min', '2.5 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

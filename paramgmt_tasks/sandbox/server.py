@@ -47,13 +47,13 @@ class _Home:
             env=self._environment(process, shell),
             start_new_session=True,
         )
+        process.signal_received = lambda signal: _signal(child.pid, signal)  # type: ignore[method-assign]
         await process.redirect(stdin=child.stdin)
         output = asyncio.gather(_pump(child.stdout, process.stdout), _pump(child.stderr, process.stderr))
         gone: asyncio.Future[Any] = asyncio.ensure_future(process.wait_closed())
         await asyncio.wait([output, gone], return_when=asyncio.FIRST_COMPLETED)
         if not output.done() or output.exception():
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGTERM)
+            _signal(child.pid, "TERM")
         code = await child.wait()
         if code < 0:
             process.exit_with_signal(signal.Signals(-code).name[3:])
@@ -68,6 +68,14 @@ class _Home:
     def files(self, channel: "asyncssh.SSHServerChannel[bytes]") -> asyncssh.SFTPServer:
         """SFTP for one session: relative paths are under this home."""
         return _Files(channel, self.folder)
+
+
+def _signal(group: int, name: str) -> None:
+    """Send a process group a signal named as in SSH, as OpenSSH does it."""
+    number = getattr(signal, f"SIG{name}", None)
+    if number is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, number)
 
 
 async def _pump(source: Any, target: Any) -> None:

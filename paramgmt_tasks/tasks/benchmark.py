@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from invoke import Collection, Context, Exit, task
 
+from ..display.progress import duration
 from ..errors import UsageError
 from ..hosts import Host
 from .command_line import OperationTask, Option
-from .operations import _options, _pool, usage_errors
+from .operations import _options, _pool
 from .options import REMOTE, positive, read_list
+from .perform import usage_errors
 
 if TYPE_CHECKING:
     from ..recipes.cycle import Cycle
@@ -243,7 +245,7 @@ class _Progress:
             return
         if error:
             self.note(f"{step.name}: failed: {error}")
-        left = "" if progress.left is None else f", {_duration(progress.left)} left"
+        left = "" if progress.left is None else f", {duration(progress.left)} left"
         failed = f", {progress.failed} failed" if progress.failed else ""
         line = f"{progress.done}/{progress.total} runs{failed}{left}: {step.name}"
         tenth = progress.done * 10 // max(1, progress.total)
@@ -262,12 +264,6 @@ class _Progress:
     def close(self) -> None:
         """Take the line away."""
         self._erase()
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def _uds_vs_tcp() -> "Recipe":

@@ -9,15 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from .. import hosts as host_lists
+from .. import journal
 from ..errors import UsageError, words
 from ..hosts import Host
 from ..operations import Copying
+from ..rolling import share
 from ..settings import HOST_KEY_MODES, Settings
 from .command_line import Option
 
 HOSTS = (
     Option(
-        "hosts", list, "Host list: a file, '-' for standard input, or a name in hostlists/ (repeatable)", "f"
+        "hosts",
+        list,
+        "Host list: a file, '-' for standard input, a name in hostlists/, or @failed of a run (repeatable)",
+        "f",
     ),
     Option("machines", list, "Hosts given here, such as web[01-20],db (repeatable)", "m"),
     Option("exclude", list, "Hosts to leave out, with the same patterns (repeatable)", "x"),
@@ -30,6 +35,16 @@ RUN = (
     Option("env", list, "KEY=VALUE in the command's environment (repeatable)"),
     Option("stdin", str, "File whose bytes every command gets as standard input"),
     Option("dry_run", bool, "Print what would be done on each host and do nothing"),
+    Option("batch", str, "Hosts that finish before the next ones begin: a number, or a share such as 10%"),
+    Option("canary", str, "Hosts that go first; the others begin only where all of those are ok"),
+    Option("max_fail", str, "Begin no more where more hosts than this fail: a number, or a share"),
+    Option("gather", bool, "Show identical output once, under the hosts that have it"),
+    Option("diff", bool, "As --gather, with how each output differs from that of most hosts"),
+    Option("live", bool, "Show lines as they come, each with its host"),
+    Option("json", bool, "Show each result as a line of JSON"),
+    Option("output_dir", str, "Folder for what each host wrote: HOST.out, HOST.err and results.jsonl"),
+    Option("quiet", bool, "Show no results; failed hosts are still named on standard error"),
+    Option("order", str, "Show results in the order of the hosts (without it) or as they finish: finished"),
 )
 REMOTE = (
     Option("user", str, "User to log in as", "u"),
@@ -69,6 +84,17 @@ DEFAULTS: dict[str, Any] = {
     "env": None,
     "stdin": None,
     "dry_run": False,
+    "batch": None,
+    "canary": None,
+    "max_fail": None,
+    "gather": False,
+    "diff": False,
+    "live": False,
+    "json": False,
+    "output_dir": None,
+    "quiet": False,
+    "order": None,
+    "runs_kept": journal.KEPT,
     "user": None,
     "attempts": None,
     "connect_timeout": None,
@@ -149,8 +175,8 @@ class Options:
 
     # -- settings
 
-    def settings(self) -> Settings:
-        """How the hosts are reached and worked on; asks for a password where one is wanted.
+    def settings(self, hosts: int = 0) -> Settings:
+        """How so many hosts are reached and worked on; asks for a password where one is wanted.
 
         Raises:
             UsageError: a value that cannot be used.
@@ -173,6 +199,9 @@ class Options:
             fanout=self.number("fanout") or Settings.fanout,
             sequential=self.flag("sequential"),
             together=self.flag("together"),
+            batch=self._share("batch", hosts),
+            canary=self.number("canary") or 0,
+            max_fail=self._share("max_fail", hosts),
             sudo=self.flag("sudo"),
             env=_environment(self["env"]),
             stdin=_stdin(self["stdin"]),
@@ -180,6 +209,15 @@ class Options:
             limit_rate=self._rate("limit_rate"),
             limit_rate_all=self._rate("limit_rate_all"),
         )
+
+    def _share(self, name: str, hosts: int) -> int | None:
+        value = self[name]
+        if value in (None, ""):
+            return None
+        try:
+            return share(value, hosts)
+        except UsageError as error:
+            raise UsageError(f"--{name.replace('_', '-')} {error}") from None
 
     def _rate(self, name: str) -> float | None:
         value = self[name]
@@ -231,11 +269,13 @@ def positive(option: str, value: Any, whole: bool = True) -> Any:
 
 
 def read_list(name: str, hint: str = "") -> list[Host]:
-    """The hosts of a list; `hint` is added where there is no such file.
+    """The hosts of a list, or of a run by `@failed` or so; `hint` is added where there is no such file.
 
     Raises:
         UsageError: it cannot be read.
     """
+    if name.startswith("@"):
+        return journal.select(name)
     if name == "-":
         return host_lists.parse_lines(sys.stdin, "standard input")
     path = find_list(name)

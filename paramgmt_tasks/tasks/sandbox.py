@@ -9,8 +9,9 @@ from typing import Any
 
 from invoke import Collection, Context, Exit, task
 
-from .operations import lcmd, rcmd, rhosts, rpull, rpush, rscript, usage_errors
+from .operations import lcmd, rcmd, rhosts, rpull, rpush, rscript
 from .options import positive
+from .perform import usage_errors
 
 _SCRIPT = """\
 #!/bin/sh
@@ -76,7 +77,8 @@ def demo(c: Context, count: str = "3") -> None:
 
     with usage_errors("demo"), tempfile.TemporaryDirectory(prefix="paramgmt-demo-") as folder:
         fleet = Sandbox(Path(folder) / "fleet")
-        before = os.getcwd()
+        before, state = os.getcwd(), os.environ.get("XDG_STATE_HOME")
+        os.environ["XDG_STATE_HOME"] = folder  # what it does is not of the user's record
         try:
             print(f"Bringing up {count} SSH servers on this machine...", flush=True)
             fleet.up(positive("--count", count))
@@ -84,6 +86,10 @@ def demo(c: Context, count: str = "3") -> None:
             _play(c, {"hosts": [str(fleet.hosts)]})
         finally:
             os.chdir(before)
+            if state is None:
+                del os.environ["XDG_STATE_HOME"]
+            else:
+                os.environ["XDG_STATE_HOME"] = state
             fleet.down()
     print("All of it succeeded, and the servers are gone. A fleet to try things on:  inv sandbox.up")
 

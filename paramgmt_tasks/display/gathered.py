@@ -1,0 +1,70 @@
+"""Identical output shown once, under the hosts that have it; and how the others differ."""
+
+import hashlib
+from collections.abc import Iterator
+
+from ..hosts import fold
+from ..results import HostResult, Report
+from .classic import Painter, body, plain
+from .view import OUT, Piece, Silent
+
+#: Characters up to which texts are compared line by line: beyond that it may take minutes.
+_COMPARED = 200_000
+
+
+class Gathered(Silent):
+    """A block for each different output, that of most hosts first; with `diff` how others differ from it."""
+
+    def __init__(self, paint: Painter, diff: bool = False) -> None:
+        self._paint = paint
+        self._diff = diff
+        self._groups: dict[bytes, list[HostResult]] = {}
+
+    def finished(self, result: HostResult) -> Iterator[Piece]:
+        """Nothing yet."""
+        self._groups.setdefault(_digest(result), []).append(result)
+        return iter(())
+
+    def ended(self, report: Report) -> Iterator[Piece]:
+        """All blocks."""
+        groups = [sorted(group, key=lambda result: result.index) for group in self._groups.values()]
+        groups.sort(key=lambda group: (-len(group), group[0].index))
+        for number, group in enumerate(groups):
+            hosts = fold(result.host.entry for result in group)
+            count = f"{len(group)} host{'s' * (len(group) != 1)}"
+            yield OUT, self._paint(f"{hosts} ({count}):", "blue") + "\n"
+            if self._diff and number:
+                yield from self._difference(groups[0], group)
+            else:
+                for text in body(group[0], self._paint):
+                    yield OUT, text
+
+    def _difference(self, most: list[HostResult], group: list[HostResult]) -> Iterator[Piece]:
+        names = [fold(result.host.entry for result in results) for results in (most, group)]
+        texts = [_start(results[0]) for results in (most, group)]
+        if max(map(len, texts)) > _COMPARED:
+            yield OUT, f"differs from {names[0]}: too long to be compared line by line\n"
+            return
+        import difflib
+
+        ours, theirs = (text.splitlines() for text in texts)
+        for line in difflib.unified_diff(ours, theirs, names[0], names[1], lineterm=""):
+            color = {"+": "green", "-": "red"}.get(line[:1], "")
+            yield OUT, (self._paint(line, color) if color else line) + "\n"
+
+
+def _digest(result: HostResult) -> bytes:
+    digest = hashlib.sha256()
+    for text in body(result, plain):
+        digest.update(text.encode("utf-8", "surrogatepass"))
+    return digest.digest()
+
+
+def _start(result: HostResult) -> str:
+    """A result's text, or so much of it that it is too long."""
+    text = ""
+    for piece in body(result, plain):
+        text += piece
+        if len(text) > _COMPARED:
+            break
+    return text

@@ -1,0 +1,83 @@
+"""Lines as commands write them, each with its host: standard output and standard error go to ours."""
+
+import codecs
+from collections.abc import Iterator
+
+from ..output import Output, Reader
+from ..results import Heard, HostResult, Outcome
+from .classic import Painter
+from .view import ERR, OUT, Piece, Silent
+
+#: Characters after which a line without an end is shown as one.
+_LONGEST = 65536
+
+
+class Lines:
+    """Makes whole lines of an output that still grows.
+
+    >>> output = Output(b"one\\ntw")
+    >>> lines = Lines(output)
+    >>> list(lines.more())
+    ['one']
+    >>> output.write(b"o")
+    >>> list(lines.more()), list(lines.rest())
+    ([], ['two'])
+    """
+
+    def __init__(self, output: Output) -> None:
+        self._reader = Reader(output)
+        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        self._begun = ""
+
+    def more(self) -> Iterator[str]:
+        """The lines that have ended since the last time."""
+        for data in self._reader.more():
+            *lines, self._begun = (self._begun + self._decode(data)).split("\n")
+            for line in lines:
+                yield line.removesuffix("\r")
+            if len(self._begun) > _LONGEST:
+                yield self._begun
+                self._begun = ""
+
+    def rest(self) -> Iterator[str]:
+        """What is left when all has come, also a line without an end."""
+        yield from self.more()
+        begun = self._begun + self._decode(b"", final=True)
+        if begun:
+            yield begun
+
+
+class Live(Silent):
+    """`web1: some text` for each line; and where a host failed, how."""
+
+    def __init__(self, paint: Painter) -> None:
+        self._paint = paint
+        self._hosts: dict[int, tuple[Lines, Lines]] = {}
+
+    def _lines(self, heard: Heard | HostResult) -> tuple[Lines, Lines]:
+        if heard.index not in self._hosts:
+            self._hosts[heard.index] = Lines(heard.out), Lines(heard.err)
+        return self._hosts[heard.index]
+
+    def heard(self, heard: Heard) -> Iterator[Piece]:
+        """The lines that have ended."""
+        out, err = self._lines(heard)
+        yield from self._named(OUT, heard.host.entry, out.more(), "green")
+        yield from self._named(ERR, heard.host.entry, err.more(), "yellow")
+
+    def finished(self, result: HostResult) -> Iterator[Piece]:
+        """What is left, and how it ended where that is not well."""
+        out, err = self._lines(result)
+        del self._hosts[result.index]
+        yield from self._named(OUT, result.host.entry, out.rest(), "green")
+        yield from self._named(ERR, result.host.entry, err.rest(), "yellow")
+        if not result.ok:
+            reason = (
+                result.reason if result.outcome is Outcome.FAILED else f"{result.outcome}: {result.reason}"
+            )
+            yield from self._named(ERR, result.host.entry, iter([reason]), "red")
+
+    def _named(self, stream: int, entry: str, lines: Iterator[str], color: str) -> Iterator[Piece]:
+        name = self._paint(f"{entry}:", color)
+        for line in lines:
+            yield stream, f"{name} {line}\n"

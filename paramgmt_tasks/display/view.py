@@ -1,0 +1,59 @@
+"""Views: each turns what becomes known of a run into text, a piece at a time. The task layer prints it."""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from ..results import Heard, HostResult, Report
+
+#: A text and where it goes: 1 is standard output, 2 is standard error.
+Piece = tuple[int, str]
+OUT, ERR = 1, 2
+
+
+class View(Protocol):
+    """What is shown of a run; pieces may be long in coming, and are together more than fits in memory."""
+
+    def heard(self, heard: Heard) -> Iterator[Piece]:
+        """A host's command has written something."""
+
+    def finished(self, result: HostResult) -> Iterator[Piece]:
+        """A host has its result."""
+
+    def ended(self, report: Report) -> Iterator[Piece]:
+        """All hosts have theirs."""
+
+
+class Silent:
+    """Shows nothing; what other views build on."""
+
+    def heard(self, heard: Heard) -> Iterator[Piece]:
+        """Nothing."""
+        return iter(())
+
+    def finished(self, result: HostResult) -> Iterator[Piece]:
+        """Nothing."""
+        return iter(())
+
+    def ended(self, report: Report) -> Iterator[Piece]:
+        """Nothing."""
+        return iter(())
+
+
+class InOrder(Silent):
+    """Another view, given the results in the order of the host list: each once those before it are there."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._waiting: dict[int, HostResult] = {}
+        self._next = 0
+
+    def finished(self, result: HostResult) -> Iterator[Piece]:
+        """Those that have their turn."""
+        self._waiting[result.index] = result
+        while self._next in self._waiting:
+            yield from self._view.finished(self._waiting.pop(self._next))
+            self._next += 1
+
+    def ended(self, report: Report) -> Iterator[Piece]:
+        """As the other view."""
+        return self._view.ended(report)

@@ -1,0 +1,291 @@
+"""The record of runs: what was begun on which host and how it ended, written as it happens.
+
+A folder for each run, with lines of JSON that are only ever added to, so that what is there after `kill -9`
+holds: a host is noted before anything is started on it. Never written: passwords, the environment's values,
+standard input, and what commands print. Only their user can read them.
+"""
+
+import fcntl
+import json
+import logging
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from .errors import UsageError, words
+from .hosts import Host, parse_entry
+from .operations import Operation
+from .results import HostResult, Outcome
+from .settings import Settings
+
+log = logging.getLogger("paramgmt_tasks")
+
+#: How many runs are kept.
+KEPT = 100
+#: Names of host lists besides those of the outcomes: all that are not ok, and those never begun.
+FAILED, UNSTARTED = "failed", "unstarted"
+_FILE = "run.jsonl"
+_ID = re.compile(r"\d{8}-\d{6}-\d{3}")
+_SECRET = ("password", "env", "stdin")
+
+
+def root() -> Path:
+    """The folder of all runs, in the user's folder for state (XDG Base Directory Specification)."""
+    state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(state).expanduser() / "paramgmt" / "runs"
+
+
+class Journal:
+    """Writes one run's record. Where that cannot be, it says so once, and the run goes on without."""
+
+    def __init__(
+        self, operation: Operation, hosts: Sequence[Host], settings: Settings, kept: int = KEPT
+    ) -> None:
+        self._descriptor = -1
+        self._since = time.monotonic()
+        if kept < 1:
+            return
+        try:
+            folder = _make_folder()
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+            self._descriptor = os.open(folder / _FILE, flags, 0o600)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)  # until this process ends: the run is under way
+        except OSError as error:
+            self._give_up(error)
+            return
+        self._write(_heading(operation, hosts, settings))
+        _prune(kept)
+
+    def started(self, index: int) -> None:
+        """Something is about to be started on a host. Safe for many threads."""
+        self._write({"started": index, "at": self._at()})
+
+    def finished(self, result: HostResult) -> None:
+        """A host has its result."""
+        self._write(
+            {
+                "finished": result.index,
+                "at": self._at(),
+                "outcome": str(result.outcome),
+                "return_code": result.return_code,
+                "reason": result.reason,
+                "attempts": result.attempts,
+                "seconds": result.seconds,
+            }
+        )
+
+    def end(self, interrupted: bool) -> None:
+        """All results are there."""
+        self._write({"ended": _now(), "interrupted": interrupted})
+        self.close()
+
+    def close(self) -> None:
+        """Write no more."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _at(self) -> float:
+        return round(time.monotonic() - self._since, 3)
+
+    def _write(self, record: dict[str, Any]) -> None:
+        if self._descriptor < 0:
+            return
+        try:
+            data = json.dumps(record, separators=(",", ":")).encode() + b"\n"
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+        except OSError as error:
+            self._give_up(error)
+
+    def _give_up(self, error: OSError) -> None:
+        self.close()
+        log.warning("%s: %s: this run is not recorded", root(), words(error))
+
+
+def _make_folder() -> Path:
+    """A folder for a run, named by its time: names sort as the runs began."""
+    root().mkdir(mode=0o700, parents=True, exist_ok=True)
+    while True:
+        now = time.time()
+        name = f"{time.strftime('%Y%m%d-%H%M%S', time.localtime(now))}-{int(now % 1 * 1000):03}"
+        try:
+            (root() / name).mkdir(mode=0o700)
+        except FileExistsError:
+            time.sleep(0.001)
+            continue
+        return root() / name
+
+
+def _heading(operation: Operation, hosts: Sequence[Host], settings: Settings) -> dict[str, Any]:
+    # Most hosts share their options: each different set of them stands once.
+    options: list[dict[str, str]] = []
+    places: dict[tuple[tuple[str, str], ...], int] = {}
+    lines = []
+    for host in hosts:
+        key = tuple(host.options.items())
+        if key not in places:
+            places[key] = len(options)
+            options.append(dict(host.options))
+        lines.append([host.entry, places[key], *([dict(host.variables)] if host.variables else [])])
+    default = Settings()
+    return {
+        "began": _now(),
+        "description": operation.description("?HOST"),
+        "settings": {
+            name: value
+            for name, value in vars(settings).items()
+            if name not in _SECRET and value != getattr(default, name)
+        },
+        "options": options,
+        "hosts": lines,
+    }
+
+
+def _now() -> str:
+    return datetime.now().astimezone().isoformat(timespec="milliseconds")
+
+
+def _prune(kept: int) -> None:
+    """Remove the oldest runs, unless they are under way."""
+    for name in identifiers()[:-kept]:
+        if not _under_way(name):
+            shutil.rmtree(root() / name, ignore_errors=True)
+
+
+def identifiers() -> list[str]:
+    """The runs there are, the oldest first."""
+    try:
+        return sorted(name for name in os.listdir(root()) if _ID.fullmatch(name))
+    except OSError:
+        return []
+
+
+def _under_way(name: str) -> bool:
+    try:
+        with (root() / name / _FILE).open("rb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+# -- reading it
+
+
+@dataclass(frozen=True)
+class Past:
+    """A run as its record tells. `state` is ended, interrupted, killed or running."""
+
+    identifier: str
+    began: str
+    description: str
+    state: str
+    hosts: list[Host]
+    started: set[int]
+    finished: dict[int, dict[str, Any]]
+
+    def outcome(self, index: int) -> str:
+        """How it ended on a host: an outcome, also where the run was killed before it was known."""
+        if index in self.finished:
+            return str(self.finished[index]["outcome"])
+        return str(Outcome.LOST if index in self.started else Outcome.CANCELLED)
+
+    def reason(self, index: int) -> str:
+        """Why it was not ok on a host."""
+        if index in self.finished:
+            return str(self.finished[index]["reason"])
+        what = "still under way" if self.state == "running" else "the run was killed"
+        return f"{what}; it may have run" if index in self.started else f"{what}; not started"
+
+    def of(self, name: str) -> list[Host]:
+        """The hosts with an outcome, or that are `failed` or `unstarted`.
+
+        Raises:
+            UsageError: there is no such name.
+        """
+        if name not in (FAILED, UNSTARTED, *map(str, Outcome)):
+            names = ", ".join(f"@{each}" for each in (FAILED, UNSTARTED, *Outcome) if each != "failed")
+            raise UsageError(f"@{name}: no such hosts of a run: name one of @failed, {names}")
+        return [
+            host
+            for index, host in enumerate(self.hosts)
+            if self.outcome(index) == (str(Outcome.CANCELLED) if name == UNSTARTED else name)
+            or (name == FAILED and self.outcome(index) != str(Outcome.OK))
+        ]
+
+
+def read(identifier: str = "") -> Past:
+    """The record of a run, of the last one without an identifier, of which a beginning is enough.
+
+    Raises:
+        UsageError: there is none.
+    """
+    names = identifiers()
+    found = [name for name in names if name.startswith(identifier)]
+    if not found:
+        raise UsageError(f"no run {identifier}: see inv runs" if names else f"no runs in {root()} yet")
+    if identifier and len(found) > 1:
+        raise UsageError(f"run {identifier}: may be any of {', '.join(found[:5])}")
+    past = _read(found[-1])
+    if past is None:
+        raise UsageError(f"run {found[-1]}: its record cannot be read")
+    return past
+
+
+def all_runs() -> Iterator[Past]:
+    """The runs there are, the oldest first."""
+    for name in identifiers():
+        past = _read(name)
+        if past is not None:
+            yield past
+
+
+def _read(name: str) -> Past | None:
+    under_way = _under_way(name)  # asked first: it may end meanwhile
+    try:
+        lines = (root() / name / _FILE).read_bytes().splitlines()
+        heading, *records = [json.loads(line) for line in lines if line.endswith(b"}")]
+        hosts = [_host(heading["options"], *line) for line in heading["hosts"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    ends = [record for record in records if "ended" in record]
+    state = "running" if under_way else "killed"
+    if ends:
+        state = "interrupted" if ends[0]["interrupted"] else "ended"
+    return Past(
+        name,
+        heading["began"],
+        heading["description"],
+        state,
+        hosts,
+        {record["started"] for record in records if "started" in record},
+        {record["finished"]: record for record in records if "finished" in record},
+    )
+
+
+def _host(
+    options: list[dict[str, str]], entry: str, place: int, variables: dict[str, str] | None = None
+) -> Host:
+    return replace(parse_entry(entry), options=options[place], variables=variables or {})
+
+
+def select(name: str) -> list[Host]:
+    """The hosts that `@NAME` or `@NAME:RUN` stands for.
+
+    Raises:
+        UsageError: there is no such name or run, or the run is under way.
+    """
+    kind, _, identifier = name.removeprefix("@").partition(":")
+    past = read(identifier)
+    if past.state == "running":
+        raise UsageError(f"{name}: run {past.identifier} is still under way")
+    return past.of(kind)

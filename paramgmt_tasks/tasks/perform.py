@@ -1,0 +1,298 @@
+"""One operation from its options to its exit status: done, shown and recorded."""
+
+import io
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from invoke import Exit
+
+from .. import operations
+from ..display import classic
+from ..display.folder import Folder
+from ..display.gathered import Gathered
+from ..display.jsonl import JsonLines
+from ..display.live import Live
+from ..display.progress import Progress
+from ..display.view import ERR, InOrder, Piece, View
+from ..errors import UsageError
+from ..hosts import Host, duplicates
+from ..journal import Journal
+from ..results import HostResult, Report
+from .options import Options, color
+
+if TYPE_CHECKING:
+    from ..fleet import Pool
+    from ..run import Run
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def perform(options: Options, operation: operations.Operation, pool: "Pool | None" = None) -> Report:
+    """Do an operation on the hosts of the options and show what comes of it.
+
+    Raises:
+        UsageError: options that cannot be used, or what is missing here.
+        Exit: it was interrupted, or nobody reads standard output any more.
+    """
+    hosts = options.hosts()
+    settings = options.settings(len(hosts))
+    note_duplicates(hosts)
+    kept = _kept(options)
+    if options.flag("dry_run"):
+        write_lines(_dry(operation, host, settings.user) for host in hosts)
+        return Report([])
+    _check_here(operation)
+    show = Show.of(options, hosts)
+    from ..fleet import Fleet
+
+    with Fleet(hosts, settings, pool=pool) as fleet:
+        journal = Journal(operation, hosts, settings, kept)
+        with closing(journal):
+            run = fleet.perform(operation, live=show.live, on_start=journal.started)
+            _note_one_place(operation, hosts)
+            try:
+                with _interruptible(run) as interrupted, show.progress(run, operation, len(hosts)) as line:
+                    report = Report(show.results(run, line, journal))
+            except BaseException:
+                for result in run:  # it was cancelled, so that all have come
+                    journal.finished(result)
+                raise
+            journal.end(interrupted=bool(interrupted))
+        show.end(report, together=settings.together)
+    if interrupted:
+        raise Exit(code=128 + interrupted[0])
+    if show.folder is not None and not show.folder.whole:
+        raise Exit(code=1)
+    return report
+
+
+def _kept(options: Options) -> int:
+    try:
+        return int(options["runs_kept"])
+    except (TypeError, ValueError):
+        raise UsageError(f"runs_kept {options['runs_kept']}: must be a whole number; 0 is for none") from None
+
+
+def _check_here(operation: operations.Operation) -> None:
+    """What is missing here for every host is an error of the call, not of each host."""
+    if isinstance(operation, (operations.Push, operations.Script)):
+        names = operation.sources if isinstance(operation, operations.Push) else operation.paths
+        for name in names:
+            if "?" not in name and not os.path.exists(os.path.expanduser(name)):
+                raise UsageError(f"{name}: no such file or folder here")
+
+
+def _dry(operation: operations.Operation, host: Host, user: str | None) -> str:
+    name = f"{user}@{host.entry}" if user and not host.user and not operation.local else host.entry
+    return operation.on(host).description(name)
+
+
+# -- what is shown
+
+
+@dataclass
+class Show:
+    """How a run is shown: what the options for output mean."""
+
+    views: list[View]
+    folder: Folder | None
+    live: bool
+    quiet: bool
+    #: Whether the counts stand with the failed hosts on standard error, and not with the results.
+    counts_aside: bool
+
+    @classmethod
+    def of(cls, options: Options, hosts: Sequence[Host]) -> "Show":
+        """Raises UsageError: options that exclude each other, or a folder that cannot be used."""
+        json, live, quiet = (options.flag(name) for name in ("json", "live", "quiet"))
+        diff = options.flag("diff")
+        gather = options.flag("gather") or diff
+        given = [f"--{name}" for name in ("json", "live", "gather", "diff", "quiet") if options.flag(name)]
+        if len(given) > 1 and (json or quiet):
+            raise UsageError(f"{' and '.join(given)} do not go together")
+        order = options["order"] or "hosts"
+        if order not in ("hosts", "finished"):
+            raise UsageError(f"--order {order}: must be hosts or finished")
+        paint = classic.painter(color(options))
+        views: list[View] = []
+        if live:
+            views.append(Live(paint))
+        if gather:
+            views.append(Gathered(paint, diff))
+        if not views and not quiet:
+            view: View = JsonLines() if json else classic.Blocks(paint)
+            views.append(view if order == "finished" else InOrder(view))
+        folder = Folder(options["output_dir"], hosts) if options["output_dir"] else None
+        return cls([*views, *([folder] if folder else [])], folder, live, quiet, live or gather or json)
+
+    @contextmanager
+    def progress(self, run: "Run", operation: operations.Operation, hosts: int) -> Iterator[Progress | None]:
+        """A line that tells how far it is, on a terminal."""
+        if self.quiet or not hosts or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+            yield None
+            return
+        shared = run.shared
+        copies = isinstance(operation, (operations.Push, operations.Pull))
+        copied = (lambda: (shared.moved, shared.expected())) if copies else None
+        progress = Progress(sys.stderr, hosts, run.under_way, copied)
+        try:
+            yield progress
+        finally:
+            progress.close()
+
+    def results(self, run: "Run", progress: Progress | None, journal: Journal) -> Iterator[HostResult]:
+        """The results of a run as they come, each recorded and shown before it is given."""
+        for event in run.events():
+            if isinstance(event, HostResult):
+                journal.finished(event)
+                if progress is not None:
+                    progress.count(event)
+                pieces = [view.finished(event) for view in self.views]
+            else:
+                pieces = [view.heard(event) for view in self.views]
+            for each in pieces:
+                _write_pieces(each, progress)
+            if isinstance(event, HostResult):
+                yield event
+
+    def end(self, report: Report, together: bool) -> None:
+        """Show what is known when all is over."""
+        for view in self.views:
+            _write_pieces(view.ended(report), None)
+        lines = [classic.counts(report)] if self.counts_aside else []
+        lines += classic.reasons(report)
+        if together:
+            lines.append(classic.skew(report))
+        for line in lines:
+            print(line, file=sys.stderr)
+
+
+def _write_pieces(pieces: Iterator[Piece], progress: Progress | None) -> None:
+    """Write what there is, if there is something; the line of the progress is away meanwhile."""
+    first = next(pieces, None)
+    if first is None:
+        return
+    with progress.aside() if progress is not None else nullcontext():
+        for stream, text in _and_then(first, pieces):
+            if stream == ERR:
+                sys.stderr.write(text)
+            else:
+                _write([text])
+        _flush()
+
+
+def _and_then(first: Piece, rest: Iterator[Piece]) -> Iterator[Piece]:
+    yield first
+    yield from rest
+
+
+def write_lines(lines: Iterable[str]) -> None:
+    """Write lines to standard output."""
+    _write(f"{line}\n" for line in lines)
+    _flush()
+
+
+def _write(pieces: Iterable[str]) -> None:
+    """Write to standard output, whatever it can encode; where it is closed, end quietly."""
+    with _while_read():
+        sys.stdout.writelines(pieces)
+
+
+def _flush() -> None:
+    with _while_read():
+        sys.stdout.flush()
+
+
+@contextmanager
+def _while_read() -> Iterator[None]:
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors != "replace":
+        sys.stdout.reconfigure(errors="replace")
+    try:
+        yield
+    except BrokenPipeError:
+        # As in the Python manual's note on SIGPIPE: nothing may be flushed to it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise Exit(code=141) from None
+
+
+# -- interruption
+
+
+@contextmanager
+def _interruptible(run: "Run") -> Iterator[list[int]]:
+    """Ctrl-C, TERM and HUP cancel the run, and its results go on to come; a second one ends at once.
+
+    What is given has the signal's number in it, once there was one.
+    """
+    interrupted: list[int] = []
+
+    def interrupt(number: int, frame: Any) -> None:
+        if interrupted:
+            raise KeyboardInterrupt
+        interrupted.append(number)
+        # Not here: a handler runs in between, and must not wait for a lock that is held.
+        threading.Thread(target=run.cancel, daemon=True).start()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupted
+        return
+    heeded = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    previous = {number: signal.signal(number, interrupt) for number in heeded}
+    try:
+        yield interrupted
+    except KeyboardInterrupt:
+        run.cancel(patience=0)
+        raise Exit(code=130) from None
+    except BaseException:
+        run.cancel()
+        raise
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+# -- notes, and what goes wrong
+
+
+def note_duplicates(hosts: Sequence[Host]) -> None:
+    """Tell which hosts stand more than once."""
+    for entry, count in duplicates(hosts).items():
+        print(f"note: {entry} stands {count} times in the host list", file=sys.stderr)
+
+
+def _note_one_place(operation: operations.Operation, hosts: Sequence[Host]) -> None:
+    if not isinstance(operation, operations.Pull) or len(hosts) < 2:
+        return
+    if len({operation.on(host).destination for host in hosts}) == 1:
+        print(
+            f"note: all hosts' files go to {operation.destination}, where of those with one name the last "
+            "stays; ?HOST in the destination keeps them apart",
+            file=sys.stderr,
+        )
+
+
+@contextmanager
+def usage_errors(name: str) -> Iterator[None]:
+    """Bad input is one line on standard error and exit status 2."""
+    log_to_stderr()
+    try:
+        yield
+    except UsageError as error:
+        raise Exit(f"{name}: {error}", code=2) from None
+
+
+def log_to_stderr() -> None:
+    """Have warnings go to standard error."""
+    log = logging.getLogger("paramgmt_tasks")
+    if not log.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+        log.addHandler(handler)
+        log.propagate = False

@@ -1,0 +1,64 @@
+"""The record of runs as Invoke tasks."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from invoke import Collection, Context, task
+
+from .. import journal
+from ..errors import UsageError
+from ..hosts import fold
+from ..results import Outcome
+from .command_line import OperationTask
+from .perform import usage_errors, write_lines
+
+_SLOWEST = 5
+
+
+@task(name="list", default=True)
+def listing(c: Context) -> None:
+    """List the runs that are recorded, the last one last."""
+    with usage_errors("runs"):
+        lines = [
+            f"{past.identifier}  {past.state:11}  {len(past.hosts):5} hosts  "
+            f"{len(past.of(journal.FAILED)):5} failed  {past.description.replace(' [?HOST]', '')}"
+            for past in journal.all_runs()
+        ]
+        if not lines:
+            raise UsageError(f"no runs in {journal.root()} yet")
+        write_lines(lines)
+
+
+def show(c: Context, run: str | Sequence[str] = (), **options: Any) -> None:
+    """Show a run, the last one without its name: hosts by how it ended there, and the slowest."""
+    with usage_errors("runs.show"):
+        names = [run] if isinstance(run, str) else list(run)
+        if len(names) > 1:
+            raise UsageError(f"{names[1]}: name one run")
+        write_lines(_lines(journal.read(names[0] if names else "")))
+
+
+def _lines(past: journal.Past) -> list[str]:
+    lines = [
+        f"run {past.identifier}, {past.state}",
+        f"began {past.began}",
+        past.description.replace(" [?HOST]", ""),
+    ]
+    groups: dict[tuple[str, str], list[str]] = {}
+    for index, host in enumerate(past.hosts):
+        groups.setdefault((past.outcome(index), past.reason(index)), []).append(host.entry)
+    order = [str(outcome) for outcome in Outcome]
+    for (outcome, reason), entries in sorted(groups.items(), key=lambda group: order.index(group[0][0])):
+        lines.append(f"{outcome} ({len(entries)}): {fold(entries)}" + (f" - {reason}" if reason else ""))
+    took = sorted(((record["seconds"], index) for index, record in past.finished.items()), reverse=True)
+    if took:
+        slowest = ", ".join(f"{past.hosts[index]} {seconds:g} s" for seconds, index in took[:_SLOWEST])
+        lines.append(f"slowest: {slowest}")
+    return lines
+
+
+runs = Collection(
+    "runs",
+    listing,
+    OperationTask(show, options=(), words="run", words_help="The run's name, or its beginning"),
+)
