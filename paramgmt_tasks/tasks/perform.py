@@ -63,6 +63,7 @@ def perform(options: Options, operation: operations.Operation, pool: "Pool | Non
             except BaseException:
                 for result in run:  # it was cancelled, so that all have come
                     journal.finished(result)
+                journal.end(interrupted=True)
                 raise
             journal.end(interrupted=bool(interrupted))
         show.end(report, together=settings.together)

@@ -1,5 +1,7 @@
 import io
 import json
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -73,15 +75,34 @@ def test_reasons_fold_the_hosts() -> None:
     assert reasons(report) == ["unreachable (4): web[03,07-09] - connection refused"]
 
 
-def test_progress_tells_bytes_rate_and_hosts() -> None:
+@pytest.fixture
+def progress() -> Iterator[Progress]:
+    """That of four hosts, ten seconds old, of which two are under way since its fourth and sixth."""
+    began = time.monotonic()
+    under_way = [(Host("h3", "h3"), began + 6), (Host("h1", "h1"), began + 4)]
+    progress = Progress(io.StringIO(), 4, lambda: under_way)
+    yield progress
+    progress.close()
+
+
+def test_progress_tells_how_many_are_done_how_long_still_and_who_is_slow(progress: Progress) -> None:
+    now = time.monotonic() + 10
+    assert progress.line(now) == "0/4 hosts, 2 running; slowest: h1 6 s, h3 4 s"
+    progress.count(made({"outcome": "ok"}))
+    progress.count(made({"outcome": "lost"}))
+    assert progress.line(now) == "2/4 hosts, 1 failed, 2 running, 0.2/s, 10 s left; slowest: h1 6 s, h3 4 s"
+
+
+def test_progress_of_files_tells_bytes_too() -> None:
     out = io.StringIO()
-    progress = Progress(out, 4, moved=lambda: 30_000_000, expected=lambda: 60_000_000)
-    progress.done = 1
-    assert progress.line(10) == "[############            ]  30.0 MB   3.0 MB/s  1/4 hosts"
+    progress = Progress(out, 4, list, copied=lambda: (30_000_000, 60_000_000))
+    progress.count(made({"outcome": "ok"}))
+    line = progress.line(time.monotonic() + 10)
+    assert line == "[############            ] 30.0 MB 3.0 MB/s  1/4 hosts, 0 running, 0.1/s, 10 s left"
     with progress.aside():
         out.write("a block\n")
     progress.close()
-    assert out.getvalue().endswith("\r\x1b[K")
+    assert out.getvalue().endswith("a block\n\r\x1b[K")
 
 
 def test_the_skew_of_hosts_started_together_is_told() -> None:
