@@ -34,6 +34,7 @@ class Progress:
     ) -> None:
         self._stream, self._hosts, self._under_way, self._copied = stream, hosts, under_way, copied
         self._done = self._failed = 0
+        self._drawn = False
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._since = time.monotonic()
@@ -72,23 +73,28 @@ class Progress:
             pause = _EVERY
             with self._lock:
                 if not self._over.is_set():
+                    self._drawn = True
                     self._stream.write(_ERASE + self.line(time.monotonic())[: _columns(self._stream) - 1])
                     self._stream.flush()
+
+    def _erase(self) -> None:
+        if self._drawn:
+            self._drawn = False
+            self._stream.write(_ERASE)
+            self._stream.flush()
 
     @contextmanager
     def aside(self) -> Iterator[None]:
         """The line is away while something else is written."""
         with self._lock:
-            self._stream.write(_ERASE)
-            self._stream.flush()
+            self._erase()
             yield
 
     def close(self) -> None:
         """Take the line away for good."""
         self._over.set()
         self._thread.join()
-        self._stream.write(_ERASE)
-        self._stream.flush()
+        self._erase()
 
 
 def _columns(stream: TextIO) -> int:

@@ -209,7 +209,8 @@ def test_hosts_beyond_the_fanout_cannot_start_together(sshd) -> None:
 
 
 def test_hosts_that_wait_for_each_other_are_cancelled(sshd) -> None:
-    with Fleet([sshd.host(), sshd.host(port=1)], Settings(together=True, connect_timeout=30)) as fleet:
+    settings = Settings(together=True, connect_timeout=30, attempts=50)
+    with Fleet([sshd.host(), sshd.host(port=1)], settings) as fleet:
         run = fleet.perform(RemoteCommand("true"))
         time.sleep(0.3)
         run.cancel()

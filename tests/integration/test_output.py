@@ -1,0 +1,181 @@
+"""Output of many hosts, in each way it can be shown, against real sshd."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BIN = Path(sys.executable).parent
+MODES = {
+    "blocks": [],
+    "as they finish": ["--order", "finished"],
+    "gather": ["--gather"],
+    "diff": ["--diff"],
+    "live": ["--live"],
+    "live and gather": ["--live", "--gather"],
+    "json": ["--json"],
+    "quiet": ["--quiet"],
+}
+
+
+@pytest.fixture
+def hosts(sshd, tmp_path: Path) -> str:
+    sshd.write_list(tmp_path / "hosts.txt", ["127.1.0.[1-20]"])
+    return "hosts.txt"
+
+
+def rcmd(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [BIN / "rcmd", "-f", "hosts.txt", *words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_gather_shows_what_is_the_same_once(hosts: str, tmp_path: Path) -> None:
+    done = rcmd(tmp_path, "--gather", "--", "case ?HOST in *.7) echo odd; exit 3;; *) echo even; esac")
+    assert done.stdout == (
+        "127.1.0.[1-6,8-20] (19 hosts):\nstdout:\neven\n127.1.0.7 (1 host):\nstdout:\nodd\nreturn code: 3\n"
+    )
+    assert done.stderr == "19 succeeded, 1 failed, 20 total\nfailed (1): 127.1.0.7 - return code 3\n"
+    assert done.returncode == 255
+
+
+def test_live_shows_lines_while_the_command_runs(hosts: str, tmp_path: Path) -> None:
+    """A command goes on only when the line before has been seen here."""
+    process = subprocess.Popen(
+        [
+            BIN / "rcmd",
+            "-f",
+            hosts,
+            "--live",
+            "--",
+            f"echo first; until [ -e {tmp_path}/go ]; do :; done; echo",
+        ],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    lines = {process.stdout.readline() for _ in range(20)}
+    (tmp_path / "go").touch()
+    rest, _ = process.communicate(timeout=60)
+    assert lines == {f"127.1.0.{n}: first\n" for n in range(1, 21)}
+    assert sorted(rest.splitlines()) == sorted(f"127.1.0.{n}: " for n in range(1, 21))
+
+
+def test_live_keeps_the_streams_apart_and_gathers_in_the_end(hosts: str, tmp_path: Path) -> None:
+    done = rcmd(tmp_path, "--live", "--gather", "--exclude", "127.1.0.[3-20]", "--", "echo out; echo err >&2")
+    lines = sorted(done.stdout.splitlines()[:2]), done.stdout.splitlines()[2:]
+    assert lines == (
+        ["127.1.0.1: out", "127.1.0.2: out"],
+        ["127.1.0.[1-2] (2 hosts):", "stdout:", "out", "stderr:", "err"],
+    )
+    assert sorted(done.stderr.splitlines()) == [
+        "127.1.0.1: err",
+        "127.1.0.2: err",
+        "2 succeeded, 0 failed, 2 total",
+    ]
+
+
+def test_json_has_a_line_for_each_host_and_nothing_else(hosts: str, tmp_path: Path) -> None:
+    command = r"case ?HOST in *.1) printf '\377';; *.2) exit 2;; *.3) sleep 60;; *) echo é; esac"
+    done = rcmd(tmp_path, "--json", "--timeout", "2", "--hosts", "127.9.9.9:1", "--", command)
+    results = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [result["index"] for result in results] == list(range(21))
+    assert {key: results[0][key] for key in ("host", "outcome", "return_code", "stdout")} == {
+        "host": "127.9.9.9:1",
+        "outcome": "unreachable",
+        "return_code": None,
+        "stdout": "",
+    }
+    assert [results[n]["outcome"] for n in (1, 2, 3, 4)] == ["ok", "failed", "timed-out", "ok"]
+    assert (results[1]["stdout_base64"], results[4]["stdout"]) == ("/w==", "é\n")
+
+
+def test_results_as_they_finish(hosts: str, tmp_path: Path) -> None:
+    wait = f"until [ -e {tmp_path}/last ]; do sleep 0.05; done"
+    command = f"case ?HOST in *.1) {wait};; *.20) touch {tmp_path}/last; esac"
+    done = rcmd(tmp_path, "--json", "--order", "finished", "--", command)
+    order = [json.loads(line)["index"] for line in done.stdout.splitlines()]
+    assert sorted(order) == list(range(20))
+    assert order.index(0) > order.index(19)
+
+
+def test_a_folder_of_results_beside_what_is_shown(hosts: str, tmp_path: Path) -> None:
+    done = rcmd(tmp_path, "--output-dir", "res/ults", "--quiet", "--", "echo ?HOST; echo e >&2; exit 1")
+    assert (done.stdout, done.returncode) == ("", 255)
+    assert done.stderr == "failed (20): 127.1.0.[1-20] - return code 1\n"
+    folder = tmp_path / "res" / "ults"
+    assert len(list(folder.iterdir())) == 41
+    assert (folder / "127.1.0.9.out").read_text() == "127.1.0.9\n"
+    assert (folder / "127.1.0.9.err").read_text() == "e\n"
+    assert len((folder / "results.jsonl").read_text().splitlines()) == 20
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--json", "--live"], "rcmd: --json and --live do not go together"),
+        (["--quiet", "--gather", "--diff"], "rcmd: --gather and --diff and --quiet do not go together"),
+        (["--order", "x"], "rcmd: --order x: must be hosts or finished"),
+        (["--output-dir", "hosts.txt"], "rcmd: --output-dir hosts.txt: file exists"),
+        (["--batch", "0x"], "rcmd: --batch 0x: must be a whole number of hosts, or a share"),
+        (["--canary", "0"], "rcmd: --canary 0: must be a whole number, 1 or more"),
+        (["--max-fail", "-1"], "rcmd: --max-fail -1: must be a whole number"),
+    ],
+)
+def test_what_does_not_go_together_is_one_line(hosts, tmp_path: Path, words: list[str], message: str) -> None:
+    done = rcmd(tmp_path, *words, "--", "true")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("mode", ["blocks", "gather", "live", "json"])
+def test_a_closed_pipe_ends_quietly_in_each_mode(hosts, tmp_path: Path, mode: str) -> None:
+    line = f"{BIN}/rcmd -f {hosts} {' '.join(MODES[mode])} -- seq 20000 | head -1"
+    done = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert len(done.stdout.splitlines()) == 1
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_memory_does_not_grow_with_what_hosts_print(sshd, tmp_path: Path, mode: str) -> None:
+    """250 MB from 250 hosts: far more than what one run may take."""
+    sshd.write_list(tmp_path / "hosts.txt", [host.entry for host in sshd.hosts(250)])
+    words = [*MODES[mode], "--output-dir", "out", "--", "yes ?HOST 0123456789abcdef | head -c 1000000"]
+    with (tmp_path / "shown").open("wb") as shown:
+        process = subprocess.Popen([BIN / "rcmd", "-f", "hosts.txt", *words], cwd=tmp_path, stdout=shown)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    assert sum(path.stat().st_size for path in (tmp_path / "out").glob("*.out")) == 250_000_000
+    assert usage.ru_maxrss < 150_000, "kB"
+
+
+def on_a_terminal(folder: Path, *words: str) -> str:
+    line = f"{BIN}/rcmd -f hosts.txt {' '.join(words)}"
+    done = subprocess.run(
+        ["script", "-qec", line, "/dev/null"],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, "TERM": "xterm"},
+        check=False,
+    )
+    return done.stdout
+
+
+def test_a_line_tells_the_progress_on_a_terminal_only(hosts: str, tmp_path: Path) -> None:
+    command = "'[ ?HOST = 127.1.0.2 ] && sleep 2; true'"
+    assert "19/20 hosts, 1 running" in on_a_terminal(tmp_path, "--", command)
+    assert "running" not in on_a_terminal(tmp_path, "--quiet", "--", command)
+    done = rcmd(tmp_path, "--", command.strip("'"))
+    assert done.stderr == ""
