@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import UsageError
 from .hosts import Host
-from .operations import LocalCommand, Operation, Pull, Push, RemoteCommand, Script
+from .lists import read_list
+from .operations import Copying, LocalCommand, Operation, Pull, Push, RemoteCommand, Script
 from .recipes.recipe import Choice, Recipe, Role
-from .results import HostResult, Outcome, Report
+from .results import Heard, HostResult, Outcome, Report
 from .settings import Settings
 from .tasks import namespace
 from .tasks.benchmark import benchmark
@@ -20,13 +21,16 @@ if TYPE_CHECKING:
     from .controller import Controller, all_success, parse_file, parse_stream
     from .fleet import Fleet, Pool
     from .group import ParallelGroup
+    from .run import Run
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Choice",
     "Controller",
+    "Copying",
     "Fleet",
+    "Heard",
     "Host",
     "HostResult",
     "LocalCommand",
@@ -40,6 +44,7 @@ __all__ = [
     "RemoteCommand",
     "Report",
     "Role",
+    "Run",
     "Script",
     "Settings",
     "UsageError",
@@ -49,6 +54,7 @@ __all__ = [
     "namespace",
     "parse_file",
     "parse_stream",
+    "read_list",
 ]
 
 _LATER = {
@@ -56,6 +62,7 @@ _LATER = {
     "Fleet": "fleet",
     "ParallelGroup": "group",
     "Pool": "fleet",
+    "Run": "run",
     "all_success": "controller",
     "parse_file": "controller",
     "parse_stream": "controller",

@@ -10,9 +10,10 @@ from invoke import Collection, Context, Exit, task
 from ..display.progress import duration
 from ..errors import UsageError
 from ..hosts import Host
+from ..lists import read_list
 from .command_line import OperationTask, Option
 from .operations import _options, _pool
-from .options import REMOTE, positive, read_list
+from .options import REMOTE, positive
 from .perform import usage_errors
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from .. import hosts as host_lists
 from .. import journal
 from ..errors import UsageError, words
 from ..hosts import Host
+from ..lists import read_list
 from ..operations import Copying
 from ..rolling import share
 from ..settings import HOST_KEY_MODES, Settings
@@ -266,42 +267,6 @@ def positive(option: str, value: Any, whole: bool = True) -> Any:
         kind = "a whole number, 1 or more" if whole else "a number of seconds above 0"
         raise UsageError(f"{option} {value}: must be {kind}")
     return number
-
-
-def read_list(name: str, hint: str = "") -> list[Host]:
-    """The hosts of a list, or of a run by `@failed` or so; `hint` is added where there is no such file.
-
-    Raises:
-        UsageError: it cannot be read.
-    """
-    if name.startswith("@"):
-        return journal.select(name)
-    if name == "-":
-        return host_lists.parse_lines(sys.stdin, "standard input")
-    path = find_list(name)
-    try:
-        text = path.read_text("utf-8")
-    except UnicodeDecodeError:
-        raise UsageError(f"host list {name}: not a text file in UTF-8") from None
-    except OSError as error:
-        reason = words(error)
-        if isinstance(error, FileNotFoundError):
-            reason += hint
-        raise UsageError(f"host list {name}: {reason}") from None
-    return host_lists.parse_lines(text.split("\n"), str(path))
-
-
-def find_list(name: str) -> Path:
-    """The file of a host list: as named, else in `hostlists/` here or in a folder above."""
-    path = Path(name).expanduser()
-    if path.exists() or len(path.parts) != 1:
-        return path
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        for candidate in (folder / "hostlists" / f"{name}.txt", folder / "hostlists" / name):
-            if candidate.is_file():
-                return candidate
-    return path
 
 
 def _user(user: str | None) -> str | None:

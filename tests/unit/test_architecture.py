@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parent.parent.parent / "paramgmt_tasks"
 
 #: From the top down; modules on one line do not know each other unless the order within it allows it.
 ORDER = """
-    executables __init__ tasks journal recipes controller display
+    executables __init__ tasks lists journal recipes controller display
     fleet
     group
     run
