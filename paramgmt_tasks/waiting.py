@@ -77,7 +77,7 @@ class Watch(Generic[Job]):
     """Jobs that wait for descriptors. One thread polls; any thread may add a job, or hurry one."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # what is collected as garbage while it is held may hurry a job
         self._numbers = itertools.count()
         self._waiting: dict[int, tuple[Job, int | None]] = {}
         self._deadlines: list[tuple[float, int]] = []
@@ -102,9 +102,8 @@ class Watch(Generic[Job]):
         self.open()
         with self._lock:
             number = next(self._numbers)
-            self._waiting[number] = (job, wait.descriptor)
-            if wait.descriptor is not None:
-                self._register(wait.descriptor, wait.event, number)
+            watched = wait.descriptor is not None and self._register(wait.descriptor, wait.event, number)
+            self._waiting[number] = (job, wait.descriptor if watched else None)
             if wait.deadline is not None:
                 heapq.heappush(self._deadlines, (wait.deadline, number))
                 if wait.deadline < self._wakes_at:
@@ -112,13 +111,16 @@ class Watch(Generic[Job]):
         if wait.watched(self, number):
             self.hurry(number)
 
-    def _register(self, descriptor: int, event: int, number: int) -> None:
+    def _register(self, descriptor: int, event: int, number: int) -> bool:
+        """Watch a descriptor; False, and its job goes on at once, where it was closed meanwhile."""
         try:
             with contextlib.suppress(KeyError):  # of a connection that was closed
                 self._selector.unregister(descriptor)
             self._selector.register(descriptor, event, number)
-        except (OSError, ValueError):  # closed already
+        except (OSError, ValueError):
             self._hurried.append(number)
+            return False
+        return True
 
     def hurry(self, number: int) -> None:
         """Have a job given at once, unless it was."""

@@ -13,15 +13,15 @@ _LONGEST = 65536
 
 
 class Lines:
-    """Makes whole lines of an output that still grows.
+    """Makes whole lines of an output that still grows: as many as there are in one text, for speed.
 
-    >>> output = Output(b"one\\ntw")
+    >>> output = Output(b"one\\ntwo\\nth")
     >>> lines = Lines(output)
     >>> list(lines.more())
-    ['one']
-    >>> output.write(b"o")
+    ['one\\ntwo']
+    >>> output.write(b"ree")
     >>> list(lines.more()), list(lines.rest())
-    ([], ['two'])
+    ([], ['three'])
     """
 
     def __init__(self, output: Output) -> None:
@@ -32,9 +32,10 @@ class Lines:
     def more(self) -> Iterator[str]:
         """The lines that have ended since the last time."""
         for data in self._reader.more():
-            *lines, self._begun = (self._begun + self._decode(data)).split("\n")
-            for line in lines:
-                yield line.removesuffix("\r")
+            lines, ended, begun = (self._begun + self._decode(data)).rpartition("\n")
+            self._begun = begun
+            if ended:
+                yield lines.removesuffix("\r").replace("\r\n", "\n")
             if len(self._begun) > _LONGEST:
                 yield self._begun
                 self._begun = ""
@@ -78,6 +79,6 @@ class Live(Silent):
             yield from self._named(ERR, result.host.entry, iter([reason]), "red")
 
     def _named(self, stream: int, entry: str, lines: Iterator[str], color: str) -> Iterator[Piece]:
-        name = self._paint(f"{entry}:", color)
-        for line in lines:
-            yield stream, f"{name} {line}\n"
+        name = self._paint(f"{entry}:", color) + " "
+        for text in lines:
+            yield stream, name + text.replace("\n", f"\n{name}") + "\n"

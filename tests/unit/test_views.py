@@ -83,7 +83,7 @@ def test_lines_are_shown_with_their_host_when_they_have_ended() -> None:
     assert list(live.heard(heard)) == [(OUT, "web1: one\n")]
     out.write(b"o\r\n\n\xff")
     err.write(b"oh\n")
-    assert list(live.heard(heard)) == [(OUT, "web1: two\n"), (OUT, "web1: \n"), (ERR, "web1: oh\n")]
+    assert list(live.heard(heard)) == [(OUT, "web1: two\nweb1: \n"), (ERR, "web1: oh\n")]
     out.write(b"end")
     done = HostResult(heard.host, 1, "", Outcome.TIMED_OUT, out=out, err=err, reason="too slow")
     assert list(live.finished(done)) == [(OUT, "web1: \ufffdend\n"), (ERR, "web1: timed-out: too slow\n")]
