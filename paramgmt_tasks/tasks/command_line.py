@@ -8,6 +8,7 @@ task, and anything else is an error that says so.
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 from invoke import Exit, Task
@@ -115,9 +116,11 @@ class OperationTask(Task[Any]):
         """Read the command line ahead of Invoke, to see which words will be this task's.
 
         Raises:
-            Exit: options after the first word.
+            Exit: options after the first word, or words behind `--` that are not for tasks.
         """
         body, dashes, remainder = _split(argv)
+        if dashes and Path(sys.argv[0]).name == "fab" and self._find(body, 0) is not None:
+            raise Exit(f"{self.name}: fab runs what is behind -- itself: write it in quotes before", code=2)
         calls, at, last = 0, 0, False
         while (start := self._find(body, at)) is not None:
             end = self._end_of_word(body[start:])

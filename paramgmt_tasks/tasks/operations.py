@@ -1,6 +1,7 @@
 """The six operations as Invoke tasks."""
 
 import atexit
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -136,6 +137,9 @@ def _several(words: str | Sequence[str], what: str) -> tuple[str, ...]:
 
 def _perform(c: Context, name: str, given: dict[str, Any], words: str | Sequence[str]) -> Report:
     with usage_errors(name):
+        fabric = sys.modules.get("fabric")
+        if fabric is not None and isinstance(c, fabric.Connection):
+            raise UsageError("fab -H runs a task once for each host: name the hosts with --machines instead")
         options = _options(c, given)
         report = perform(options, operation_of(name, words, options), _pool(c))
     if not report.ok:
