@@ -151,7 +151,7 @@ def converse(
             _drain(channel, out, err)
             unsent = _feed(channel, unsent) if unsent.nbytes else unsent
         yield from _await(channel, lambda: stop() or channel.status_event.is_set(), deadline)
-        if stop() and not channel.status_event.is_set():
+        if stop() and not (over(channel) and channel.status_event.is_set()):
             cut_short = "interrupted"
     except _OutOfTime:
         cut_short, kind = f"timed out after {timeout:g} s", Outcome.TIMED_OUT

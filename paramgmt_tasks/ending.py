@@ -19,13 +19,17 @@ GRACE = 2.0
 #: Seconds that all of it may take.
 PATIENCE = 6.0
 _AFTER_KILL = 1.0
+#: Seconds that the script may begin to look later than the command began to run, both after being asked for.
+_LATE = 1.0
 
-# Its arguments are the process of the connection and the one that this script was started as. Nothing is
-# done unless the first is OpenSSH's for one connection: a server that serves all of them from one process
-# is the parent of what others run.
+# Its arguments are the process of the connection, the one that this script was started as, the command's age
+# in hundredths of a second (Linux's ticks), and SSH_CONNECTION. Nothing is done unless the first is OpenSSH's
+# for one connection: a server that serves all of them from one process is the parent of what others run.
+# Where the command itself has ended, what it has left in its process group is known by the connection in its
+# environment and by its age.
 _SCRIPT = r"""
 exec </dev/null >/dev/null 2>&1
-session=$1 own=$2 proc=
+session=$1 own=$2 age=$3 connection=$4 proc=
 [ -r /proc/self/stat ] && proc=1
 title() { if [ $proc ]; then tr '\000' ' ' <"/proc/$1/cmdline"; else ps -o args= -p "$1"; fi; }
 table() {
@@ -43,6 +47,14 @@ find() {
     case $(title "$pid") in *internal-sftp*|*sftp-server*) ;; *) printf '%s ' "$group" ;; esac
   done
 }
+orphans() {
+  [ $proc ] && [ "$connection" ] && read -r up _ </proc/uptime || return
+  for file in $(grep -l "SSH_CONNECTION=$connection" /proc/[0-9]*/environ); do
+    read -r line <"${file%environ}stat" || continue
+    set -- ${line##*) }
+    [ "$3" = "$4" ] && [ ! -d "/proc/$3" ] && [ "${20}" -ge $((${up%.*}${up#*.} - age)) ] && printf '%s ' "$3"
+  done
+}
 left() { for group in $groups; do table | sed -n "/^ *[0-9]* *[0-9]* *$group *[^ZX0-9 ]/p"; done; }
 signal() {
   sent=1
@@ -57,10 +69,12 @@ give() {
   [ -n "$(left)" ] || exit 0
 }
 case $(title "$session") in sshd*@*) ;; *) exit 3 ;; esac
+groups=$(find)
+[ "$groups" ] || groups=$(orphans)
 for seconds in 0.1 0.2 0.4; do
-  groups=$(find)
   [ -z "$groups" ] || break
   sleep "$seconds" || sleep 1
+  groups=$(find)
 done
 [ -n "$groups" ] || exit 4
 signal TERM
@@ -87,7 +101,8 @@ def end(channel: Any, elevate: str = "", password: str | None = None, held: bool
             channel.shutdown_write()
             yield from channel.transport.until(lambda: _over(channel), deadline)
             return _over(channel)
-        code = yield from _order(channel.transport, _command(elevate), password, deadline)
+        age = int((time.monotonic() - channel.began + _LATE) * 100)
+        code = yield from _order(channel.transport, _command(elevate, age), password, deadline)
         if code not in (_GONE, _NOT_FOUND, _LEFT, _UNKNOWN):
             yield from _signal(channel, "TERM", GRACE)
             yield from _signal(channel, "KILL", _AFTER_KILL)
@@ -100,8 +115,8 @@ def _over(channel: Any) -> bool:
     return bool(channel.closed_by_peer or (channel.eof_received and channel.status_event.is_set()))
 
 
-def _command(elevate: str) -> str:
-    starter = f'exec {elevate} /bin/sh -c "$0" sh "$PPID" "$$"'
+def _command(elevate: str, age: int) -> str:
+    starter = f'exec {elevate} /bin/sh -c "$0" sh "$PPID" "$$" {age} "$SSH_CONNECTION"'
     return f"exec /bin/sh -c {shlex.quote(starter)} {shlex.quote(_SCRIPT)}"
 
 

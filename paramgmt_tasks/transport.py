@@ -439,6 +439,7 @@ class LeanTransport(paramiko.Transport):
         request.add_int(self.default_window_size)
         request.add_int(self.default_max_packet_size)
         channel.limit = limit
+        channel.began = time.monotonic()
         channel.event = Awaited(self, limit, _NO_START)
         channel.exit_signal, channel.closed_by_peer = "", False
         try:

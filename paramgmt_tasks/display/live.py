@@ -25,6 +25,7 @@ class Lines:
     """
 
     def __init__(self, output: Output) -> None:
+        self.output = output
         self._reader = Reader(output)
         self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
         self._begun = ""
@@ -56,7 +57,8 @@ class Live(Silent):
         self._hosts: dict[int, tuple[Lines, Lines]] = {}
 
     def _lines(self, heard: Heard | HostResult) -> tuple[Lines, Lines]:
-        if heard.index not in self._hosts:
+        known = self._hosts.get(heard.index)
+        if known is None or known[0].output is not heard.out:  # another try's has begun anew
             self._hosts[heard.index] = Lines(heard.out), Lines(heard.err)
         return self._hosts[heard.index]
 

@@ -53,6 +53,8 @@ COMMANDS = [
     "trap '' TERM; echo part; (NAP 600; NAP 600) & NAP 600; NAP 600",
     "echo part; (trap '' TERM; NAP 600; NAP 600) >/dev/null 2>&1 & NAP 600",
     "echo part; exec NAP 600",
+    "echo part; NAP 600 & exit 0",
+    "echo part; sh -c 'NAP 600 & NAP 600 &'",
 ]
 
 
