@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TextIO
+from typing import Any, TextIO
 
 from . import hosts as host_lists
 from .display import classic
@@ -15,9 +15,14 @@ from .settings import Settings
 
 @dataclass(frozen=True)
 class Result:
-    """What happened on one host, as ParaMgmt's results have it; `result` is all that is known."""
+    """What happened on one host, as ParaMgmt's results have it, and all that a HostResult has besides."""
 
     result: HostResult
+
+    def __getattr__(self, name: str) -> Any:
+        if "result" not in self.__dict__:  # while it is copied
+            raise AttributeError(name)
+        return getattr(self.result, name)
 
     @property
     def host(self) -> str:

@@ -54,6 +54,10 @@ _FORCED = re.compile(rb"key options:.* command\b")
 _KEX_METHOD = range(30, 50)
 
 
+def _never() -> bool:
+    return False
+
+
 def _channel_request(channel: Any, message: paramiko.Message) -> None:
     # paramiko drops the name of the signal that ended a command.
     position = message.packet.tell()
@@ -278,7 +282,8 @@ class LeanTransport(paramiko.Transport):
             while not over():
                 self._stream.deadline = deadline
                 self._stream.waits = waits
-                self._stream.enough = over
+                if not self._waitable:
+                    self._stream.enough = over
                 self._stream.within_message = False
                 self._step()
                 self._tell_followers()
@@ -293,6 +298,8 @@ class LeanTransport(paramiko.Transport):
             raise
         finally:
             self._stream.settle()
+            if not self._waitable:
+                self._stream.enough = _never  # what was waited for is not to be kept
             self._reader = None
             self._tell_followers()
 

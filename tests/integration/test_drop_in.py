@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from paramgmt_tasks import Controller, all_success, parse_file, parse_stream
+from paramgmt_tasks import Controller, Outcome, all_success, parse_file, parse_stream
 
 BIN = Path(sys.executable).parent
 
@@ -169,4 +169,5 @@ def test_the_controller(sshd, tmp_path: Path, capfd: pytest.CaptureFixture[str],
     ctl.ssh_connect_timeout, ctl.ssh_connection_attempts = 1, 1
     (result,) = ctl.remote_command(["true"])
     assert (result.retcode, result.stdout, "refused" in result.stderr) == (255, "", True)
+    assert (result.outcome, result.reason, result.ok) == (Outcome.UNREACHABLE, "connection refused", False)
     assert capfd.readouterr().out == ""
