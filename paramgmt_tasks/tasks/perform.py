@@ -239,7 +239,12 @@ def _interruptible(run: "Run") -> Iterator[list[int]]:
             raise KeyboardInterrupt
         interrupted.append(number)
         # Not here: a handler runs in between, and must not wait for a lock that is held.
-        threading.Thread(target=run.cancel, daemon=True).start()
+        threading.Thread(target=cancel, daemon=True).start()
+
+    def cancel() -> None:
+        if sys.stderr.isatty():
+            print("\ninterrupted: ending what runs; once more ends at once", file=sys.stderr)
+        run.cancel()
 
     if threading.current_thread() is not threading.main_thread():
         yield interrupted

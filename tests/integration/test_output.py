@@ -157,7 +157,7 @@ _MEASURE = (
 def test_memory_does_not_grow_with_what_hosts_print(sshd, tmp_path: Path, mode: str) -> None:
     """250 MB from 250 hosts: far more than what one run may take."""
     sshd.write_list(tmp_path / "hosts.txt", [host.entry for host in sshd.hosts(250)])
-    options = ["-f", "hosts.txt", *MODES[mode], "--output-dir", "out"]
+    options = ["-f", "hosts.txt", "--connect-timeout", "60", *MODES[mode], "--output-dir", "out"]
     command = "yes ?HOST 0123456789abcdef | head -c 1000000"
     done = subprocess.run(
         [sys.executable, "-c", _MEASURE, BIN / "rcmd", *options, "--", command],
@@ -172,23 +172,31 @@ def test_memory_does_not_grow_with_what_hosts_print(sshd, tmp_path: Path, mode: 
     assert int(done.stdout) < 150_000, "kB"
 
 
-def on_a_terminal(folder: Path, *words: str) -> str:
-    line = f"{BIN}/rcmd -f hosts.txt {' '.join(words)}"
-    done = subprocess.run(
-        ["script", "-qec", line, "/dev/null"],
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        env={**os.environ, "TERM": "xterm"},
-        check=False,
-    )
-    return done.stdout
-
-
 def test_a_line_tells_the_progress_on_a_terminal_only(hosts: str, tmp_path: Path) -> None:
-    command = "'[ ?HOST = 127.1.0.2 ] && sleep 2; true'"
-    assert "19/20 hosts, 1 running" in on_a_terminal(tmp_path, "--", command)
-    assert "running" not in on_a_terminal(tmp_path, "--quiet", "--", command)
-    done = rcmd(tmp_path, "--", command.strip("'"))
+    """The command of one host ends when the line has been seen, or that of the others has been waited for."""
+
+    def seen(program: str, text: str) -> bool:
+        go = tmp_path / "go"
+        go.unlink(missing_ok=True)
+        command = f"[ ?HOST != 127.1.0.2 ] || for i in $(seq 40); do [ -e {go} ] || sleep 0.1; done"
+        process = subprocess.Popen(
+            ["script", "-qec", f"{BIN}/{program} -f hosts.txt -- '{command}'", "/dev/null"],
+            stdout=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            cwd=tmp_path,
+            env={**os.environ, "TERM": "xterm"},
+        )
+        shown = ""
+        while piece := process.stdout.read(1):
+            shown += piece
+            if text in shown:
+                go.touch()
+        process.wait(10)
+        process.stdout.close()
+        return text in shown
+
+    assert seen("rcmd", "19/20 hosts, 1 running")
+    assert not seen("rcmd --quiet", " running")
+    done = rcmd(tmp_path, "--", "true")
     assert done.stderr == ""
