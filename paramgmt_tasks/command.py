@@ -158,7 +158,8 @@ def converse(
     except (OSError, EOFError, paramiko.SSHException):
         pass  # the connection broke while something was sent: told below
     if cut_short:
-        gone = yield from end(channel, sudo.elevate if sudo else "", sudo.password if sudo else None, held)
+        how = (sudo.elevate, sudo.password) if sudo else ("", None)
+        gone = yield from end(channel, lambda: _drain(channel, out, err), *how, held=held)
         cut_short += "; ended on the host" if gone else "; it may still run"
     _drain(channel, out, err)
     outcome, code, reason = _ending(channel)

@@ -105,9 +105,9 @@ class HostConnection(fabric.Connection):
     started = False
     #: Seconds spent on tries to reach the host since `renew`, waiting for the gate not counted.
     spent = 0.0
-    #: Why no command may be started any more.
-    withheld = ""
-    #: Called right before a command's start is asked for.
+    #: Asked before something is started: why it may not be.
+    objection: Callable[[], str] = staticmethod(lambda: "")
+    #: Called right before something may be started.
     on_start: Callable[[], object] = staticmethod(lambda: None)
     #: Called when the host keeps its thread waiting, on which others may count.
     on_stall: Callable[[], object] = staticmethod(lambda: None)
@@ -370,9 +370,13 @@ class HostConnection(fabric.Connection):
     def renew(self) -> None:
         """Make ready for another operation: nothing of it is started yet."""
         self.started = self._abandoned = False
-        self.withheld = ""
         self.requested = self.confirmed = None
         self.spent = 0.0
+
+    def leave(self) -> None:
+        """Nobody works on it any more, or wants to be asked or told."""
+        for hook in ("objection", "on_start", "on_stall"):
+            self.__dict__.pop(hook, None)
 
     def abandon(self) -> None:
         """Break the connection off, from any thread: whoever waits on it is woken with an error.
@@ -419,10 +423,10 @@ class HostConnection(fabric.Connection):
         transport = self.transport
         request = command.encode("utf-8", "surrogateescape")
         ahead = together and not transport.is_alive()  # whose reader would send it at once
+        self._permitted()
 
         def go() -> None:
-            self.started = True
-            self.on_start()
+            self._begun()
             self.requested = time.monotonic()
             try:
                 if not ahead:
@@ -433,8 +437,6 @@ class HostConnection(fabric.Connection):
 
         if ahead:
             transport.request(channel, request, no_input)
-        if self.withheld and not self.started:
-            raise Known(Failure(Outcome.CANCELLED, self.withheld))
         if together:
             yield Together(go)
             self._go_on()
@@ -443,6 +445,24 @@ class HostConnection(fabric.Connection):
         yield from transport.confirmation(channel)
         self.confirmed = time.monotonic()
         return channel
+
+    def begin(self) -> None:
+        """Something is about to be started on the host.
+
+        Raises:
+            Known: it may not be.
+        """
+        self._permitted()
+        self._begun()
+
+    def _permitted(self) -> None:
+        objection = "" if self.started else self.objection()
+        if objection:
+            raise Known(Failure(Outcome.CANCELLED, objection))
+
+    def _begun(self) -> None:
+        self.started = True
+        self.on_start()
 
     def run(self, command: str, **kwargs: Any) -> Any:
         """As Fabric's; without threads and polling where the output is hidden and nothing is watched."""

@@ -8,6 +8,7 @@ connection is the parent of both commands. The request is what is left where tha
 import contextlib
 import shlex
 import time
+from collections.abc import Callable
 from typing import Any
 
 import paramiko
@@ -25,35 +26,35 @@ _LATE = 1.0
 # Its arguments are the process of the connection, the one that this script was started as, the command's age
 # in hundredths of a second (Linux's ticks), and SSH_CONNECTION. Nothing is done unless the first is OpenSSH's
 # for one connection: a server that serves all of them from one process is the parent of what others run.
-# Where the command itself has ended, what it has left in its process group is known by the connection in its
-# environment and by its age.
+# What an earlier command has left running is older than this one. Where the command itself has ended, what it
+# has left in its process group is known by the connection in its environment; of several groups without a
+# leader the others are of daemons, which left the command's own.
 _SCRIPT = r"""
 exec </dev/null >/dev/null 2>&1
-session=$1 own=$2 age=$3 connection=$4 proc=
-[ -r /proc/self/stat ] && proc=1
+LC_ALL=C; export LC_ALL
+session=$1 own=$2 age=$3 connection=$4 proc= since=0
+[ -r /proc/self/stat ] && read -r up _ </proc/uptime && proc=1 since=$((${up%.*}${up#*.} - age))
 title() { if [ $proc ]; then tr '\000' ' ' <"/proc/$1/cmdline"; else ps -o args= -p "$1"; fi; }
 table() {
   if [ $proc ]; then
-    cat ${1:-/proc/[0-9]*/stat} | sed 's/^\([0-9]*\) (.*) \(.\) \([0-9]*\) \([0-9]*\) .*/\1 \3 \4 \2/'
+    cat /proc/[0-9]*/stat |
+      sed 's/^\([0-9]*\) (.*) \(.\) \([0-9]*\) \([0-9]*\) \([^ ]* \)\{16\}\([0-9]*\) .*/\1 \3 \4 \2 \6/'
   else ps -A -o pid= -o ppid= -o pgid= -o stat=; fi
 }
-children() {
-  [ $proc ] && read -r pids <"/proc/$session/task/$session/children" || { table; return; }
-  for pid in $pids; do table "/proc/$pid/stat"; done
-}
 find() {
-  children | while read -r pid parent group state; do
+  table | while read -r pid parent group state began; do
     [ "$parent" = "$session" ] && [ "$pid" = "$group" ] && [ "$pid" != "$own" ] || continue
+    [ "${began:-$since}" -ge "$since" ] || continue
     case $(title "$pid") in *internal-sftp*|*sftp-server*) ;; *) printf '%s ' "$group" ;; esac
   done
 }
 orphans() {
-  [ $proc ] && [ "$connection" ] && read -r up _ </proc/uptime || return
+  [ $proc ] && [ "$connection" ] || return
   for file in $(grep -l "SSH_CONNECTION=$connection" /proc/[0-9]*/environ); do
     read -r line <"${file%environ}stat" || continue
     set -- ${line##*) }
-    [ "$3" = "$4" ] && [ ! -d "/proc/$3" ] && [ "${20}" -ge $((${up%.*}${up#*.} - age)) ] && printf '%s ' "$3"
-  done
+    [ "$3" = "$4" ] && [ ! -d "/proc/$3" ] && [ "${20}" -ge "$since" ] && echo "$3"
+  done | sort -n | head -n 1
 }
 left() { for group in $groups; do table | sed -n "/^ *[0-9]* *[0-9]* *$group *[^ZX0-9 ]/p"; done; }
 signal() {
@@ -87,26 +88,39 @@ _GONE, _NOT_FOUND, _LEFT = 0, 4, 5
 _UNKNOWN = -1
 
 
-def end(channel: Any, elevate: str = "", password: str | None = None, held: bool = False) -> Steps[bool]:
+def end(
+    channel: Any,
+    drain: Callable[[], None],
+    elevate: str = "",
+    password: str | None = None,
+    held: bool = False,
+) -> Steps[bool]:
     """Steps that end the command on `channel`; whether all of its process group is known to be gone.
 
-    `elevate` is what has to stand before a command to have the rights of the one to end, and `password` what
-    that asks for. One that is `held` ends itself when its input does.
+    `drain` takes what it still writes. `elevate` is what has to stand before a command to have the rights of
+    the one to end, and `password` what that asks for. One that is `held` ends itself when its input does.
     """
-    if _over(channel):
+
+    def is_over() -> bool:
+        drain()  # the end comes behind what was written
+        return _over(channel)
+
+    if is_over():
         return True
     deadline = time.monotonic() + PATIENCE
     with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
         if held:
             channel.shutdown_write()
-            yield from channel.transport.until(lambda: _over(channel), deadline)
-            return _over(channel)
+            yield from channel.transport.until(is_over, deadline)
+            return is_over()
         age = int((time.monotonic() - channel.began + _LATE) * 100)
         code = yield from _order(channel.transport, _command(elevate, age), password, deadline)
         if code not in (_GONE, _NOT_FOUND, _LEFT, _UNKNOWN):
-            yield from _signal(channel, "TERM", GRACE)
-            yield from _signal(channel, "KILL", _AFTER_KILL)
-        return code == _GONE or (code not in (_LEFT, _UNKNOWN) and _over(channel))
+            for name, seconds in (("TERM", GRACE), ("KILL", _AFTER_KILL)):
+                if not is_over():
+                    channel.transport.signal(channel, name)
+                    yield from channel.transport.until(is_over, time.monotonic() + seconds)
+        return code == _GONE or (code not in (_LEFT, _UNKNOWN) and is_over())
     return False
 
 
@@ -139,11 +153,3 @@ def _order(transport: Any, command: str, password: str | None, deadline: float) 
     code: int = channel.exit_status  # as paramiko, -1 where there is none
     channel.close()
     return code
-
-
-def _signal(channel: Any, name: str, seconds: float) -> Steps[None]:
-    """Ask the server to signal a command, and give that some time."""
-    if _over(channel):
-        return
-    channel.transport.signal(channel, name)
-    yield from channel.transport.until(lambda: _over(channel), time.monotonic() + seconds)

@@ -44,8 +44,16 @@ class Pool:
 
     def lend(self, hosts: Iterable[Host], settings: Settings) -> list[HostConnection]:
         """A connection for each host, one made before where host and settings are the same."""
-        with self._lock:
-            return [self._lend(host, settings) for host in hosts]
+        lent: list[HostConnection] = []
+        try:
+            with self._lock:
+                for host in hosts:
+                    lent.append(self._lend(host, settings))  # noqa: PERF401
+        except BaseException:
+            for connection in lent:
+                self.take_back(connection)
+            raise
+        return lent
 
     def _lend(self, host: Host, settings: Settings) -> HostConnection:
         key: Any = (replace(host, variables={}), tuple(host.options.items()), _reaching(settings))
@@ -193,7 +201,7 @@ class Fleet:
                 _fit_together(settings, fanout, len(connections))
             group = ParallelGroup.from_connections(connections, replace(settings, fanout=fanout, keep=keep))
             run = group.perform(operation, on_start=on_start, live=live, release=self.pool.take_back)
-        except UsageError:
+        except BaseException:
             for connection in connections:
                 self.pool.take_back(connection)
             raise
@@ -229,9 +237,11 @@ class Fleet:
         return self
 
     def __exit__(self, kind: object, *exception: object) -> None:
-        if kind is None:
-            self.wait()
-        self.close()
+        try:
+            if kind is None:
+                self.wait()
+        finally:
+            self.close()
 
 
 def _names(given: str | PathLike[str] | Iterable[str | PathLike[str]]) -> tuple[str, ...]:
@@ -243,7 +253,7 @@ def _fit_together(settings: Settings, fanout: int, hosts: int) -> None:
     asked = ""
     if settings.sequential:
         asked = "one after the other"
-    elif settings.batch is not None or settings.canary:
+    elif settings.batch is not None or settings.canary or settings.max_fail is not None:
         asked = "some before the others"
     elif fanout < hosts:
         asked = f"a fan-out of {fanout}"

@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import shutil
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -38,7 +39,7 @@ _SECRET = ("password", "env", "stdin")
 def root() -> Path:
     """The folder of all runs, in the user's folder for state (XDG Base Directory Specification)."""
     state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-    return Path(state).expanduser() / "paramgmt" / "runs"
+    return Path(os.path.expanduser(state)) / "paramgmt" / "runs"
 
 
 class Journal:
@@ -48,13 +49,15 @@ class Journal:
         self, operation: Operation, hosts: Sequence[Host], settings: Settings, kept: int = KEPT
     ) -> None:
         self._descriptor = -1
+        self._lock = threading.RLock()
+        self._folder: Path | None = None
         self._since = time.monotonic()
         if kept < 1:
             return
         try:
-            folder = _make_folder()
+            self._folder = _make_folder()
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-            self._descriptor = os.open(folder / _FILE, flags, 0o600)
+            self._descriptor = os.open(self._folder / _FILE, flags, 0o600)
             fcntl.flock(self._descriptor, fcntl.LOCK_EX)  # until this process ends: the run is under way
         except OSError as error:
             self._give_up(error)
@@ -68,17 +71,7 @@ class Journal:
 
     def finished(self, result: HostResult) -> None:
         """A host has its result."""
-        self._write(
-            {
-                "finished": result.index,
-                "at": self._at(),
-                "outcome": str(result.outcome),
-                "return_code": result.return_code,
-                "reason": result.reason,
-                "attempts": result.attempts,
-                "seconds": result.seconds,
-            }
-        )
+        self._write({"finished": result.index, "at": self._at(), **result.facts()})
 
     def end(self, interrupted: bool) -> None:
         """All results are there."""
@@ -87,22 +80,30 @@ class Journal:
 
     def close(self) -> None:
         """Write no more."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        with self._lock:
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
+                self._descriptor = -1
+
+    def discard(self) -> None:
+        """Nothing was begun: there is no such run."""
+        self.close()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def _at(self) -> float:
         return round(time.monotonic() - self._since, 3)
 
     def _write(self, record: dict[str, Any]) -> None:
-        if self._descriptor < 0:
-            return
-        try:
-            data = json.dumps(record, separators=(",", ":")).encode() + b"\n"
-            while data:
-                data = data[os.write(self._descriptor, data) :]
-        except OSError as error:
-            self._give_up(error)
+        data = json.dumps(record, separators=(",", ":")).encode() + b"\n"
+        with self._lock:
+            if self._descriptor < 0:
+                return
+            try:
+                while data:
+                    data = data[os.write(self._descriptor, data) :]
+            except OSError as error:
+                self._give_up(error)
 
     def _give_up(self, error: OSError) -> None:
         self.close()
@@ -235,10 +236,11 @@ def read(identifier: str = "") -> Past:
         raise UsageError(f"no run {identifier}: see inv runs" if names else f"no runs in {root()} yet")
     if identifier and len(found) > 1:
         raise UsageError(f"run {identifier}: may be any of {', '.join(found[:5])}")
-    past = _read(found[-1])
-    if past is None:
-        raise UsageError(f"run {found[-1]}: its record cannot be read")
-    return past
+    for name in reversed(found):  # the last one may just be beginning, or have been killed before
+        past = _read(name)
+        if past is not None:
+            return past
+    raise UsageError(f"run {found[-1]}: its record cannot be read")
 
 
 def all_runs() -> Iterator[Past]:
@@ -253,9 +255,10 @@ def _read(name: str) -> Past | None:
     under_way = _under_way(name)  # asked first: it may end meanwhile
     try:
         lines = (root() / name / _FILE).read_bytes().splitlines()
-        heading, *records = [json.loads(line) for line in lines if line.endswith(b"}")]
+        heading = json.loads(lines[0])
+        records = [record for line in lines[1:] if (record := _record(line)) is not None]
         hosts = [_host(heading["options"], *line) for line in heading["hosts"]]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError):
         return None
     ends = [record for record in records if "ended" in record]
     state = "running" if under_way else "killed"
@@ -270,6 +273,14 @@ def _read(name: str) -> Past | None:
         {record["started"] for record in records if "started" in record},
         {record["finished"]: record for record in records if "finished" in record},
     )
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    """A line, unless it was broken off."""
+    try:
+        return json.loads(line)  # type: ignore[no-any-return]
+    except ValueError:
+        return None
 
 
 def _host(

@@ -1,5 +1,6 @@
 """Host lists where they are kept: in files, in `hostlists/`, in the record of runs."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -21,8 +22,8 @@ def read_list(name: str, hint: str = "") -> list[Host]:
         return journal.select(name)
     if name == "-":
         return host_lists.parse_lines(sys.stdin, "standard input")
-    path = find_list(name)
     try:
+        path = find_list(name)
         text = path.read_text("utf-8")
     except UnicodeDecodeError:
         raise UsageError(f"host list {name}: not a text file in UTF-8") from None
@@ -36,8 +37,8 @@ def read_list(name: str, hint: str = "") -> list[Host]:
 
 def find_list(name: str) -> Path:
     """The file of a host list: as named, else in `hostlists/` here or in a folder above."""
-    path = Path(name).expanduser()
-    if path.exists() or len(path.parts) != 1:
+    path = Path(os.path.expanduser(name))
+    if os.path.exists(path) or len(path.parts) != 1:
         return path
     here = Path.cwd()
     for folder in (here, *here.parents):

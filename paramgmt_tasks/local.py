@@ -37,12 +37,14 @@ def run(
         start_new_session=True,
     )
     started(process)
-    with process:
-        in_time = _converse(process, out, err, settings)
-        if not in_time:
-            end(process)
-    if not in_time:
-        return Execution(Outcome.TIMED_OUT, None, f"timed out after {settings.timeout:g} s; ended")
+    try:
+        if not _converse(process, out, err, settings):
+            ending = "ended" if end(process) else "it may still run"
+            return Execution(Outcome.TIMED_OUT, None, f"timed out after {settings.timeout:g} s; {ending}")
+    finally:
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
     code = process.returncode
     if code < 0:
         reason = f"killed by signal {signal.Signals(-code).name[3:]}"
@@ -89,15 +91,19 @@ def _converse(process: "subprocess.Popen[bytes]", out: Output, err: Output, sett
     return True
 
 
-def end(process: "subprocess.Popen[bytes]") -> None:
-    """End a command and all it has started: TERM, and KILL where some of it is left after that."""
-    signal_all(process, signal.SIGTERM)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(GRACE)
-    signal_all(process, signal.SIGKILL)
+def end(process: "subprocess.Popen[bytes]") -> bool:
+    """End a command and all it has started: TERM, and KILL where some of it is left after that.
+
+    Whether it has ended: what runs as another user may not be ended.
+    """
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        signal_all(process, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE)
+    return process.returncode is not None
 
 
 def signal_all(process: "subprocess.Popen[bytes]", number: int) -> None:
-    """Send a signal to a command and all it has started, as long as any of it is left."""
-    with contextlib.suppress(ProcessLookupError):
+    """Send a signal to a command and all it has started, as far as that is left and may be sent one."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, number)

@@ -87,6 +87,16 @@ class HostResult:
         """Seconds from the beginning of the first try to the result; 0 for a host never tried."""
         return round(self.finished - self.started, 3) if self.started else 0.0
 
+    def facts(self) -> dict[str, str | int | float | None]:
+        """How it ended, as plain data."""
+        return {
+            "outcome": str(self.outcome),
+            "return_code": self.return_code,
+            "reason": self.reason,
+            "attempts": self.attempts,
+            "seconds": self.seconds,
+        }
+
     @property
     def exit_status(self) -> int:
         """The return code as a shell would give it, where none exists: 255 as ssh, 124 as timeout(1)."""

@@ -7,8 +7,8 @@ from .errors import UsageError
 from .settings import Settings
 
 
-def share(value: int | str, hosts: int) -> int:
-    """A number of hosts, given as such or as a share of all, rounded down.
+def share(value: int | str, hosts: int, least: int = 0) -> int:
+    """A number of hosts, given as such or as a share of all, rounded down. `least` holds for a number.
 
     >>> share("10%", 75), share(3, 75), share("80", 75)
     (7, 3, 80)
@@ -17,8 +17,9 @@ def share(value: int | str, hosts: int) -> int:
         UsageError: it is neither.
     """
     found = re.fullmatch(r"(\d+)(%?)", str(value), re.ASCII)
-    if not found or (found[2] and int(found[1]) > 100):
-        raise UsageError(f"{value}: must be a whole number of hosts, or a share of them such as 10%")
+    if not found or (int(found[1]) > 100 if found[2] else int(found[1]) < least):
+        more = f", {least} or more" if least else ""
+        raise UsageError(f"{value}: must be a whole number of hosts{more}, or a share of them such as 10%")
     return int(found[1]) * hosts // 100 if found[2] else int(found[1])
 
 
@@ -41,7 +42,7 @@ class Rollout:
         Raises:
             UsageError: a value that cannot be used.
         """
-        batch = 0 if settings.batch is None else max(1, share(settings.batch, hosts))
+        batch = 0 if settings.batch is None else max(1, share(settings.batch, hosts, least=1))
         max_fail = None if settings.max_fail is None else share(settings.max_fail, hosts)
         return cls(hosts, batch, settings.canary, max_fail)
 

@@ -67,6 +67,7 @@ class Run(Work):
         self.shared = transfer.Shared(settings, len(connections))
         for index, connection in enumerate(connections):
             connection.on_start = partial(on_start, index)
+            connection.objection = self._objection
         super().__init__(connections, settings, self._rollout.admitted(0), release)
 
     def __iter__(self) -> Iterator[HostResult]:
@@ -116,19 +117,17 @@ class Run(Work):
         self.stopped = True
         self._halt(_INTERRUPTED)
         ends = patience > 0 and not self._operation.repeatable
-        for index in list(self.in_use):
-            connection = self.connections[index]
-            if ends and connection.started:
-                connection.look_again()
-            else:
-                connection.abandon()
+        self.for_each_in_use(
+            lambda connection: (
+                connection.look_again() if ends and connection.started else connection.abandon()
+            )
+        )
         self.hosts.hurry()
         self._signal_processes(signal.SIGTERM if ends else signal.SIGKILL)
         if not self.wait(min(GRACE, patience)):
             self._signal_processes(signal.SIGKILL)
             self.wait(patience - GRACE)
-        for index in list(self.in_use):
-            self.connections[index].abandon()
+        self.for_each_in_use(lambda connection: connection.abandon())
         self.hosts.hurry()
         for index in set(range(len(self.connections))) - self._told:
             self._tell_cancelled(index)
@@ -140,11 +139,16 @@ class Run(Work):
     def _halt(self, reason: str) -> None:
         """Start nothing on hosts on which nothing was started."""
         self._halted = self._halted or reason
-        for connection in self.connections:
-            connection.withheld = self._halted
         for index in self.hosts.stop():
-            self._tell(index, Outcome.CANCELLED, self._halted)
+            last = self.tries[index].last
+            if last is not None:
+                self.fail(index, *last)
+            else:
+                self._tell_cancelled(index)
             self.leave(index)
+
+    def _objection(self) -> str:
+        return self._halted
 
     def _tell_cancelled(self, index: int) -> None:
         if self.connections[index].started:
@@ -180,7 +184,7 @@ class Run(Work):
 
         def tell() -> None:
             with self._arrived:
-                if index not in self._heard:
+                if index not in self._heard and index not in self._told:
                     self._heard.add(index)
                     self._events.append(Heard(self.connections[index].entry, index, out, err))
                     self._arrived.notify_all()
@@ -209,7 +213,9 @@ class Run(Work):
         return done
 
     def may_repeat(self, index: int) -> bool:
-        """A transfer may be repeated even where it had begun."""
+        """A transfer may be repeated even where it had begun; nothing where no more is to begin."""
+        if self._halted:
+            return False
         return self._operation.repeatable or super().may_repeat(index)
 
     def fail(self, index: int, failure: Failure, error: BaseException) -> None:

@@ -196,10 +196,13 @@ class _Tries:
     def __init__(self) -> None:
         self.count = 0
         self.since = 0.0
+        #: Why the last one failed, where another is to follow.
+        self.last: tuple[Failure, BaseException] | None = None
 
     def begin(self) -> None:
         self.since = self.since or time.monotonic()
         self.count += 1
+        self.last = None
 
 
 class Work:
@@ -214,6 +217,7 @@ class Work:
     ) -> None:
         self.connections = connections
         self._release = release
+        self._leaving = threading.RLock()
         #: The hosts whose connections are in use.
         self.in_use = set(range(len(connections)))
         self.settings = settings
@@ -271,6 +275,7 @@ class Work:
                     connection.discard()
                 delay = self._pause(index, failure)
                 if delay is not None:
+                    tries.last = failure, error
                     self.hosts.again(index, delay)
                     continue
                 self.fail(index, failure, error)
@@ -281,9 +286,18 @@ class Work:
 
     def leave(self, index: int) -> None:
         """The connection to a host is not needed any more."""
-        if index in self.in_use:
+        with self._leaving:
+            if index not in self.in_use:
+                return
             self.in_use.discard(index)
-            self._release(self.connections[index])
+        self.connections[index].leave()
+        self._release(self.connections[index])
+
+    def for_each_in_use(self, action: Callable[[HostConnection], object]) -> None:
+        """Do something with the connections in use, none of which is left meanwhile."""
+        with self._leaving:
+            for index in self.in_use:
+                action(self.connections[index])
 
     def _pause(self, index: int, failure: Failure) -> float | None:
         connection, tries = self.connections[index], self.tries[index]

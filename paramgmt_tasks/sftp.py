@@ -78,7 +78,7 @@ class _Copy:
             return _Client(channel)
         kept, connection.sftp_session = connection.sftp_session, None
         if kept is not None and not kept.get_channel().closed:
-            connection.started = True
+            connection.begin()
             return kept  # type: ignore[no-any-return]
         channel = finish(connection.session())
         try:
@@ -87,7 +87,7 @@ class _Copy:
             if connection.is_connected:
                 raise Known(Failure(Outcome.FAILED, _NEITHER)) from None
             raise
-        connection.started = True
+        connection.begin()
         connection.transport.read_in_background()
         try:
             return _Client(channel)

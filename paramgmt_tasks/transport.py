@@ -48,8 +48,8 @@ _WINDOW = 2**30
 #: Bytes that may be on their way where many are to come; with 16 MB sshd spends five times the processor
 #: time on moving what it has not sent yet.
 _BULK = 4 * 1024 * 1024
-#: How OpenSSH tells of an authorized_keys line with command="…".
-_FORCED = re.compile(rb"key options:.* command\b")
+#: How OpenSSH tells of an authorized_keys line with command="…", since and before its version 7.7.
+_FORCED = re.compile(rb"key options:.* command\b|^Forced command")
 #: Numbers of the messages of a key exchange method (RFC 4250, section 4.1.2).
 _KEX_METHOD = range(30, 50)
 

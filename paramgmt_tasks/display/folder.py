@@ -1,7 +1,9 @@
 """A folder of results: HOST.out and HOST.err with what a command wrote, results.jsonl with the rest."""
 
+import errno
 import json
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -23,12 +25,14 @@ class Folder(Silent):
     """
 
     def __init__(self, path: str, hosts: Sequence[Host]) -> None:
-        self._path = Path(path).expanduser()
+        self._path = Path(os.path.expanduser(path))
+        self._mode = "w"  # of the index, until it is begun
         self._names = names([host.entry for host in hosts])
         self.whole = True
         try:
             self._path.mkdir(parents=True, exist_ok=True)
-            (self._path / "results.jsonl").write_bytes(b"")
+            if not os.access(self._path, os.W_OK):
+                raise PermissionError(errno.EACCES, "permission denied")
         except OSError as error:
             raise UsageError(f"--output-dir {path}: {words(error)}") from None
 
@@ -39,8 +43,9 @@ class Folder(Silent):
             _write(self._path / f"{name}.out", result.out)
             _write(self._path / f"{name}.err", result.err)
             record = {**fields(result), "stdout_file": f"{name}.out", "stderr_file": f"{name}.err"}
-            with (self._path / "results.jsonl").open("a", encoding="utf-8") as stream:
+            with (self._path / "results.jsonl").open(self._mode, encoding="utf-8") as stream:
                 stream.write(json.dumps(record) + "\n")
+            self._mode = "a"
         except OSError as error:
             if self.whole:
                 log.warning("%s: %s: files of results are missing", self._path, words(error))

@@ -25,11 +25,7 @@ def fields(result: HostResult) -> dict[str, Any]:
     return {
         "host": result.host.entry,
         "index": result.index,
-        "outcome": str(result.outcome),
-        "return_code": result.return_code,
-        "reason": result.reason,
-        "attempts": result.attempts,
-        "seconds": result.seconds,
+        **result.facts(),
         "description": result.description,
     }
 

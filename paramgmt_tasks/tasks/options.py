@@ -176,8 +176,8 @@ class Options:
 
     # -- settings
 
-    def settings(self, hosts: int = 0) -> Settings:
-        """How so many hosts are reached and worked on; asks for a password where one is wanted.
+    def settings(self) -> Settings:
+        """How the hosts are reached and worked on; asks for a password where one is wanted.
 
         Raises:
             UsageError: a value that cannot be used.
@@ -200,9 +200,9 @@ class Options:
             fanout=self.number("fanout") or Settings.fanout,
             sequential=self.flag("sequential"),
             together=self.flag("together"),
-            batch=self._share("batch", hosts),
+            batch=self._share("batch", least=1),
             canary=self.number("canary") or 0,
-            max_fail=self._share("max_fail", hosts),
+            max_fail=self._share("max_fail"),
             sudo=self.flag("sudo"),
             env=_environment(self["env"]),
             stdin=_stdin(self["stdin"]),
@@ -211,14 +211,15 @@ class Options:
             limit_rate_all=self._rate("limit_rate_all"),
         )
 
-    def _share(self, name: str, hosts: int) -> int | None:
+    def _share(self, name: str, least: int = 0) -> str | None:
         value = self[name]
         if value in (None, ""):
             return None
         try:
-            return share(value, hosts)
+            share(value, hosts=1, least=least)
         except UsageError as error:
             raise UsageError(f"--{name.replace('_', '-')} {error}") from None
+        return str(value)
 
     def _rate(self, name: str) -> float | None:
         value = self[name]
@@ -292,7 +293,7 @@ def _stdin(name: str | None) -> bytes | None:
     if not name:
         return None
     try:
-        return sys.stdin.buffer.read() if name == "-" else Path(name).expanduser().read_bytes()
+        return sys.stdin.buffer.read() if name == "-" else Path(os.path.expanduser(name)).read_bytes()
     except OSError as error:
         raise UsageError(f"--stdin {name}: {words(error)}") from None
 

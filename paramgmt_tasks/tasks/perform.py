@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from invoke import Exit
@@ -20,7 +21,7 @@ from ..display.gathered import Gathered
 from ..display.jsonl import JsonLines
 from ..display.live import Live
 from ..display.progress import Progress
-from ..display.view import ERR, InOrder, Piece, View
+from ..display.view import ERR, OUT, InOrder, Piece, View
 from ..errors import UsageError
 from ..hosts import Host, duplicates
 from ..journal import Journal
@@ -42,7 +43,7 @@ def perform(options: Options, operation: operations.Operation, pool: "Pool | Non
         Exit: it was interrupted, or nobody reads standard output any more.
     """
     hosts = options.hosts()
-    settings = options.settings(len(hosts))
+    settings = options.settings()
     note_duplicates(hosts)
     kept = _kept(options)
     if options.flag("dry_run"):
@@ -55,7 +56,11 @@ def perform(options: Options, operation: operations.Operation, pool: "Pool | Non
     with Fleet(hosts, settings, pool=pool) as fleet:
         journal = Journal(operation, hosts, settings, kept)
         with closing(journal):
-            run = fleet.perform(operation, live=show.live, on_start=journal.started)
+            try:
+                run = fleet.perform(operation, live=show.live, on_start=journal.started)
+            except UsageError:
+                journal.discard()
+                raise
             _note_one_place(operation, hosts)
             try:
                 with _interruptible(run) as interrupted, show.progress(run, operation, len(hosts)) as line:
@@ -171,8 +176,7 @@ class Show:
         lines += classic.reasons(report)
         if together:
             lines.append(classic.skew(report))
-        for line in lines:
-            print(line, file=sys.stderr)
+        _write((ERR, f"{line}\n") for line in lines)
 
 
 def _write_pieces(pieces: Iterator[Piece], progress: Progress | None) -> None:
@@ -181,45 +185,28 @@ def _write_pieces(pieces: Iterator[Piece], progress: Progress | None) -> None:
     if first is None:
         return
     with progress.aside() if progress is not None else nullcontext():
-        for stream, text in _and_then(first, pieces):
-            if stream == ERR:
-                sys.stderr.write(text)
-            else:
-                _write([text])
-        _flush()
-
-
-def _and_then(first: Piece, rest: Iterator[Piece]) -> Iterator[Piece]:
-    yield first
-    yield from rest
+        _write(chain([first], pieces))
 
 
 def write_lines(lines: Iterable[str]) -> None:
     """Write lines to standard output."""
-    _write(f"{line}\n" for line in lines)
-    _flush()
+    _write((OUT, f"{line}\n") for line in lines)
 
 
-def _write(pieces: Iterable[str]) -> None:
-    """Write to standard output, whatever it can encode; where it is closed, end quietly."""
-    with _while_read():
-        sys.stdout.writelines(pieces)
-
-
-def _flush() -> None:
-    with _while_read():
-        sys.stdout.flush()
-
-
-@contextmanager
-def _while_read() -> Iterator[None]:
+def _write(pieces: Iterable[Piece]) -> None:
+    """Write to standard output and error, whatever they can encode; where one is closed, end quietly."""
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors != "replace":
         sys.stdout.reconfigure(errors="replace")
+    stream = sys.stdout
     try:
-        yield
+        for where, text in pieces:
+            stream = sys.stderr if where == ERR else sys.stdout
+            stream.write(text)
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
     except BrokenPipeError:
         # As in the Python manual's note on SIGPIPE: nothing may be flushed to it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         raise Exit(code=141) from None
 
 

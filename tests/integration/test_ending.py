@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
+from invoke.exceptions import CommandTimedOut, UnexpectedExit
 
 from paramgmt_tasks import Fleet, Host, LocalCommand, Outcome, RemoteCommand, Report, Settings
 
@@ -95,6 +96,20 @@ def test_what_an_earlier_command_left_running_on_purpose_goes_on(sshd, nap: str)
         fleet.run("sleep 600", timeout=0.5).report()
         assert running(nap) == [kept]
         os.kill(kept, signal.SIGKILL)
+
+
+def test_a_command_of_fabrics_own_on_the_same_connection_goes_on(sshd, nap: str) -> None:
+    with Fleet([sshd.host()]) as fleet:
+        (connection,) = fleet.pool.lend(fleet.hosts, fleet.settings)
+        promise = connection.run(f"{nap} 604", asynchronous=True)
+        until(lambda: running(nap))
+        time.sleep(1.2)  # as old as what is not told apart by its age
+        with pytest.raises(CommandTimedOut):
+            connection.run("sleep 600", hide=True, timeout=1)
+        (kept,) = [pid for pid in running(nap) if Path(f"/proc/{pid}/comm").read_text().startswith("nap")]
+        os.kill(kept, signal.SIGKILL)
+        with pytest.raises(UnexpectedExit):
+            promise.join()
 
 
 def test_another_connection_to_the_same_host_is_left_alone(sshd, nap: str) -> None:

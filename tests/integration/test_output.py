@@ -124,7 +124,7 @@ def test_a_folder_of_results_beside_what_is_shown(hosts: str, tmp_path: Path) ->
         (["--quiet", "--gather", "--diff"], "rcmd: --gather and --diff and --quiet do not go together"),
         (["--order", "x"], "rcmd: --order x: must be hosts or finished"),
         (["--output-dir", "hosts.txt"], "rcmd: --output-dir hosts.txt: file exists"),
-        (["--batch", "0x"], "rcmd: --batch 0x: must be a whole number of hosts, or a share"),
+        (["--batch", "0"], "rcmd: --batch 0: must be a whole number of hosts, 1 or more, or a share"),
         (["--canary", "0"], "rcmd: --canary 0: must be a whole number, 1 or more"),
         (["--max-fail", "-1"], "rcmd: --max-fail -1: must be a whole number"),
     ],
@@ -136,9 +136,12 @@ def test_what_does_not_go_together_is_one_line(hosts, tmp_path: Path, words: lis
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("both", [False, True])
 @pytest.mark.parametrize("mode", ["blocks", "gather", "live", "json"])
-def test_a_closed_pipe_ends_quietly_in_each_mode(hosts, tmp_path: Path, mode: str) -> None:
-    line = f"{BIN}/rcmd -f {hosts} {' '.join(MODES[mode])} -- seq 20000 | head -1"
+def test_a_closed_pipe_ends_quietly_in_each_mode(hosts, tmp_path: Path, mode: str, both: bool) -> None:
+    """Also where standard error goes into it too."""
+    command, stderr = ("'seq 20000 >&2'", "2>&1") if both else ("seq 20000", "")
+    line = f"{BIN}/rcmd -f {hosts} {' '.join(MODES[mode])} -- {command} {stderr} | head -1"
     done = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert len(done.stdout.splitlines()) == 1
     assert done.stderr == ""

@@ -83,6 +83,13 @@ def test_without_a_run_there_is_one_line(inv, words: tuple[str, ...], message: s
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_a_call_that_cannot_be_is_no_run(inv, hosts: str) -> None:
+    assert inv("lcmd", "--hosts", hosts, "test ?HOST != 127.1.0.9").returncode == 1
+    done = inv("rcmd", "--hosts", hosts, "--together", "--fanout", "5", "true")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert inv("rhosts", "--hosts", "@failed").stdout == "127.1.0.9\n"
+
+
 def test_no_host_to_go_on_with_is_an_error(inv, hosts: str) -> None:
     assert inv("lcmd", "--hosts", hosts, "true").returncode == 0
     done = inv("rcmd", "--hosts", "@failed", "true")

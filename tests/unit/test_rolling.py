@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 from paramgmt_tasks import Fleet, Host, LocalCommand, Outcome, Settings, UsageError
@@ -8,12 +10,31 @@ HOSTS = [Host(f"h{n}", "") for n in range(10)]
 
 @pytest.mark.parametrize("value", ["", "-1", "1.5", "101%", "x", "%", "1 0"])
 def test_anything_else_than_a_number_or_a_share_is_an_error(value: str) -> None:
-    with pytest.raises(UsageError, match="must be a whole number of hosts, or a share"):
+    with pytest.raises(UsageError, match="must be a whole number of hosts"):
         share(value, 10)
 
 
 def test_a_share_of_few_hosts_is_a_batch_of_one_all_the_same() -> None:
     assert Rollout.of(Settings(batch="10%"), 5).batch == 1
+
+
+def test_a_batch_of_none_is_an_error_and_none_that_may_fail_is_not() -> None:
+    with pytest.raises(UsageError, match="0: must be a whole number of hosts, 1 or more"):
+        Rollout.of(Settings(batch=0), 5)
+    assert Rollout.of(Settings(max_fail=0), 5).max_fail == 0
+
+
+def test_a_host_that_waited_for_another_try_keeps_its_reason_where_no_more_begin() -> None:
+    """One refuses and is to be tried again, when another fails."""
+    hosts = [Host("refuses", "127.0.0.1", port=1), Host("fails", "127.0.0.1", port=1)]
+    settings = Settings(attempts=50, connect_timeout=60, max_fail=0, fanout=1)
+    with Fleet(hosts, settings) as fleet:
+        run = fleet.run("true")
+        while not run.under_way() or run.tries[0].last is None:
+            time.sleep(0.001)
+        run._halt("not started: as a test has it")
+        reasons = [(result.outcome, result.reason) for result in run.report()]
+    assert reasons[0] == (Outcome.UNREACHABLE, "connection refused")
 
 
 def outcomes(command: str, **settings) -> list[Outcome]:
@@ -46,6 +67,9 @@ def test_no_more_begin_where_more_than_so_many_failed() -> None:
 
 
 def test_batches_canaries_and_starting_together_exclude_each_other() -> None:
-    for settings in (Settings(together=True, batch=2), Settings(together=True, canary=1)):
-        with Fleet(HOSTS, settings) as fleet, pytest.raises(UsageError, match="cannot start together"):
+    for rolling in ({"batch": 2}, {"canary": 1}, {"max_fail": 0}):
+        with (
+            Fleet(HOSTS, Settings(together=True, **rolling)) as fleet,
+            pytest.raises(UsageError, match="cannot start together"),
+        ):
             fleet.report(LocalCommand("true"))

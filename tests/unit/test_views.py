@@ -158,7 +158,6 @@ def test_a_folder_that_cannot_be_is_an_error_before_anything_is_run(tmp_path: Pa
 
 def test_a_folder_that_goes_away_is_told_and_the_run_goes_on(tmp_path: Path, caplog) -> None:
     folder = Folder(str(tmp_path / "out"), [Host("web0", ""), Host("web1", "")])
-    (tmp_path / "out" / "results.jsonl").unlink()
     (tmp_path / "out").rmdir()
     shown(folder, result(0), result(1))
     assert not folder.whole
