@@ -5,9 +5,9 @@ import sys
 
 from invoke import Collection, Context, task
 
-from paramgmt_tasks import namespace
+import paramgmt_tasks.tasks
 
-ns = Collection.from_module(sys.modules["paramgmt_tasks.tasks"])
+ns = Collection.from_module(paramgmt_tasks.tasks)
 
 
 def _python(c: Context, arguments: str, module: bool = True) -> None:
@@ -56,4 +56,3 @@ def check(c: Context) -> None:
 
 for development in (test, lint, types, check, perf):
     ns.add_task(development)
-ns.configure(namespace.configuration())

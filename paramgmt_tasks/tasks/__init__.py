@@ -4,9 +4,7 @@ from invoke import Collection
 
 from .benchmark import collection as benchmarks
 from .operations import lcmd, rcmd, rhosts, rpull, rpush, rscript
-from .options import DEFAULTS
 from .runs import runs
 from .sandbox import demo, sandbox
 
 namespace = Collection("paramgmt", rhosts, lcmd, rcmd, rpush, rpull, rscript, runs, demo, sandbox, benchmarks)
-namespace.configure({"paramgmt": DEFAULTS})

@@ -5,15 +5,15 @@ tasks and run nothing. So options stand before the words, the words that follow 
 task, and anything else is an error that says so.
 """
 
+import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NoReturn
 
 from invoke import Exit, Task
 from invoke.exceptions import ParseError
-from invoke.parser import Argument, Parser, ParserContext
+from invoke.parser import Argument, Parser, ParserContext, ParseResult
 from invoke.program import Program
 
 
@@ -103,48 +103,79 @@ class OperationTask(Task[Any]):
 
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
         """The task's arguments, as Invoke asks for them before it parses the command line."""
-        if not self.words:
-            self._refuse_unknown(sys.argv[1:])
-            return self._arguments(_Expected())
-        return self._arguments(self._expect(sys.argv[1:]))
-
-    def _arguments(self, expected: _Expected) -> list[Argument]:
+        program, expected = _asking(), _Expected()
+        if program is not None and program.args["complete"].value:
+            self._leave_to_the_shell(program)
+        elif program is not None and self.words:
+            expected = self._expect(program)
+        elif program is not None:
+            self._refuse_unknown(program)
         words = [_Words(self.words, self.words_help, expected)] if self.words else []
         return [*words, *(option.argument() for option in self.options)]
 
-    def _expect(self, argv: list[str]) -> _Expected:
+    def _expect(self, program: Program) -> _Expected:
         """Read the command line ahead of Invoke, to see which words will be this task's.
 
         Raises:
-            Exit: options after the first word, or words behind `--` that are not for tasks.
+            Exit: options after the first word.
         """
-        body, dashes, remainder = _split(argv)
-        if dashes and Path(sys.argv[0]).name == "fab" and self._find(body, 0) is not None:
-            raise Exit(f"{self.name}: fab runs what is behind -- itself: write it in quotes before", code=2)
+        body, dashes, remainder = _split(program.argv[1:])
         calls, at, last = 0, 0, False
         while (start := self._find(body, at)) is not None:
-            end = self._end_of_word(body[start:])
+            end = self._end_of_word(program, body[start:])
             if end is None:
+                program.core.remainder = ""  # `fab` would run it, on hosts of its own
                 return _Expected(calls, alone=remainder)
             calls, at = calls + 1, start + end
             if body[at : at + 1] and body[at].startswith("-"):
-                self._refuse(body[at], body[at - 1])
+                self._refuse(program, body[at], body[at - 1])
             last = at == len(body)
         if dashes and last:
+            program.core.remainder = ""
             return _Expected(calls, after_last=remainder)
         return _Expected()
 
-    def _refuse_unknown(self, argv: list[str]) -> None:
+    def _refuse_unknown(self, program: Program) -> None:
         """Name an option that there is not, which Invoke would take for a task.
 
         Raises:
             Exit: there is one.
         """
-        body, _, _ = _split(argv)
+        body, _, _ = _split(program.argv[1:])
         start = self._find(body, 0)
         while start is not None:
-            self._end_of_word(body[start:])
+            self._end_of_word(program, body[start:])
             start = self._find(body, start + 1)
+
+    def _leave_to_the_shell(self, program: Program) -> None:
+        """End a completion without candidates where none of Invoke's are right; then the shell offers files.
+
+        It would offer tasks and options for the values of options, for words, and for what is behind `--`.
+
+        Raises:
+            Exit: what is typed is one of these, or in a quote that is still open.
+        """
+        try:
+            body, dashes, command = _split(shlex.split(program.core.remainder))
+        except ValueError:
+            raise Exit from None
+        if command:
+            raise Exit
+        if dashes:
+            return  # or the beginning of an option
+        at = 1  # the program's name is first
+        while (start := self._find(body, at)) is not None:
+            at = start + 1
+            try:
+                rest = self._parse(program, body[start:]).unparsed
+            except ParseError:
+                return  # an option without its value: Invoke offers nothing
+            if not rest and at < len(body) and (self.words or not body[-1].startswith("-")):
+                raise Exit
+            if self.words and rest and not rest[0].startswith("-"):
+                if len(rest) == 1 or rest[1].startswith("-"):
+                    raise Exit
+                at = len(body) - len(rest) + 1
 
     def _find(self, body: list[str], at: int) -> int | None:
         names = {self.name, *self.aliases}
@@ -153,27 +184,74 @@ class OperationTask(Task[Any]):
                 return position
         return None
 
-    def _end_of_word(self, tokens: list[str]) -> int | None:
+    def _end_of_word(self, program: Program, tokens: list[str]) -> int | None:
         """How many tokens lead up to this task's word and with it; None where they end before."""
-        context = ParserContext(name=tokens[0], args=[option.argument() for option in self.options])
-        parser = Parser([context], initial=Program().initial_context, ignore_unknown=True)
+        name = _name(program)
         try:
-            rest = parser.parse_argv(tokens).unparsed
+            result = self._parse(program, tokens)
         except ParseError as error:
             raise Exit(f"{self.name}: {error}", code=2) from None
+        rest = result.unparsed
+        if own := _of_fabric(program, result[0]):
+            raise Exit(
+                f"{self.name}: --{own} here is {name}'s own, for Fabric's connections; "
+                f"options of {self.name} go behind it: see {name} {self.name} --help",
+                code=2,
+            )
+        if rest and self.words and (own := next(_given(result[0]), None)):
+            # Invoke would take it for the word.
+            raise Exit(f"{self.name}: --{own} is {name}'s own: it goes before {self.name}", code=2)
         if not rest:
             return None
         if rest[0].startswith("-"):
-            raise Exit(f"{self.name}: no option {rest[0]!r}: see inv {self.name} --help", code=2)
+            raise Exit(f"{self.name}: no option {rest[0]!r}: see {name} {self.name} --help", code=2)
         return len(tokens) - len(rest) + 1
 
-    def _refuse(self, option: str, word: str) -> NoReturn:
+    def _parse(self, program: Program, tokens: list[str]) -> ParseResult:
+        """Parse this task's name and options; what follows them is left `unparsed`."""
+        # By another name, as the task's own may be its word.
+        context = ParserContext(name=" ", args=[option.argument() for option in self.options])
+        parser = Parser([context], initial=program.initial_context, ignore_unknown=True)
+        return parser.parse_argv([" ", *tokens[1:]])
+
+    def _refuse(self, program: Program, option: str, word: str) -> NoReturn:
+        name = _name(program)
         raise Exit(
-            f"{self.name}: {option!r} follows {word!r}: options of inv go before it; "
+            f"{self.name}: {option!r} follows {word!r}: options of {name} go before it; "
             f"for a {self.words.rstrip('s')} with options write: "
-            f"inv {self.name} OPTIONS -- {word} {option} …",
+            f"{name} {self.name} OPTIONS -- {word} {option} …",
             code=2,
         )
+
+
+def _asking() -> Program | None:
+    """The program that reads its command line: Invoke does not tell tasks, so it is sought among the callers.
+
+    It may be `fab`, or one of several in this process, each with a command line and options of its own.
+    """
+    frame = sys._getframe()
+    while frame.f_back is not None:
+        frame = frame.f_back
+        if isinstance(program := frame.f_locals.get("self"), Program):
+            return program
+    return None
+
+
+def _name(program: Program) -> str:
+    return program.binary_names[-1]
+
+
+def _given(context: ParserContext) -> Iterator[str]:
+    return (max(argument.names, key=len) for argument in context.args.values() if argument.got_value)
+
+
+def _of_fabric(program: Program, behind: ParserContext) -> str | None:
+    """The option for Fabric's own connections that `fab` was given, if any: no operation would heed it."""
+    if "list-agent-keys" not in program.args:
+        return None
+    own = {"hosts", "identity", "connect-timeout", "ssh-config"}
+    own |= {"prompt-for-login-password", "prompt-for-passphrase"}
+    return next((name for name in (*_given(program.core[0]), *_given(behind)) if name in own), None)
 
 
 def _split(argv: list[str]) -> tuple[list[str], bool, list[str]]:

@@ -1,7 +1,6 @@
 """The six operations as Invoke tasks."""
 
 import atexit
-import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,7 +11,7 @@ from ..errors import UsageError
 from ..hosts import Host
 from ..results import Report
 from .command_line import OperationTask, Option
-from .options import CHANGED, COPY, HOSTS, REMOTE, RUN, TOGETHER, Options
+from .options import CHANGED, COPY, DEFAULTS, HOSTS, REMOTE, RUN, TOGETHER, Options
 from .perform import note_duplicates, perform, usage_errors, write_lines
 
 if TYPE_CHECKING:
@@ -137,9 +136,6 @@ def _several(words: str | Sequence[str], what: str) -> tuple[str, ...]:
 
 def _perform(c: Context, name: str, given: dict[str, Any], words: str | Sequence[str]) -> Report:
     with usage_errors(name):
-        fabric = sys.modules.get("fabric")
-        if fabric is not None and isinstance(c, fabric.Connection):
-            raise UsageError("fab -H runs a task once for each host: name the hosts with --machines instead")
         options = _options(c, given)
         report = perform(options, operation_of(name, words, options), _pool(c))
     if not report.ok:
@@ -151,7 +147,22 @@ def _perform(c: Context, name: str, given: dict[str, Any], words: str | Sequence
 
 
 def _options(c: Context, given: dict[str, Any]) -> Options:
-    return Options(given, c.config.get("paramgmt") or {})
+    """What is not given is in the configuration, and what is not there may be in the environment.
+
+    Invoke itself looks there only for what is configured. Were all defaults configured with the collection,
+    tasks of other projects that call these would be without them, and a mapping could not replace a None.
+
+    Raises:
+        UsageError: a setting that there is not.
+    """
+    configured = dict((c.config.get("paramgmt") or {}).items())
+    for name in configured.keys() - DEFAULTS.keys():
+        known = ", ".join(sorted(DEFAULTS))
+        raise UsageError(f"{name}, below paramgmt in the configuration: no such setting; there are {known}")
+    missing = {name: default for name, default in DEFAULTS.items() if name not in configured}
+    environment = type(c.config)(defaults={"paramgmt": missing}, lazy=True)
+    environment.load_shell_env()
+    return Options(given, {**environment["paramgmt"], **configured})
 
 
 def _pool(c: Context) -> "Pool":

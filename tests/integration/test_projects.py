@@ -1,194 +1,400 @@
-"""Other people's projects: the tasks in their collections, in `fab`, in one process; and their completion."""
+"""Projects of other people: the tasks imported, configured and called there, by `inv` and by `fab`."""
 
 import os
-import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from invoke import Collection, Config, Context
+from invoke import Collection, Context, Exit, Program, task
 
-import paramgmt_tasks
-from paramgmt_tasks import Report
+from paramgmt_tasks import namespace
 from paramgmt_tasks.tasks import rcmd
 
 BIN = Path(sys.executable).parent
-TASKS = "from paramgmt_tasks import namespace as ns\n"
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
 def hosts(sshd, tmp_path: Path) -> str:
+    """A host list in the project's folder."""
     sshd.write_list(tmp_path / "hosts.txt", ["127.1.0.[1-3]"])
     return "hosts.txt"
 
 
-def run(folder: Path, *words: str, **env: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [BIN / words[0], *words[1:]],
-        cwd=folder,
-        env={**os.environ, **env, "PATH": f"{BIN}:{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Run a program in the project's folder."""
+
+    def run(program: str, *words: str, **env: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [BIN / program, *words],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env={**os.environ, **env},
+            timeout=60,
+            check=False,
+        )
+
+    return run
 
 
-# -- collections and configuration
+# -- imported, added, configured and called
 
 
-def test_a_collection_under_a_name_is_configured_by_its_project(hosts: str, tmp_path: Path) -> None:
+def test_single_tasks_are_imported_without_the_others(run: Run, hosts: str, tmp_path: Path) -> None:
+    (tmp_path / "tasks.py").write_text("from paramgmt_tasks.tasks import rcmd, rpush\n")
+    listed = [line.split()[0] for line in run("inv", "--list").stdout.splitlines()[1:] if line[2:3].strip()]
+    assert listed == ["rcmd", "rpush"]
+    done = run("inv", "rcmd", "-f", hosts, "--", "echo", "-n", "x")
+    assert (done.returncode, done.stdout.count("stdout:\nx\n")) == (0, 3), done.stderr
+
+
+def test_the_collection_goes_under_any_name(run: Run, hosts: str, tmp_path: Path) -> None:
     (tmp_path / "tasks.py").write_text(
-        "from invoke import Collection\n"
-        "import paramgmt_tasks\n"
-        "ns = Collection()\n"
-        "ns.add_collection(paramgmt_tasks.namespace, 'many')\n"
-        "ns.configure({'paramgmt': {'exclude': '127.1.0.1', 'env': {'K': 'v'}}})\n"
+        "from invoke import Collection\nimport paramgmt_tasks\n"
+        "ns = Collection()\nns.add_collection(paramgmt_tasks.namespace, 'fleet')\n"
     )
-    (tmp_path / "invoke.yaml").write_text(f"paramgmt:\n  hosts: {hosts}\n  user: nobody\n")
-    shown = run(tmp_path, "inv", "many.rcmd", "--dry-run", "x")
-    assert shown.stdout == "rcmd [nobody@127.1.0.2]: x\nrcmd [nobody@127.1.0.3]: x\n", shown.stderr
-    done = run(tmp_path, "inv", "many.rcmd", "-m", "", "-f", hosts, "echo $K", INVOKE_PARAMGMT_USER="")
-    assert done.returncode == 2
-    done = run(tmp_path, "inv", "many.rcmd", "-f", hosts, "echo $K", INVOKE_PARAMGMT_USER="")
-    assert done.stdout.count("stdout:\nv\n") == 2, done.stderr
+    done = run("inv", "fleet.rcmd", "-f", hosts, "echo a", "fleet.rcmd", "-f", hosts, "--", "echo", "-n", "b")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.stdout.count("stdout:\na\n"), done.stdout.count("stdout:\nb\n")) == (3, 3)
 
 
-def context(**configured: object) -> Context:
-    """That of a task in a project with this configuration."""
-    project = Collection()
-    project.add_collection(paramgmt_tasks.namespace, "paramgmt")
-    project.configure({"paramgmt": configured})
-    config = Config()
-    config.load_collection(project.configuration("paramgmt.rcmd"))
-    return Context(config)
+def test_a_word_may_be_the_name_of_its_task(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "tasks.py").write_text("from paramgmt_tasks import namespace as ns\n")
+    assert run("inv", "rcmd", "-m", "a", "--dry-run", "rcmd").stdout == "rcmd [a]: rcmd\n"
 
 
-def said(report: Report) -> list[str]:
-    return [f"{result.host} {result.stdout.decode().strip()}" for result in report]
-
-
-def test_projects_with_different_settings_do_not_disturb_each_other(
-    sshd, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+def test_of_the_collections_the_files_and_the_environments_settings_the_last_holds(
+    run: Run, tmp_path: Path
 ) -> None:
-    """In one process, in turns and at the same time."""
-    contexts, expected = [], []
-    for number in (1, 2):
-        path = sshd.write_list(tmp_path / f"list{number}", [f"127.1.{number}.[1-3]"])
-        contexts.append(context(hosts=str(path), env={"PROJECT": number}, timeout=30 * number, quiet=True))
-        expected.append([f"127.1.{number}.{n} {number}" for n in (1, 2, 3)])
-    for _ in range(2):
-        assert [said(rcmd(c, "echo $PROJECT")) for c in contexts] == expected
-    found: dict[int, list[str]] = {}
+    (tmp_path / "tasks.py").write_text(
+        "from invoke import Collection\nimport paramgmt_tasks\n"
+        "ns = Collection()\nns.add_collection(paramgmt_tasks.namespace, 'paramgmt')\n"
+        "ns.configure({'paramgmt': {'machines': 'web[1-2]', 'user': 'collection', 'destination': '/c'}})\n"
+    )
+    words = ("paramgmt.rpush", "--dry-run", "f")
+    assert run("inv", *words).stdout == (
+        "rpush [collection@web1]: f => collection@web1:/c\nrpush [collection@web2]: f => collection@web2:/c\n"
+    )
+    (tmp_path / "invoke.yaml").write_text("paramgmt: {user: file, machines: [db]}\n")
+    assert run("inv", *words).stdout == "rpush [file@db]: f => file@db:/c\n"
+    env = {"INVOKE_PARAMGMT_USER": "environment", "INVOKE_PARAMGMT_DESTINATION": "/e"}
+    assert run("inv", *words, **env).stdout == "rpush [environment@db]: f => environment@db:/e\n"
 
-    def work(number: int) -> None:
-        found[number] = said(rcmd(contexts[number], "sleep 0.3; echo $PROJECT"))
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in (0, 1)]
+def test_tasks_called_from_a_task_share_its_settings_and_its_connections(
+    run: Run, sshd, hosts: str, tmp_path: Path
+) -> None:
+    (tmp_path / "f").write_text("content\n")
+    (tmp_path / "invoke.yaml").write_text("paramgmt: {hosts: hosts.txt, env: {WHO: nic}}\n")
+    (tmp_path / "tasks.py").write_text(
+        "from invoke import task\nfrom paramgmt_tasks.tasks import rcmd, rpush\n"
+        "@task\ndef deploy(c, code='0'):\n"
+        f"    pushed = rpush(c, ['f'], destination='{tmp_path}/to?HOST')\n"
+        f"    shown = rcmd(c, 'cat {tmp_path}/to?HOST; echo $WHO; exit ' + code)\n"
+        "    print(len(pushed), shown.results[2].stdout.split()[1].decode(), len(shown))\n"
+    )
+    before = sshd.log.count("Accepted publickey")
+    done = run("inv", "deploy")
+    assert done.stdout.splitlines()[-1] == "3 nic 3", done.stderr
+    assert sshd.log.count("Accepted publickey") - before == 3
+    failed = run("inv", "deploy", "--code", "7")
+    assert (failed.returncode, failed.stderr) == (1, "failed (3): 127.1.0.[1-3] - return code 7\n")
+
+
+def test_tasks_that_call_these_heed_the_environment_without_a_file(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "tasks.py").write_text(
+        "from invoke import task\nfrom paramgmt_tasks.tasks import rcmd\n"
+        "@task\ndef hello(c):\n    rcmd(c, 'x', dry_run=True)\n"
+    )
+    assert run("inv", "hello", INVOKE_PARAMGMT_MACHINES="a").stdout == "rcmd [a]: x\n"
+
+
+def test_variables_stand_in_the_file_as_a_mapping(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "tasks.py").write_text("from paramgmt_tasks import namespace as ns\n")
+    (tmp_path / "invoke.yaml").write_text("paramgmt: {env: {A: b}}\n")
+    assert run("inv", "lcmd", "-m", "a", "echo $A").stdout.splitlines()[2] == "b"
+
+
+def test_a_setting_that_there_is_not_is_one_line(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "tasks.py").write_text("from paramgmt_tasks import namespace as ns\n")
+    (tmp_path / "invoke.yaml").write_text("paramgmt: {host: web}\n")
+    done = run("inv", "rcmd", "-m", "a", "x")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(
+        "rcmd: host, below paramgmt in the configuration: no such setting; there are "
+    )
+
+
+# -- several in one process
+
+
+class Project:
+    """A project with settings of its own; `seen` is what each of its runs printed on the hosts."""
+
+    def __init__(self, name: str, **settings: object) -> None:
+        self.name = name
+        self.seen: list[list[str]] = []
+
+        @task
+        def work(c: Context) -> None:
+            try:
+                report = rcmd(c, "echo $WHO ?HOST")
+            except Exit:
+                self.seen.append(["failed"])
+            else:
+                self.seen.append([result.stdout.decode().strip() for result in report])
+
+        collection = Collection(work)
+        collection.add_collection(namespace, "paramgmt")
+        collection.configure({"paramgmt": settings})
+        self._program = Program(name=name, binary_names=[name], namespace=collection)
+
+    def run(self, *words: str) -> None:
+        """Run the project's program with these words."""
+        self._program.run([self.name, *words], exit=False)
+
+
+@pytest.fixture
+def projects(sshd, tmp_path: Path) -> list[Project]:
+    """Three that differ in hosts, environment and user; nobody is let in as `stranger`."""
+    sshd.write_list(tmp_path / "hosts.txt", [])
+    common = (tmp_path / "hosts.txt").read_text().replace(f"User={sshd.options()['User']} ", "")
+    made = []
+    for name, addresses in (("a", "[1-3]"), ("b", "[4-5]"), ("stranger", "[6-7]")):
+        path = tmp_path / f"{name}.txt"
+        path.write_text(f"{common}127.1.0.{addresses}\n")
+        user = "stranger" if name == "stranger" else sshd.options()["User"]
+        made.append(Project(name, hosts=str(path), user=user, env={"WHO": name}))
+    return made
+
+
+_SEEN = {
+    "a": ["a 127.1.0.1", "a 127.1.0.2", "a 127.1.0.3"],
+    "b": ["b 127.1.0.4", "b 127.1.0.5"],
+    "stranger": ["failed"],
+}
+
+
+def test_projects_in_turns_do_not_disturb_each_other(
+    projects: list[Project], sshd, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = sshd.log.count("Invalid user stranger")
+    for _ in range(3):
+        for project in projects:
+            project.run("work")
+            # With a command line that is not this process's.
+            project.run("paramgmt.rcmd", "--dry-run", "--", "echo", "-n", project.name)
+    assert {project.name: project.seen for project in projects} == {n: [s] * 3 for n, s in _SEEN.items()}
+    assert sshd.log.count("Invalid user stranger") > before
+    assert capfd.readouterr().out.count("@127.1.0.4]: echo -n b\n") == 3
+
+
+def test_projects_at_the_same_time_do_not_disturb_each_other(
+    projects: list[Project], capfd: pytest.CaptureFixture[str]
+) -> None:
+    together = threading.Barrier(len(projects))
+
+    def work(project: Project) -> None:
+        for _ in range(5):
+            together.wait(60)
+            project.run("work")
+            project.run("paramgmt.rcmd", "--dry-run", "--", "echo", "-n", project.name)
+
+    threads = [threading.Thread(target=work, args=(project,)) for project in projects]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert [found[0], found[1]] == expected
-    assert capfd.readouterr() == ("", "")
+    assert {project.name: project.seen for project in projects} == {n: [s] * 5 for n, s in _SEEN.items()}
+    said = capfd.readouterr().out
+    for name, host in (("a", 1), ("b", 4), ("stranger", 6)):
+        assert said.count(f"@127.1.0.{host}]: echo -n {name}\n") == 5
 
 
-# -- fab
+# -- Fabric's own program
 
 
 @pytest.fixture
-def fab(hosts: str, tmp_path: Path) -> Path:
-    (tmp_path / "fabfile.py").write_text(TASKS)
-    return tmp_path
+def fabfile(tmp_path: Path) -> Path:
+    path = tmp_path / "fabfile.py"
+    path.write_text("from paramgmt_tasks import namespace as ns\n")
+    return path
 
 
-def test_fab_lists_and_runs_the_tasks(fab: Path, hosts: str) -> None:
-    assert "  rcmd " in run(fab, "fab", "--list").stdout
-    for words, env in (
-        (["--hosts", hosts, "echo a b"], {}),
-        (["-f", hosts, "echo a b"], {}),
-        (["echo a b"], {"FABRIC_PARAMGMT_HOSTS": hosts}),
-    ):
-        done = run(fab, "fab", "rcmd", *words, **env)
-        assert done.stdout.count("stdout:\na b\n") == 3, done.stderr
-        assert done.returncode == 0
+def test_fab_lists_the_tasks_too(run: Run, fabfile: Path) -> None:
+    listed = run("fab", "--list").stdout
+    assert "  rcmd  " in listed
+    assert "Run a command on each host." in listed
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("words", "ran"),
     [
-        (["rcmd", "-f", "hosts.txt", "--", "ls", "-l"], "rcmd: fab runs what is behind -- itself"),
-        (["-H", "a,b", "rcmd", "-f", "hosts.txt", "ls"], "rcmd: fab -H runs a task once for each host"),
-        (["rcmd", "-f", "none", "ls"], "rcmd: host list none: no such file"),
-        (["rcmd", "-f", "hosts.txt", "-i", "key", "ls"], "rcmd: no option '-i'"),
+        (["rcmd", "--hosts", "hosts.txt", "echo a"], ["echo a"]),
+        (["rcmd", "-f", "hosts.txt", "--", "ls", "-l", "/"], ["ls -l /"]),
+        (["rcmd", "-f", "hosts.txt", "echo", "--", "-n", "b"], ["echo -n b"]),
+        (["lcmd", "-f", "hosts.txt", "echo a", "rcmd", "-f", "hosts.txt", "--", "pwd"], ["echo a", "pwd"]),
     ],
+    ids=" ".join,
 )
-def test_what_fab_cannot_do_is_one_line(fab: Path, words: list[str], message: str) -> None:
-    done = run(fab, "fab", *words)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(message)
-    assert len(done.stderr.splitlines()) == 1
+def test_fab_runs_the_tasks_too_and_each_once(run: Run, hosts: str, fabfile: Path, words, ran) -> None:
+    done = run("fab", *words)
+    assert (done.returncode, done.stderr) == (0, "")
+    blocks = [line.partition(": ") for line in done.stdout.splitlines() if "cmd [127.1.0.1]: " in line]
+    assert [description for _, _, description in blocks] == ran
+    assert done.stdout.count("3 succeeded, 0 failed, 3 total") == len(ran)
 
 
-# -- completion
-
-
-def completed(folder: Path, program: str, line: str) -> list[str]:
-    """What bash offers for the last word of a line, by the script that the program prints."""
-    words = line.split(" ")
-    array = " ".join(f"'{word}'" for word in words)
-    script = (
-        f'eval "$({program} --print-completion-script bash)"\n'
-        f"COMP_WORDS=({array}) COMP_CWORD={len(words) - 1}\n"
-        f"$(complete -p {program} | sed 's/.*-F //; s/ .*//') {program} '{words[-1]}' '{words[-2]}'\n"
-        'printf "%s\\n" "${COMPREPLY[@]}"\n'
-    )
-    done = subprocess.run(
-        ["bash", "-c", script],
-        cwd=folder,
-        env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.stderr == ""
-    return sorted(done.stdout.split())
-
-
-@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
-@pytest.mark.parametrize(
-    ("program", "line", "offered"),
-    [
-        ("inv", "inv rc", ["rcmd"]),
-        ("inv", "inv rcmd --ho", ["--host-keys", "--hosts"]),
-        ("inv", "inv rcmd --hosts x --ga", ["--gather"]),
-        ("inv", "inv rcmd --hosts x whoami rp", ["rpull", "rpush"]),
-        ("inv", "inv runs", ["runs", "runs.list", "runs.show"]),
-        ("paramgmt", "paramgmt rp", ["rpull", "rpush"]),
-        ("paramgmt", "paramgmt rpush --des", ["--destination"]),
-        ("paramgmt", "paramgmt benchmark.network --rec", ["--receivers"]),
-    ],
-)
-def test_bash_completes_tasks_and_options(
-    tmp_path: Path, program: str, line: str, offered: list[str]
+def test_fab_configures_the_tasks_by_its_own_file_and_environment(
+    run: Run, hosts: str, fabfile: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "tasks.py").write_text(TASKS)
-    assert completed(tmp_path, program, line) == offered
+    done = run("fab", "rcmd", "whoami", FABRIC_PARAMGMT_HOSTS=hosts)
+    assert done.stdout.splitlines()[-2] == "3 succeeded, 0 failed, 3 total"
+    (tmp_path / "fabric.yaml").write_text(f"paramgmt: {{hosts: {hosts}, exclude: '127.1.0.[1-2]'}}\n")
+    assert run("fab", "rhosts").stdout == "127.1.0.3\n"
 
 
-@pytest.mark.parametrize("line", ["inv rcmd --bogus", "inv rcmd ls -", "inv rcmd --hosts", "inv nonsense -"])
-def test_completion_of_an_unfinished_line_is_no_error(tmp_path: Path, line: str) -> None:
-    (tmp_path / "tasks.py").write_text(TASKS)
-    done = run(tmp_path, "inv", "--complete", "--", line)
-    assert (done.returncode, "Traceback" in done.stdout + done.stderr) == (0, False), done.stderr
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["rcmd", "--dry-run", "x"], "rcmd: no hosts: name a list with --hosts FILE"),
+        (["rcmd", "-m", "a", "ls", "-l"], "rcmd: '-l' follows 'ls': options of fab go before it"),
+        (["rcmd", "-m", "a", "--bogus", "x"], "rcmd: no option '--bogus': see fab rcmd --help"),
+        (["rcmd", "-m", "a", "-w", "x"], "rcmd: --warn-only is fab's own: it goes before rcmd"),
+        (["-H", "a,b", "rcmd", "x"], "rcmd: --hosts here is fab's own"),
+        (["--hosts", "hosts.txt", "rcmd", "--", "x"], "rcmd: --hosts here is fab's own"),
+        (["rhosts", "-H", "a"], "rhosts: --hosts here is fab's own"),
+        (["-i", "key", "rcmd", "-m", "a", "x"], "rcmd: --identity here is fab's own"),
+        (["rcmd", "-m", "a", "-t", "5", "--", "x"], "rcmd: --connect-timeout here is fab's own"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_an_error_of_fab_is_one_line_and_exit_status_2(run: Run, fabfile: Path, words, said) -> None:
+    done = run("fab", *words)
+    assert done.stderr.startswith(said), done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert (done.returncode, done.stdout) == (2, "")
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_paramgmt_prints_completion_scripts_of_its_own(tmp_path: Path, shell: str) -> None:
-    done = run(tmp_path, "paramgmt", "--print-completion-script", shell)
-    assert done.returncode == 0
-    assert "--complete" in done.stdout
-    assert "paramgmt" in done.stdout
+def test_what_is_fabs_own_stays_so_beside_the_tasks(run: Run, sshd, hosts: str, tmp_path: Path) -> None:
+    options = "".join(f"  {key} {value}\n" for key, value in sshd.options().items())
+    (tmp_path / "ssh_config").write_text(f"Host 127.*\n{options}")
+    (tmp_path / "fabfile.py").write_text(
+        "from fabric import task\nfrom paramgmt_tasks.tasks import rcmd\n"
+        "@task\ndef both(c):\n"
+        "    c.run('echo by fabric')\n"
+        f"    rcmd(c, 'echo by rcmd', hosts=['{hosts}'])\n"
+    )
+    done = run("fab", "-S", "ssh_config", "-H", "127.1.0.1", "both")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("by fabric\nrcmd [127.1.0.1]: echo by rcmd\nstdout:\nby rcmd\n")
+    assert "\n3 succeeded, 0 failed, 3 total\n" in done.stdout
+    assert run("fab", "-S", "ssh_config", "-H", "127.1.0.1", "--", "echo", "rcmd").stdout == "rcmd\n"
+
+
+# -- completion in the shell
+
+
+@pytest.fixture
+def completed(tmp_path: Path) -> Callable[[str], list[str]]:
+    """What bash offers for the last word of a line, with the script that the program prints for it."""
+    for name in ("tasks.py", "fabfile.py"):
+        (tmp_path / name).write_text("from paramgmt_tasks import namespace as ns\n")
+
+    def complete(line: str) -> list[str]:
+        words = line.split(" ")
+        script = (
+            'source <("$1" --print-completion-script bash)\n'
+            'COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))\n'
+            '[[ $(complete -p "$1") =~ -F\\ ([^ ]+) ]]\n'
+            '"${BASH_REMATCH[1]}" "$1" "${@: -1}" "${@: -2:1}"\n'
+            'printf "%s\\n" "${COMPREPLY[@]}"\n'
+        )
+        done = subprocess.run(
+            ["bash", "-c", script, "bash", *words],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"},
+            timeout=60,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        return sorted(done.stdout.split())
+
+    return complete
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("inv rc", "rcmd"),
+        ("inv benchmark.network.r", "benchmark.network.run"),
+        ("inv rcmd --ho", "--host-keys --hosts"),
+        ("inv rcmd --bogus x --us", "--user"),
+        ("inv rcmd --hosts hosts.txt whoami rp", "rpull rpush"),
+        ("inv rcmd --hosts hosts.txt whoami rpush --ch", "--changed"),
+        ("inv rhosts --hosts hosts.txt rc", "rcmd"),
+        ("inv --hid", "--hide"),
+        ("paramgmt rp", "rpull rpush"),
+        ("paramgmt rpush -f hosts.txt --dest", "--destination"),
+        ("fab rp", "rpull rpush"),
+        ("fab rcmd --conn", "--connect-timeout"),
+    ],
+)
+def test_bash_completes_tasks_and_their_options(completed, line: str, offered: str) -> None:
+    assert completed(line) == offered.split()
+
+
+@pytest.mark.parametrize("line", ["inv rcmd --", "inv rcmd -s --", "paramgmt rcmd -f hosts.txt -"])
+def test_dashes_alone_offer_all_options_of_the_task(completed, line: str) -> None:
+    assert {"--hosts", "--sudo", "--together"} <= set(completed(line))
+    assert "--changed" not in completed(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "inv rcmd --hosts r",
+        "inv rhosts --hosts r",
+        "inv rpush -f hosts.txt r",
+        "inv rpush -f hosts.txt rpush -",
+        "inv rcmd whoami --ho",
+        "inv rcmd -f hosts.txt -- r",
+        "inv rcmd -f hosts.txt -- ls --",
+        "inv rcmd -f hosts.txt 'r",
+        "paramgmt rcmd -f hosts.txt -- ls -",
+    ],
+)
+def test_values_words_and_commands_are_left_to_the_shell(completed, run: Run, line: str) -> None:
+    assert completed(line) == []
+    words = line.split(" ")
+    asked = run(words[0], "--complete", "--", *words)
+    assert (asked.returncode, asked.stdout, asked.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("shell", "calls"),
+    [
+        ("zsh", "$(paramgmt ${=collection_arg} --complete -- ${words})"),
+        ("fish", "paramgmt --complete -- (commandline --tokenize)"),
+    ],
+)
+def test_paramgmt_prints_scripts_for_other_shells_too(run: Run, shell: str, calls: str) -> None:
+    assert calls in run("paramgmt", "--print-completion-script", shell).stdout
+
+
+def test_completion_is_quick_for_it_does_without_fabric(run: Run) -> None:
+    code = (
+        "import sys\nfrom paramgmt_tasks.executables import paramgmt\n"
+        "sys.argv = 'paramgmt --complete -- paramgmt rcmd --ho'.split()\n"
+        "try: paramgmt()\nfinally: print({'fabric', 'paramiko', 'ClusterShell'} & set(sys.modules))\n"
+    )
+    done = run(sys.executable, "-c", code)
+    assert done.stdout.startswith("--"), done.stderr
+    assert done.stdout.endswith("set()\n")
