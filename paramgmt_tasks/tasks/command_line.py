@@ -128,7 +128,7 @@ class OperationTask(Task[Any]):
                 return _Expected(calls, alone=remainder)
             calls, at = calls + 1, start + end
             if body[at : at + 1] and body[at].startswith("-"):
-                self._refuse(program, body[at], body[at - 1])
+                self._refuse(program, body[start], body[at], body[at - 1])
             last = at == len(body)
         if dashes and last:
             program.core.remainder = ""
@@ -186,25 +186,25 @@ class OperationTask(Task[Any]):
 
     def _end_of_word(self, program: Program, tokens: list[str]) -> int | None:
         """How many tokens lead up to this task's word and with it; None where they end before."""
-        name = _name(program)
+        name, called = _name(program), tokens[0]
         try:
             result = self._parse(program, tokens)
         except ParseError as error:
-            raise Exit(f"{self.name}: {error}", code=2) from None
+            raise Exit(f"{called}: {error}", code=2) from None
         rest = result.unparsed
         if own := _of_fabric(program, result[0]):
             raise Exit(
-                f"{self.name}: --{own} here is {name}'s own, for Fabric's connections; "
-                f"options of {self.name} go behind it: see {name} {self.name} --help",
+                f"{called}: --{own} here is {name}'s own, for Fabric's connections; "
+                f"options of {called} go behind it: see {name} {called} --help",
                 code=2,
             )
         if rest and self.words and (own := next(_given(result[0]), None)):
             # Invoke would take it for the word.
-            raise Exit(f"{self.name}: --{own} is {name}'s own: it goes before {self.name}", code=2)
+            raise Exit(f"{called}: --{own} is {name}'s own: it goes before {called}", code=2)
         if not rest:
             return None
         if rest[0].startswith("-"):
-            raise Exit(f"{self.name}: no option {rest[0]!r}: see {name} {self.name} --help", code=2)
+            raise Exit(f"{called}: no option {rest[0]!r}: see {name} {called} --help", code=2)
         return len(tokens) - len(rest) + 1
 
     def _parse(self, program: Program, tokens: list[str]) -> ParseResult:
@@ -214,12 +214,12 @@ class OperationTask(Task[Any]):
         parser = Parser([context], initial=program.initial_context, ignore_unknown=True)
         return parser.parse_argv([" ", *tokens[1:]])
 
-    def _refuse(self, program: Program, option: str, word: str) -> NoReturn:
+    def _refuse(self, program: Program, called: str, option: str, word: str) -> NoReturn:
         name = _name(program)
         raise Exit(
-            f"{self.name}: {option!r} follows {word!r}: options of {name} go before it; "
+            f"{called}: {option!r} follows {word!r}: options of {name} go before it; "
             f"for a {self.words.rstrip('s')} with options write: "
-            f"{name} {self.name} OPTIONS -- {word} {option} …",
+            f"{name} {called} OPTIONS -- {word} {option} …",
             code=2,
         )
 

@@ -74,6 +74,7 @@ def test_failed_hosts_of_the_last_run_are_a_list(inv, hosts: str, tmp_path: Path
         (("rcmd", "--hosts", "@failed", "true"), "rcmd: no runs in "),
         (("runs",), "runs: no runs in "),
         (("runs.show", "x"), "runs.show: no runs in "),
+        (("runs.show", "--bogus"), "runs.show: no option '--bogus': see inv runs.show --help"),
     ],
 )
 def test_without_a_run_there_is_one_line(inv, words: tuple[str, ...], message: str) -> None:
