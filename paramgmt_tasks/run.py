@@ -2,13 +2,12 @@
 
 import signal
 import subprocess
-import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from . import local, script, transfer
+from .arrivals import Arrivals
 from .command import Execution, Sudo, converse, held, with_env
 from .connection import HostConnection
 from .ending import GRACE, PATIENCE
@@ -17,7 +16,7 @@ from .failures import Denied, Known
 from .hosts import Host
 from .operations import LocalCommand, Operation, RemoteCommand, Script
 from .output import Output, Spool
-from .results import Heard, HostResult, Outcome, Report
+from .results import Heard, HostResult, Outcome
 from .retry import Failure
 from .rolling import Rollout
 from .schedule import Work
@@ -28,7 +27,7 @@ _MAY_HAVE_RUN = "the command may have run"
 _INTERRUPTED = "interrupted before it was started"
 
 
-class Run(Work):
+class Run(Work, Arrivals):
     """An operation under way on many hosts: an iterator over their results, as they finish.
 
     Every host gives exactly one result, also where the run is cancelled. `on_start` is called with a host's
@@ -53,55 +52,17 @@ class Run(Work):
         self._on_start = on_start
         self._live = live
         self._rollout = Rollout.of(settings, len(connections))
-        self._arrived = threading.Condition()
-        self._events: deque[HostResult | Heard] = deque()
-        self._heard: set[int] = set()
-        self._told: set[int] = set()
-        self._failed = 0
         self._halted = ""
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._spool = Spool()
         self._outputs: dict[int, tuple[Output, Output]] = {}
-        self._left = len(connections)
+        Arrivals.__init__(self, len(connections))
         #: What its transfers share.
         self.shared = transfer.Shared(settings, len(connections))
         for index, connection in enumerate(connections):
             connection.on_start = partial(on_start, index)
             connection.objection = self._objection
-        super().__init__(connections, settings, self._rollout.admitted(0), release)
-
-    def __iter__(self) -> Iterator[HostResult]:
-        return self
-
-    def __next__(self) -> HostResult:
-        for event in self.events():
-            if isinstance(event, HostResult):
-                return event
-        raise StopIteration
-
-    def events(self) -> Iterator[HostResult | Heard]:
-        """The results as they come, and between them, if asked for, that hosts have more to say."""
-        while True:
-            with self._arrived:
-                self._arrived.wait_for(lambda: self._events or not self._left)
-                if not self._left:
-                    return
-                event = self._events.popleft()
-                if isinstance(event, HostResult):
-                    self._left -= 1
-                    self._arrived.notify_all()
-                else:
-                    self._heard.discard(event.index)
-            yield event
-
-    def report(self) -> Report:
-        """Wait for all results; those that nobody has taken yet."""
-        return Report(self)
-
-    def wait(self, seconds: float | None = None) -> bool:
-        """Wait until every host has its result, at most so many seconds; whether that is so."""
-        with self._arrived:
-            return self._arrived.wait_for(lambda: len(self._told) == len(self.connections), seconds)
+        Work.__init__(self, connections, settings, self._rollout.admitted(0), release)
 
     def under_way(self) -> list[tuple[Host, float]]:
         """The hosts that are being worked on, and since which monotonic second."""
@@ -129,7 +90,7 @@ class Run(Work):
             self.wait(patience - GRACE)
         self.for_each_in_use(lambda connection: connection.abandon())
         self.hosts.hurry()
-        for index in set(range(len(self.connections))) - self._told:
+        for index in set(range(len(self.connections))) - self.told:
             self._tell_cancelled(index)
 
     def _signal_processes(self, number: int) -> None:
@@ -183,11 +144,7 @@ class Run(Work):
         """Where a host's output goes, and who is told of it."""
 
         def tell() -> None:
-            with self._arrived:
-                if index not in self._heard and index not in self._told:
-                    self._heard.add(index)
-                    self._events.append(Heard(self.connections[index].entry, index, out, err))
-                    self._arrived.notify_all()
+            self.hear(Heard(self.connections[index].entry, index, out, err))
 
         more = tell if self._live else None
         out, err = Output(spool=self._spool, tell=more), Output(spool=self._spool, tell=more)
@@ -258,15 +215,9 @@ class Run(Work):
             requested=connection.requested,
             confirmed=connection.confirmed,
         )
-        with self._arrived:
-            if index in self._told:
-                return
-            self._told.add(index)
-            self._failed += not result.ok
-            finished, failed = len(self._told), self._failed
-            self._events.append(result)
-            self._arrived.notify_all()
-        self._roll(finished, failed)
+        counts = self.put(result)
+        if counts is not None:
+            self._roll(*counts)
 
     def _roll(self, finished: int, failed: int) -> None:
         """Let more hosts begin, or no more."""

@@ -27,7 +27,7 @@ ORDER = """
     gate identities known_hosts ssh_config
     waiting
     failures
-    retry operations
+    retry operations arrivals
     results
     hosts output rolling
     settings substitution errors
