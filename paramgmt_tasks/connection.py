@@ -56,12 +56,12 @@ class Resources:
         UsageError: an ssh_config that cannot be read.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, share: int = 1) -> None:
         self.ssh_config = ssh_config.load()
         self.config = fabric.Config(ssh_config=self.ssh_config)
         self.configured_timeout: float | None = self.config.timeouts.connect
         self.identities = Identities()
-        self.gate = HandshakeGate()
+        self.gate = HandshakeGate(share=share)
         self._lock = threading.Lock()
         self._known_hosts: dict[tuple[str, bool], KnownHosts] = {}
         self._gateways: dict[tuple[str, Settings], _Gateway] = {}

@@ -14,11 +14,15 @@ from .errors import UsageError
 from .group import ParallelGroup
 from .hosts import Host, parse_entry
 from .operations import Copying, LocalCommand, Operation, Pull, Push, RemoteCommand, Script
+from .processes import SplitRun, Workers, fit
 from .results import Report
 from .run import Run
 from .settings import Settings
 
 log = logging.getLogger("paramgmt_tasks")
+
+#: What is under way, in this process or in others.
+AnyRun = Run | SplitRun
 
 #: Descriptors this process needs besides those of its hosts, and those of one host that is worked on: a
 #: local command's pipes, or a ProxyCommand's.
@@ -29,14 +33,16 @@ class Pool:
     """Connections kept for the fleets of one `inv` call: each host is connected once. Safe for many threads.
 
     A connection is lent to one run at a time; where another run wants the same host meanwhile, it gets
-    another connection.
+    another connection. It is that of one of `share` processes, and has the worker processes of the engine of
+    that name.
 
     Raises:
         UsageError: an ssh_config that cannot be read.
     """
 
-    def __init__(self) -> None:
-        self.resources = Resources()
+    def __init__(self, share: int = 1) -> None:
+        self.resources = Resources(share)
+        self.workers = Workers()
         self._lock = threading.Lock()
         # By id(): Fabric takes connections to one host for equal.
         self._all: dict[int, tuple[HostConnection, Any]] = {}
@@ -90,6 +96,7 @@ class Pool:
             self._idle.clear()
         for connection in connections:
             connection.close()
+        self.workers.close()
         self.resources.close()
 
 
@@ -121,7 +128,7 @@ class Fleet:
         self.settings = settings or Settings()
         self._own_pool = pool is None
         self.pool = Pool() if pool is None else pool
-        self._runs: weakref.WeakSet[Run] = weakref.WeakSet()
+        self._runs: weakref.WeakSet[Run | SplitRun] = weakref.WeakSet()
         if self.settings.identity:
             self.pool.resources.identities.require(self.settings.identity)
         if self.settings.jump:
@@ -130,7 +137,7 @@ class Fleet:
 
     # -- the operations
 
-    def run(self, command: str, **changes: Any) -> Run:
+    def run(self, command: str, **changes: Any) -> AnyRun:
         """Run a command by the login shell of each host, at once; iterate over the results as hosts finish.
 
         `changes` are Settings of this call alone, such as `timeout=30`. The command runs whether or not
@@ -141,11 +148,11 @@ class Fleet:
         """
         return self.perform(RemoteCommand(command), **changes)
 
-    def local(self, command: str, **changes: Any) -> Run:
+    def local(self, command: str, **changes: Any) -> AnyRun:
         """Run a command here, once for each host; otherwise as `run`."""
         return self.perform(LocalCommand(command), **changes)
 
-    def script(self, *paths: str | PathLike[str], **changes: Any) -> Run:
+    def script(self, *paths: str | PathLike[str], **changes: Any) -> AnyRun:
         """Run local scripts on each host, in order, until one fails; otherwise as `run`."""
         return self.perform(Script(_names(paths)), **changes)
 
@@ -181,10 +188,10 @@ class Fleet:
         self,
         operation: Operation,
         *,
-        on_start: Callable[[int], object] = lambda index: None,
+        on_start: Callable[[int], object] | None = None,
         live: bool = False,
         **changes: Any,
-    ) -> Run:
+    ) -> AnyRun:
         """Do `operation` on every host; an iterator over HostResults as they finish, with `cancel()`.
 
         `on_start` and `live` are as for Run, `changes` as for `run`.
@@ -194,13 +201,22 @@ class Fleet:
                 the fan-out.
         """
         settings = self._changed(changes)
+        if settings.engine == "processes" and not operation.local:
+            count = fit(settings, len(self.hosts))
+            self.pool.workers.start(count)
+            split = SplitRun(
+                self.pool.workers, self.hosts, operation, settings, count, on_start=on_start, live=live
+            )
+            self._runs.add(split)
+            return split
         connections = self.pool.lend(self.hosts, settings)
         try:
             fanout, keep = _fit_files(min(settings.fanout, len(connections)), len(self.pool))
             if settings.together:
                 _fit_together(settings, fanout, len(connections))
             group = ParallelGroup.from_connections(connections, replace(settings, fanout=fanout, keep=keep))
-            run = group.perform(operation, on_start=on_start, live=live, release=self.pool.take_back)
+            told = on_start or (lambda index: None)
+            run = group.perform(operation, on_start=told, live=live, release=self.pool.take_back)
         except BaseException:
             for connection in connections:
                 self.pool.take_back(connection)

@@ -31,14 +31,21 @@ SHED = 0.1
 
 
 class HandshakeGate:
-    """Admits handshakes; see the module's text. Safe for many threads, `clock` and `cpu` are seconds."""
+    """Admits handshakes; see the module's text. Safe for many threads, `clock` and `cpu` are seconds.
+
+    It is one of `share` gates, which together are as wide as one.
+    """
 
     def __init__(
         self,
         clock: Callable[[], float] = time.monotonic,
         cpu: Callable[[], float] = time.process_time,
+        share: int = 1,
     ) -> None:
-        self.limit = FIRST
+        self._narrowest, self._first, self._widest = (
+            max(1, -(-width // share)) for width in (NARROWEST, FIRST, WIDEST)
+        )
+        self.limit = self._first
         self._clock, self._cpu = clock, cpu
         self._changed = threading.Condition()
         self._inside: dict[object, float] = {}
@@ -134,18 +141,18 @@ class HandshakeGate:
         if self._shed > SHED * self._finished:
             self._narrow(self.limit // 2, now)
         elif share > BUSY:
-            self._narrow(min(self.limit, max(FIRST, self.limit - self.limit // 8)), now)
+            self._narrow(min(self.limit, max(self._first, self.limit - self.limit // 8)), now)
         elif before is not None and (self._shed or rate < before[1] * GAIN):
             self._narrow(before[0], now)
         elif now < self._resting_until or not self.waiting:
             pass
         elif share < IDLE:
             self._before = (self.limit, rate)
-            self.limit = min(WIDEST, self.limit * 2)
+            self.limit = min(self._widest, self.limit * 2)
         self._look()
 
     def _narrow(self, limit: int, now: float) -> None:
-        self.limit = max(NARROWEST, limit)
+        self.limit = max(self._narrowest, limit)
         self._resting_until = now + REST
 
 

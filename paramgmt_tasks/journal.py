@@ -5,6 +5,7 @@ holds: a host is noted before anything is started on it. Never written: password
 standard input, and what commands print. Only their user can read them.
 """
 
+import contextlib
 import fcntl
 import json
 import logging
@@ -65,9 +66,12 @@ class Journal:
         self._write(_heading(operation, hosts, settings))
         _prune(kept)
 
-    def started(self, index: int) -> None:
-        """Something is about to be started on a host. Safe for many threads."""
-        self._write({"started": index, "at": self._at()})
+    @property
+    def marker(self) -> "Marker | None":
+        """What notes that something is about to be started on a host; for other processes too."""
+        if self._folder is None or self._descriptor < 0:
+            return None
+        return Marker(str(self._folder / _FILE), self._since)
 
     def finished(self, result: HostResult) -> None:
         """A host has its result."""
@@ -108,6 +112,34 @@ class Journal:
     def _give_up(self, error: OSError) -> None:
         self.close()
         log.warning("%s: %s: this run is not recorded", root(), words(error))
+
+
+class Marker:
+    """Notes in a run's record that something is about to be started on a host. Safe for many threads.
+
+    It may be sent to another process of this machine.
+    """
+
+    def __init__(self, path: str, since: float) -> None:
+        self._path, self._since = path, since
+        self._descriptor: int | None = None
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> Any:
+        return Marker, (self._path, self._since)
+
+    def __call__(self, index: int) -> None:
+        """Note it of the host at this place in the list."""
+        record = {"started": index, "at": round(time.monotonic() - self._since, 3)}
+        data = json.dumps(record, separators=(",", ":")).encode() + b"\n"
+        with self._lock, contextlib.suppress(OSError):  # who writes the rest tells of a full disk
+            if self._descriptor is None:
+                self._descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+            os.write(self._descriptor, data)
+
+    def __del__(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
 
 
 def _make_folder() -> Path:

@@ -76,7 +76,7 @@ class Run(Work, Arrivals):
         `patience` is how many seconds these are given to end it; what is left is broken off then.
         """
         self.stopped = True
-        self._halt(_INTERRUPTED)
+        self.halt(_INTERRUPTED)
         ends = patience > 0 and not self._operation.repeatable
         self.for_each_in_use(
             lambda connection: (
@@ -97,7 +97,7 @@ class Run(Work, Arrivals):
         for process in list(self._processes.values()):
             local.signal_all(process, number)
 
-    def _halt(self, reason: str) -> None:
+    def halt(self, reason: str) -> None:
         """Start nothing on hosts on which nothing was started."""
         self._halted = self._halted or reason
         for index in self.hosts.stop():
@@ -224,7 +224,7 @@ class Run(Work, Arrivals):
         if not self._halted:
             objection = self._rollout.objection(finished, failed)
             if objection:
-                self._halt(objection)
+                self.halt(objection)
             else:
                 self.hosts.admit(self._rollout.admitted(finished))
 

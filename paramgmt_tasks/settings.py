@@ -5,6 +5,8 @@ from dataclasses import dataclass
 #: How host keys are checked: `strict` accepts known keys only, `accept-new` also records new hosts,
 #: `ignore` checks nothing.
 HOST_KEY_MODES = ("strict", "accept-new", "ignore")
+#: Where hosts are worked on.
+ENGINES = ("threads", "processes")
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,8 @@ class Settings:
     `canary` hosts are worked on first, and the others only where all of those are ok; `batch` hosts then
     finish before the next ones begin; where more than `max_fail` hosts fail no more begin. `batch` and
     `max_fail` are numbers of hosts, or shares such as "10%".
+    `engine` is where hosts are worked on: `threads` in this process, `processes` in `workers` of them on this
+    machine (as many as it has processors without).
     `keep` leaves its connection open for the next operation.
     `identity` is a private key file, `jump` is `[user@]host[:port]`, several separated by commas.
     `limit_rate` is how many bytes a second are copied to or from a host, `limit_rate_all` all hosts together.
@@ -38,6 +42,8 @@ class Settings:
     batch: int | str | None = None
     canary: int = 0
     max_fail: int | str | None = None
+    engine: str = "threads"
+    workers: int | None = None
     keep: bool = True
     sudo: bool = False
     password: str | None = None

@@ -19,11 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError, words
-from ..fleet import Fleet, Pool
+from ..fleet import AnyRun, Fleet, Pool
 from ..hosts import Host, fold
 from ..operations import LocalCommand, Operation, Pull, Push, RemoteCommand
 from ..results import HostResult, Outcome, Report
-from ..run import Run
 from ..settings import Settings
 from ..substitution import substitute
 from . import sweep
@@ -67,7 +66,7 @@ class Cycle:
         self._pool = pool
         self._note, self._say, self._progress = note, say, progress
         self._python = python
-        self._current: list[Run] = []
+        self._current: list[AnyRun] = []
         self._interrupted = False
         self.hosts = {role.name: list(hosts.get(role.name, ())) for role in recipe.roles}
         self.remote = any(hosts.values())
@@ -101,7 +100,7 @@ class Cycle:
 
     # -- the operations
 
-    def _run(self, hosts: Sequence[Host], operation: Operation, **settings: Any) -> Run:
+    def _run(self, hosts: Sequence[Host], operation: Operation, **settings: Any) -> AnyRun:
         if self._interrupted:
             raise KeyboardInterrupt
         fleet = Fleet(hosts, replace(self.settings, **settings), pool=self._pool)

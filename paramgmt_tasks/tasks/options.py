@@ -15,7 +15,7 @@ from ..hosts import Host
 from ..lists import read_list
 from ..operations import Copying
 from ..rolling import share
-from ..settings import HOST_KEY_MODES, Settings
+from ..settings import ENGINES, HOST_KEY_MODES, Settings
 from .command_line import Option
 
 HOSTS = (
@@ -55,6 +55,8 @@ REMOTE = (
     Option("identity", str, "Private key file"),
     Option("jump", str, "Jump host, [user@]host[:port]; several with commas"),
     Option("host_keys", str, "Check of host keys: strict, accept-new or ignore"),
+    Option("engine", str, "Where hosts are worked on: threads of this process (without it) or processes"),
+    Option("workers", str, "How many processes"),
     Option("sudo", bool, "Run as root by sudo"),
     Option("ask_password", bool, "Ask once for the password: sudo's with --sudo, else for logging in"),
 )
@@ -103,6 +105,8 @@ DEFAULTS: dict[str, Any] = {
     "identity": None,
     "jump": None,
     "host_keys": None,
+    "engine": None,
+    "workers": None,
     "sudo": False,
     "together": False,
     "ask_password": False,
@@ -188,7 +192,12 @@ class Options:
         host_keys = self["host_keys"]
         if host_keys not in (None, "", *HOST_KEY_MODES):
             raise UsageError(f"--host-keys {host_keys}: must be one of {', '.join(HOST_KEY_MODES)}")
+        engine = self["engine"] or Settings.engine
+        if engine not in ENGINES:
+            raise UsageError(f"--engine {engine}: must be one of {', '.join(ENGINES)}")
         return Settings(
+            engine=engine,
+            workers=self.number("workers"),
             user=_user(self["user"]),
             port=port,
             identity=self["identity"] or None,

@@ -10,8 +10,9 @@ PACKAGE = Path(__file__).parent.parent.parent / "paramgmt_tasks"
 
 #: From the top down; modules on one line do not know each other unless the order within it allows it.
 ORDER = """
-    executables __init__ tasks lists journal recipes controller display
+    executables __init__ tasks lists journal recipes controller display worker
     fleet
+    processes
     group
     run
     schedule
@@ -25,7 +26,7 @@ ORDER = """
     packets
     stream
     gate identities known_hosts ssh_config
-    waiting
+    waiting wire
     failures
     retry operations arrivals
     results

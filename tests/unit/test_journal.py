@@ -27,9 +27,10 @@ HOSTS = [
 def recorded(*outcomes: Outcome | None, ends: bool = True, **settings) -> Journal:
     """A run whose hosts ended so; None is for one that was started and no more is known of."""
     record = Journal(RemoteCommand("c ?PEER"), HOSTS[: len(outcomes)], Settings(**settings))
+    marker = record.marker or (lambda index: None)
     for index, outcome in enumerate(outcomes):
         if outcome is not Outcome.CANCELLED:
-            record.started(index)
+            marker(index)
         if outcome is not None:
             record.finished(HostResult(HOSTS[index], index, "", outcome, reason=f"why {index}"))
     if ends:
@@ -63,7 +64,7 @@ def test_of_a_run_that_was_killed_what_had_begun_is_lost_and_the_rest_is_unstart
 
 def test_a_host_is_noted_before_anything_is_started_on_it(state: Path) -> None:
     record = recorded(Outcome.OK, ends=False)
-    record.started(1)
+    record.marker(1)
     (path,) = state.glob("*/run.jsonl")
     assert json.loads(path.read_text().splitlines()[-1])["started"] == 1
     with pytest.raises(UsageError, match="still under way"):
@@ -93,7 +94,7 @@ def test_old_runs_are_removed_but_none_that_is_under_way(state: Path) -> None:
 
 def test_nothing_is_recorded_where_none_is_kept(state: Path) -> None:
     record = Journal(RemoteCommand("c"), HOSTS, Settings(), kept=0)
-    record.started(0)
+    assert record.marker is None
     record.end(interrupted=False)
     assert not state.exists()
 

@@ -32,7 +32,7 @@ def test_a_host_that_waited_for_another_try_keeps_its_reason_where_no_more_begin
         run = fleet.run("true")
         while not run.under_way() or run.tries[0].last is None:
             time.sleep(0.001)
-        run._halt("not started: as a test has it")
+        run.halt("not started: as a test has it")
         reasons = [(result.outcome, result.reason) for result in run.report()]
     assert reasons[0] == (Outcome.UNREACHABLE, "connection refused")
 
