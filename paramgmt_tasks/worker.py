@@ -42,10 +42,11 @@ class Worker:
             kind, number, *rest = message
             if kind == "run":
                 self._begin(number, *rest)
+                continue
             for run in list(self._runs.get(number, ())):
                 if kind == "halt":
                     run.halt(*rest)
-                elif kind == "cancel":
+                else:
                     threading.Thread(target=run.cancel, args=rest, daemon=True).start()
 
     def _begin(
