@@ -466,25 +466,22 @@ class LeanTransport(paramiko.Transport):
 
         It goes out with `flush`, or the next message that is read.
         """
-        request = paramiko.Message()
-        request.add_byte(cMSG_CHANNEL_REQUEST)
-        request.add_int(channel.remote_chanid)
-        request.add_string("exec")
-        request.add_boolean(True)
-        request.add_string(command)
         channel._event_pending()
-        self._send_user_message(request)
+        self._ask(channel, "exec", True, command)
         if no_input:
             channel.shutdown_write()
 
     def signal(self, channel: Any, name: str) -> None:
         """Ask for the command on a channel to be sent a signal, such as TERM; there is no answer."""
+        self._ask(channel, "signal", False, name.encode())
+
+    def _ask(self, channel: Any, kind: str, wants_answer: bool, argument: bytes) -> None:
         request = paramiko.Message()
         request.add_byte(cMSG_CHANNEL_REQUEST)
         request.add_int(channel.remote_chanid)
-        request.add_string("signal")
-        request.add_boolean(False)
-        request.add_string(name)
+        request.add_string(kind)
+        request.add_boolean(wants_answer)
+        request.add_string(argument)
         self._send_user_message(request)
 
     def confirmation(self, channel: Any) -> Steps[None]:
