@@ -121,6 +121,8 @@ def _main(name: str, description: str) -> Callable[[], int]:
         except UsageError as error:
             print(f"{name}: {error}", file=sys.stderr)
             return 2
+        except KeyboardInterrupt:
+            return 130
         except Exit as end:
             if end.message:
                 print(end.message, file=sys.stderr)

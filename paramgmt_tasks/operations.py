@@ -135,3 +135,13 @@ class Pull:
 
 
 Operation = LocalCommand | RemoteCommand | Script | Push | Pull
+
+
+def describe(operation: Operation, host: Host, user: str | None) -> str:
+    """The description of an operation on one host, where `user` logs in if the host names nobody.
+
+    >>> describe(RemoteCommand("echo ?HOST"), Host("web1", "web1"), "nic")
+    'rcmd [nic@web1]: echo web1'
+    """
+    named = user and host.user is None and not operation.local
+    return operation.on(host).description(f"{user}@{host.entry}" if named else host.entry)

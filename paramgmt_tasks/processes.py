@@ -22,7 +22,7 @@ from .arrivals import Arrivals
 from .ending import PATIENCE
 from .errors import UsageError
 from .hosts import Host
-from .operations import Operation
+from .operations import Operation, describe
 from .output import Output, Spool
 from .results import Heard, HostResult, Outcome
 from .rolling import Rollout
@@ -297,8 +297,7 @@ class SplitRun(Arrivals):
 
     def _tell(self, index: int, outcome: Outcome, reason: str) -> None:
         host = self._host_list[index]
-        name = f"{self.settings.user}@{host.entry}" if self.settings.user and not host.user else host.entry
-        description = self._operation.on(host).description(name)
+        description = describe(self._operation, host, self.settings.user)
         now = time.monotonic()
         self._arrive(HostResult(host, index, description, outcome, reason=reason, started=now, finished=now))
 

@@ -14,7 +14,7 @@ from .ending import GRACE, PATIENCE
 from .errors import UsageError, words
 from .failures import Denied, Known
 from .hosts import Host
-from .operations import LocalCommand, Operation, RemoteCommand, Script
+from .operations import LocalCommand, Operation, RemoteCommand, Script, describe
 from .output import Output, Spool
 from .results import Heard, HostResult, Outcome
 from .retry import Failure
@@ -198,12 +198,10 @@ class Run(Work, Arrivals):
         connection, tries = self.connections[index], self.tries[index]
         out, err = self._outputs.pop(index, (Output(), Output()))
         host = connection.entry
-        user = self.settings.user if host.user is None and not self._operation.local else None
-        name = f"{user}@{host.entry}" if user else host.entry
         result = HostResult(
             host=host,
             index=index,
-            description=self._operation.on(host).description(name),
+            description=describe(self._operation, host, self.settings.user),
             outcome=outcome,
             return_code=done.return_code if done else None,
             out=out,

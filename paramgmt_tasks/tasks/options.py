@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from .. import hosts as host_lists
-from .. import journal
 from ..errors import UsageError, words
 from ..hosts import Host
 from ..lists import read_list
@@ -97,7 +96,7 @@ DEFAULTS: dict[str, Any] = {
     "output_dir": None,
     "quiet": False,
     "order": None,
-    "runs_kept": journal.KEPT,
+    "runs_kept": None,
     "user": None,
     "attempts": None,
     "connect_timeout": None,

@@ -24,7 +24,7 @@ from ..display.progress import Progress
 from ..display.view import ERR, OUT, InOrder, Piece, View
 from ..errors import UsageError
 from ..hosts import Host, duplicates
-from ..journal import Journal
+from ..journal import KEPT, Journal
 from ..results import HostResult, Report
 from .options import Options, color
 
@@ -46,7 +46,7 @@ def perform(options: Options, operation: operations.Operation, pool: "Pool | Non
     note_duplicates(hosts)
     kept = _kept(options)
     if options.flag("dry_run"):
-        write_lines(_dry(operation, host, settings.user) for host in hosts)
+        write_lines(operations.describe(operation, host, settings.user) for host in hosts)
         return Report([])
     _check_here(operation)
     show = Show.of(options, hosts)
@@ -80,7 +80,7 @@ def perform(options: Options, operation: operations.Operation, pool: "Pool | Non
 
 def _kept(options: Options) -> int:
     try:
-        return int(options["runs_kept"])
+        return KEPT if options["runs_kept"] is None else int(options["runs_kept"])
     except (TypeError, ValueError):
         raise UsageError(f"runs_kept {options['runs_kept']}: must be a whole number; 0 is for none") from None
 
@@ -92,11 +92,6 @@ def _check_here(operation: operations.Operation) -> None:
         for name in names:
             if "?" not in name and not os.path.exists(os.path.expanduser(name)):
                 raise UsageError(f"{name}: no such file or folder here")
-
-
-def _dry(operation: operations.Operation, host: Host, user: str | None) -> str:
-    name = f"{user}@{host.entry}" if user and not host.user and not operation.local else host.entry
-    return operation.on(host).description(name)
 
 
 # -- what is shown
