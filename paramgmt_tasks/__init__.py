@@ -19,8 +19,9 @@ from .tasks.benchmark import benchmark
 
 if TYPE_CHECKING:
     from .controller import Controller, all_success, parse_file, parse_stream
-    from .fleet import Fleet, Pool
+    from .fleet import Fleet
     from .group import ParallelGroup
+    from .pool import Pool
     from .run import Run
 
 __version__ = "0.1.0"
@@ -61,7 +62,7 @@ _LATER = {
     "Controller": "controller",
     "Fleet": "fleet",
     "ParallelGroup": "group",
-    "Pool": "fleet",
+    "Pool": "pool",
     "Run": "run",
     "all_success": "controller",
     "parse_file": "controller",

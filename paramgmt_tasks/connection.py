@@ -31,7 +31,7 @@ from .retry import Failure
 from .settings import Settings
 from .stream import keep_alive, shut_down
 from .trust import OtherKeyTypes, Verifier
-from .waiting import BLOCKING, Silence, Steps, Together, finish
+from .waiting import BLOCKING, Leave, Silence, Steps, finish
 
 # The exception is the result: paramiko's tracebacks on standard error would only repeat it.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
@@ -111,6 +111,8 @@ class HostConnection(fabric.Connection):
     on_start: Callable[[], object] = staticmethod(lambda: None)
     #: Called when the host keeps its thread waiting, on which others may count.
     on_stall: Callable[[], object] = staticmethod(lambda: None)
+    #: Whether what is started first waits for leave.
+    waits = False
     #: Whether the host was found to have no tar, or no shell.
     without_tar = False
     #: The SFTP session of the last transfer, for the next one.
@@ -375,7 +377,7 @@ class HostConnection(fabric.Connection):
 
     def leave(self) -> None:
         """Nobody works on it any more, or wants to be asked or told."""
-        for hook in ("objection", "on_start", "on_stall"):
+        for hook in ("objection", "on_start", "on_stall", "waits"):
             self.__dict__.pop(hook, None)
 
     def abandon(self) -> None:
@@ -409,23 +411,28 @@ class HostConnection(fabric.Connection):
         return (yield from self.transport.session(limit))  # type: ignore[no-any-return]
 
     def start(
-        self, command: str, timeout: float | None = None, no_input: bool = False, together: bool = False
+        self, command: str, timeout: float | None = None, no_input: bool = False
     ) -> Steps[paramiko.Channel]:
         """Ask the host to start a command. `started` is true from the moment it may have.
 
-        With `no_input` the end of its standard input is sent along, otherwise that is left open. With
-        `together` all that is made ready, and goes out when the same is true of all hosts of the run.
+        With `no_input` the end of its standard input is sent along, otherwise that is left open. Where it
+        `waits` all that is made ready, and goes out when it has leave to.
 
         Raises: as session, and
+            Known: it may not be started.
             paramiko.SSHException, EOFError: the request was refused, or the connection broke.
         """
         channel = yield from self.session(timeout)
         transport = self.transport
         request = command.encode("utf-8", "surrogateescape")
-        ahead = together and not transport.is_alive()  # whose reader would send it at once
+        waits = self.waits and not self.started
+        ahead = waits and not transport.is_alive()  # whose reader would send it at once
+        gone = False
         self._permitted()
 
         def go() -> None:
+            nonlocal gone
+            gone = True
             self._begun()
             self.requested = time.monotonic()
             try:
@@ -437,9 +444,11 @@ class HostConnection(fabric.Connection):
 
         if ahead:
             transport.request(channel, request, no_input)
-        if together:
-            yield Together(go)
-            self._go_on()
+        if waits:
+            yield Leave(go)
+            if not gone:  # woken because it will not get leave
+                self._permitted()
+                self._go_on()
         else:
             go()
         yield from transport.confirmation(channel)

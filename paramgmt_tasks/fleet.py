@@ -1,107 +1,31 @@
 """Fleet: hosts, settings and open connections. The one front door for everything above it."""
 
 import logging
-import resource
-import threading
+import os
 import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from os import PathLike, fspath
 from typing import Any
 
-from .connection import HostConnection, Resources
 from .errors import UsageError
-from .group import ParallelGroup
 from .hosts import Host, parse_entry
 from .operations import Copying, LocalCommand, Operation, Pull, Push, RemoteCommand, Script
-from .processes import SplitRun, Workers, fit
+from .pool import Engine, Pool
+from .processes import Processes
 from .results import Report
 from .run import Run
-from .settings import Settings
+from .settings import ENGINES, Settings
+from .split import SplitRun
 
 log = logging.getLogger("paramgmt_tasks")
 
 #: What is under way, in this process or in others.
 AnyRun = Run | SplitRun
 
-#: Descriptors this process needs besides those of its hosts, and those of one host that is worked on: a
-#: local command's pipes, or a ProxyCommand's.
-_SPARE_FILES, _FILES_A_HOST = 64, 3
 
-
-class Pool:
-    """Connections kept for the fleets of one `inv` call: each host is connected once. Safe for many threads.
-
-    A connection is lent to one run at a time; where another run wants the same host meanwhile, it gets
-    another connection. It is that of one of `share` processes, and has the worker processes of the engine of
-    that name.
-
-    Raises:
-        UsageError: an ssh_config that cannot be read.
-    """
-
-    def __init__(self, share: int = 1) -> None:
-        self.resources = Resources(share)
-        self.workers = Workers()
-        self._lock = threading.Lock()
-        # By id(): Fabric takes connections to one host for equal.
-        self._all: dict[int, tuple[HostConnection, Any]] = {}
-        self._idle: dict[Any, list[HostConnection]] = {}
-
-    def lend(self, hosts: Iterable[Host], settings: Settings) -> list[HostConnection]:
-        """A connection for each host, one made before where host and settings are the same."""
-        lent: list[HostConnection] = []
-        try:
-            with self._lock:
-                for host in hosts:
-                    lent.append(self._lend(host, settings))  # noqa: PERF401
-        except BaseException:
-            for connection in lent:
-                self.take_back(connection)
-            raise
-        return lent
-
-    def _lend(self, host: Host, settings: Settings) -> HostConnection:
-        key: Any = (replace(host, variables={}), tuple(host.options.items()), _reaching(settings))
-        idle = self._idle.get(key)
-        if idle:
-            connection = idle.pop()
-        else:
-            connection = HostConnection(host, settings=settings, resources=self.resources)
-            self._all[id(connection)] = connection, key
-        connection.entry = host
-        connection.use(settings)
-        return connection
-
-    def take_back(self, connection: HostConnection) -> None:
-        """A connection that was lent is free again."""
-        with self._lock:
-            if id(connection) in self._all:
-                self._idle.setdefault(self._all[id(connection)][1], []).append(connection)
-
-    def address(self, host: Host, settings: Settings) -> str:
-        """Where a host is reached, as its line and ssh_config say."""
-        (connection,) = self.lend([host], settings)
-        self.take_back(connection)
-        return str(connection.host)
-
-    def __len__(self) -> int:
-        return len(self._all)
-
-    def close(self) -> None:
-        """Close all connections."""
-        with self._lock:
-            connections = [connection for connection, _ in self._all.values()]
-            self._all.clear()
-            self._idle.clear()
-        for connection in connections:
-            connection.close()
-        self.workers.close()
-        self.resources.close()
-
-
-def _reaching(settings: Settings) -> Any:
-    return (settings.user, settings.port, settings.identity, settings.jump, settings.host_keys)
+#: Hosts for which it is worth to start another process.
+HOSTS_A_PROCESS = 500
 
 
 class Fleet:
@@ -200,29 +124,19 @@ class Fleet:
             UsageError: settings that cannot be used, or hosts that are to start together and are more than
                 the fan-out.
         """
-        settings = self._changed(changes)
-        if settings.engine == "processes" and not operation.local:
-            count = fit(settings, len(self.hosts))
-            self.pool.workers.start(count)
-            split = SplitRun(
-                self.pool.workers, self.hosts, operation, settings, count, on_start=on_start, live=live
-            )
-            self._runs.add(split)
-            return split
-        connections = self.pool.lend(self.hosts, settings)
-        try:
-            fanout, keep = _fit_files(min(settings.fanout, len(connections)), len(self.pool))
-            if settings.together:
-                _fit_together(settings, fanout, len(connections))
-            group = ParallelGroup.from_connections(connections, replace(settings, fanout=fanout, keep=keep))
-            told = on_start or (lambda index: None)
-            run = group.perform(operation, on_start=told, live=live, release=self.pool.take_back)
-        except BaseException:
-            for connection in connections:
-                self.pool.take_back(connection)
-            raise
+        settings = _chosen(self._changed(changes), len(self.hosts))
+        engine = self.pool if operation.local else self._engine(settings)
+        run: AnyRun = engine.perform(self.hosts, operation, settings, on_start=on_start, live=live)
         self._runs.add(run)
         return run
+
+    def _engine(self, settings: Settings) -> Engine:
+        """Where hosts are worked on, as the settings say."""
+        if settings.engine == "threads":
+            return self.pool
+        if settings.engine == "processes":
+            return self.pool.engine("processes", Processes)  # type: ignore[no-any-return]
+        raise UsageError(f"engine {settings.engine}: must be one of {', '.join(ENGINES)}")
 
     def report(self, operation: Operation, **changes: Any) -> Report:
         """Do `operation` on every host and wait for all."""
@@ -260,41 +174,21 @@ class Fleet:
             self.close()
 
 
+def _chosen(settings: Settings, hosts: int) -> Settings:
+    """Settings with an engine where `auto` stands: processes where they are worth their start."""
+    if settings.engine != "auto":
+        return settings
+    cores = len(os.sched_getaffinity(0))
+    workers = min(settings.workers or cores, hosts // HOSTS_A_PROCESS)
+    alone = settings.together or settings.sequential
+    if workers < 2 or alone:
+        why = "they begin together or in turn" if alone else f"for {hosts} hosts on {cores} processors"
+        log.info("engine: threads, %s", why)
+        return replace(settings, engine="threads")
+    log.info("engine: %d processes, for %d hosts on %d processors", workers, hosts, cores)
+    return replace(settings, engine="processes", workers=workers)
+
+
 def _names(given: str | PathLike[str] | Iterable[str | PathLike[str]]) -> tuple[str, ...]:
     several = [given] if isinstance(given, (str, PathLike)) else given
     return tuple(fspath(name) for name in several)
-
-
-def _fit_together(settings: Settings, fanout: int, hosts: int) -> None:
-    asked = ""
-    if settings.sequential:
-        asked = "one after the other"
-    elif settings.batch is not None or settings.canary or settings.max_fail is not None:
-        asked = "some before the others"
-    elif fanout < hosts:
-        asked = f"a fan-out of {fanout}"
-    if asked:
-        raise UsageError(f"{hosts} hosts cannot start together: {asked} was asked for")
-
-
-def _fit_files(fanout: int, connections: int) -> tuple[int, bool]:
-    """Raise the soft limit of open files as far as needed and allowed.
-
-    What it allows is returned: how many hosts at once, and whether connections may be kept.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _SPARE_FILES + connections + _FILES_A_HOST * fanout
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return fanout, True
-    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-    if allowed == wanted:
-        return fanout, True
-    fits = min(fanout, max(1, (allowed - _SPARE_FILES) // _FILES_A_HOST))
-    lowered = f"fan-out lowered from {fanout} to {fits}, " if fits < fanout else ""
-    log.warning(
-        "open files are limited to %d (ulimit -n): %sconnections are not kept for later tasks",
-        allowed,
-        lowered,
-    )
-    return fits, False

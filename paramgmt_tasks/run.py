@@ -13,6 +13,7 @@ from .connection import HostConnection
 from .ending import GRACE, PATIENCE
 from .errors import UsageError, words
 from .failures import Denied, Known
+from .files import Files
 from .hosts import Host
 from .operations import LocalCommand, Operation, RemoteCommand, Script, describe
 from .output import Output, Spool
@@ -33,6 +34,8 @@ class Run(Work, Arrivals):
     Every host gives exactly one result, also where the run is cancelled. `on_start` is called with a host's
     place in the list right before something may be started there; with `live`, `events` tells also what
     commands write while they run. Each connection is given to `release` when it is not needed any more.
+    `ask` is called where all is ready to start what is not to be repeated, which then waits for `go`.
+    `files` are those that are copied, of this machine without it.
 
     Raises:
         UsageError: settings that cannot be used.
@@ -44,12 +47,14 @@ class Run(Work, Arrivals):
         operation: Operation,
         settings: Settings,
         *,
-        on_start: Callable[[int], object] = lambda index: None,
+        on_start: Callable[[int], object] | None = None,
         live: bool = False,
         release: Callable[[HostConnection], object] = lambda connection: None,
+        ask: Callable[[int], object] | None = None,
+        files: Files | None = None,
     ) -> None:
         self._operation = operation
-        self._on_start = on_start
+        self._on_start = on_start = on_start or (lambda index: None)
         self._live = live
         self._rollout = Rollout.of(settings, len(connections))
         self._halted = ""
@@ -58,11 +63,13 @@ class Run(Work, Arrivals):
         self._outputs: dict[int, tuple[Output, Output]] = {}
         Arrivals.__init__(self, len(connections))
         #: What its transfers share.
-        self.shared = transfer.Shared(settings, len(connections))
+        self.shared = transfer.Shared(settings, len(connections), files or Files())
+        waits = not operation.repeatable and (settings.together or ask is not None)
         for index, connection in enumerate(connections):
             connection.on_start = partial(on_start, index)
             connection.objection = self._objection
-        Work.__init__(self, connections, settings, self._rollout.admitted(0), release)
+            connection.waits = waits
+        Work.__init__(self, connections, settings, self._rollout.admitted(0), release, ask)
 
     def under_way(self) -> list[tuple[Host, float]]:
         """The hosts that are being worked on, and since which monotonic second."""
@@ -136,8 +143,8 @@ class Run(Work, Arrivals):
         elif isinstance(operation, Script):
             done = yield from self._scripts(connection, operation, out, err)
         else:
-            transfer.check(operation)
-            done = yield from transfer.run(connection, operation, self.shared, out, err)
+            self.shared.files.check(operation)
+            done = yield from transfer.run(index, connection, operation, self.shared, out, err)
         self._tell(index, done.outcome, done.reason, done)
 
     def _streams(self, index: int) -> tuple[Output, Output]:
@@ -239,9 +246,7 @@ class Run(Work, Arrivals):
         text = with_env(text, settings.env)
         sudo = Sudo(text, settings.password) if settings.sudo else None
         no_input = not stdin and sudo is None and not held
-        channel = yield from connection.start(
-            sudo.command if sudo else text, settings.timeout, no_input, settings.together
-        )
+        channel = yield from connection.start(sudo.command if sudo else text, settings.timeout, no_input)
         stdin = None if no_input or held else stdin or b""
         stop = lambda: self.stopped  # noqa: E731
         return (yield from converse(channel, out, err, stdin, settings.timeout, sudo, held, stop))
@@ -249,7 +254,7 @@ class Run(Work, Arrivals):
     def _scripts(
         self, connection: HostConnection, operation: Script, out: Output, err: Output
     ) -> Steps[Execution]:
-        bodies = [script.read(path, connection.entry) for path in operation.paths]
+        bodies = [self.shared.files.script(path, connection.entry) for path in operation.paths]
         for path, body in zip(operation.paths, bodies, strict=True):
             if self.stopped:
                 return Execution(Outcome.LOST, None, f"interrupted before {path}")

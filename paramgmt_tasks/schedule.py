@@ -5,7 +5,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from paramiko.ssh_exception import ChannelException
 
@@ -14,7 +14,7 @@ from .failures import classify
 from .gate import AtGate, HandshakeGate
 from .retry import Failure, RetryPolicy
 from .settings import Settings
-from .waiting import BLOCKING, Silence, Steps, Together, Wait, Watch
+from .waiting import BLOCKING, Leave, Silence, Steps, Wait, Watch
 
 log = logging.getLogger("paramgmt_tasks")
 
@@ -41,18 +41,28 @@ class Hosts:
     """What is to be done next, for the threads that ask; they need no more than one of them to be free.
 
     Hosts that answered come before those at the handshake gate, whose pause is over, and that are fresh.
-    No more than `fanout` are under way at once, and only the first `admitted` begin. A thread that finds
-    nothing to do watches what is waited for; one that is about to block has another one take over.
+    No more than `fanout` are under way at once, and only the first `admitted` begin. Those that wait for
+    leave are told to `ask`, and have it from `go`; without `ask` they have it all together, once no other
+    can come. A thread that finds nothing to do watches what is waited for; one that is about to block has
+    another one take over.
     """
 
-    def __init__(self, count: int, fanout: int, in_order: bool, admitted: int | None = None) -> None:
+    def __init__(
+        self,
+        count: int,
+        fanout: int,
+        in_order: bool,
+        admitted: int | None = None,
+        ask: Callable[[int], object] | None = None,
+    ) -> None:
+        self._ask = ask
         self._changed = threading.Condition()
         self._admitted = count if admitted is None else admitted
         self._fresh = deque(range(count))
         self._pausing: list[tuple[float, int]] = []
         self._ready: deque[Turn] = deque()
         self._at_gate: deque[tuple[Turn, HandshakeGate]] = deque()
-        self._together: list[tuple[Turn, Together]] = []
+        self._waiting: dict[int, tuple[Turn, Leave]] = {}
         self._watch: Watch[Turn] = Watch()  # closed by the last thread that asks
         self._watching = False
         self._stopped = False
@@ -117,21 +127,37 @@ class Hosts:
         elif isinstance(wait, AtGate):
             with self._changed:
                 self._at_gate.append((turn, wait.gate))
-        elif isinstance(wait, Together):
+        elif isinstance(wait, Leave):
             with self._changed:
-                self._together.append((turn, wait))
+                if self._stopped:
+                    self._ready.append(turn)
+                    return
+                self._waiting[turn[0]] = turn, wait
                 self._go_together()
+            if self._ask is not None:
+                self._ask(turn[0])
         else:
             raise TypeError(wait)
 
     def _go_together(self) -> None:
         """Let those go on that wait for each other, once no other can come."""
-        if self._together and len(self._together) == self._open and not self._stopped:
-            for _, wait in self._together:
+        if self._ask is None and self._waiting and len(self._waiting) == self._open and not self._stopped:
+            self.go(list(self._waiting))
+
+    def go(self, indexes: Iterable[int]) -> None:
+        """Let hosts go on that wait for leave."""
+        with self._changed:
+            gone = [self._waiting.pop(index) for index in indexes if index in self._waiting]
+            for _, wait in gone:
                 wait.go()
-            self._ready.extend(turn for turn, _ in self._together)
-            self._together.clear()
-            self._changed.notify_all()
+            self._ready.extend(turn for turn, _ in gone)
+            self._wake()
+
+    def _wake(self) -> None:
+        """Have somebody look for what is ready."""
+        self._changed.notify_all()
+        if self._watching:
+            self._watch.wake()
 
     def take_over(self) -> bool:
         """Have another thread go on while the caller blocks; False where there is none."""
@@ -170,6 +196,7 @@ class Hosts:
             self._pausing.clear()
             self._open = self._under_way
             self._stopped = True
+            self._deny()
             self._see_to_the_end()
             return rest
 
@@ -178,16 +205,20 @@ class Hosts:
         with self._changed:
             if self._open:
                 self._ready.extend(turn for turn, _ in self._at_gate)
-                self._ready.extend(turn for turn, _ in self._together)
                 self._at_gate.clear()
-                self._together.clear()
+                self._deny()
                 self._watch.hurry_all()
+
+    def _deny(self) -> None:
+        """Have those go on that will not get leave; they see that for themselves."""
+        if self._waiting:
+            self._ready.extend(turn for turn, _ in self._waiting.values())
+            self._waiting.clear()
+            self._wake()
 
     def _see_to_the_end(self) -> None:
         if self._open == 0:
-            self._changed.notify_all()
-            if self._watching:
-                self._watch.wake()
+            self._wake()
 
 
 class _Tries:
@@ -214,6 +245,7 @@ class Work:
         settings: Settings,
         admitted: int | None = None,
         release: Callable[[HostConnection], object] = lambda connection: None,
+        ask: Callable[[int], object] | None = None,
     ) -> None:
         self.connections = connections
         self._release = release
@@ -226,7 +258,7 @@ class Work:
         for connection in connections:
             connection.renew()
         fanout = 1 if settings.sequential else min(settings.fanout, len(connections))
-        self.hosts = Hosts(len(connections), fanout, settings.sequential, admitted)
+        self.hosts = Hosts(len(connections), fanout, settings.sequential, admitted, ask)
         self._fanout = fanout
         self._workers = 0
         self._counting = threading.Lock()

@@ -17,18 +17,22 @@ trap 'exit 143' HUP INT TERM
 exit $?"""
 
 
-def read(path: str, host: Host) -> bytes:
-    """A script's text for one host.
+def read(path: str) -> bytes:
+    """A script's text.
 
     Raises:
         UsageError: it cannot be read.
     """
     try:
-        data = Path(path).expanduser().read_bytes()
+        return Path(path).expanduser().read_bytes()
     except OSError as error:
         raise UsageError(f"script {path}: {words(error)}") from None
-    text = data.decode("utf-8", "surrogateescape")
-    return substitute(text, host.values).encode("utf-8", "surrogateescape")
+
+
+def fill(text: bytes, host: Host) -> bytes:
+    """A script's text for one host."""
+    filled = substitute(text.decode("utf-8", "surrogateescape"), host.values)
+    return filled.encode("utf-8", "surrogateescape")
 
 
 def command(path: str, body: bytes, stdin: bytes | None) -> tuple[str, bytes]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 #: `ignore` checks nothing.
 HOST_KEY_MODES = ("strict", "accept-new", "ignore")
 #: Where hosts are worked on.
-ENGINES = ("threads", "processes")
+ENGINES = ("auto", "threads", "processes", "dask")
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,10 @@ class Settings:
     finish before the next ones begin; where more than `max_fail` hosts fail no more begin. `batch` and
     `max_fail` are numbers of hosts, or shares such as "10%".
     `engine` is where hosts are worked on: `threads` in this process, `processes` in `workers` of them on this
-    machine (as many as it has processors without).
+    machine (without: as many as it has processors), `dask` at `workers` (without: all) of the Dask cluster of
+    a `scheduler`, an address or a scheduler file; `auto` takes threads or processes, by the number of hosts.
+    The `tls_` files are the cluster's; without them the configuration of dask.distributed holds.
+    `insecure_scheduler` allows connections to other machines that are not encrypted.
     `keep` leaves its connection open for the next operation.
     `identity` is a private key file, `jump` is `[user@]host[:port]`, several separated by commas.
     `limit_rate` is how many bytes a second are copied to or from a host, `limit_rate_all` all hosts together.
@@ -44,6 +47,11 @@ class Settings:
     max_fail: int | str | None = None
     engine: str = "threads"
     workers: int | None = None
+    scheduler: str | None = None
+    tls_ca: str | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    insecure_scheduler: bool = False
     keep: bool = True
     sudo: bool = False
     password: str | None = None

@@ -4,8 +4,6 @@ A script for /bin/sh does the host's part: it is told what to do in its argument
 what it has, and takes or gives the stream. Where a host has no tar or no shell, SFTP takes its place.
 """
 
-import fnmatch
-import os
 import posixpath
 import shlex
 import threading
@@ -18,14 +16,14 @@ from . import archive, codec, sftp
 from .archive import Archive, Tree
 from .command import Execution, Sudo, over
 from .connection import HostConnection
-from .errors import UsageError
 from .failures import Silent
-from .operations import Copying, Pull, Push
+from .files import Files, execution, failed, remote_sources
+from .operations import Pull, Push
 from .output import Output
 from .remote import KNOWN, PULL, PUSH, READY
 from .results import Outcome
 from .settings import Settings
-from .unpack import LocalError, Refused, Unpacker, plain
+from .unpack import LocalError, Refused
 from .waiting import BLOCKING, Silence, Steps
 
 #: Seconds without any progress after which a transfer is given up.
@@ -57,7 +55,8 @@ class Pace:
 class Shared:
     """What the transfers of a run share: local files are looked at and read for all hosts together."""
 
-    def __init__(self, settings: Settings, hosts: int) -> None:
+    def __init__(self, settings: Settings, hosts: int, files: Files) -> None:
+        self.files = files
         #: Bytes that have moved, and the pace of all hosts together.
         self.moved = 0
         self.pace = Pace(settings.limit_rate_all)
@@ -82,7 +81,7 @@ class Shared:
         key = (operation.sources, operation.how.follow)
         with self._lock:
             if key not in self._trees:
-                self._trees[key] = archive.scan(*key)
+                self._trees[key] = self.files.tree(operation)
             return self._trees[key]
 
     def archive(self, operation: Push, names: frozenset[str] | None = None) -> Archive:
@@ -104,22 +103,15 @@ class Shared:
             return self._encoded[key]
 
 
-def check(operation: Push | Pull) -> None:
-    """Look for what is wrong on this side before any host is bothered.
-
-    Raises:
-        UsageError: a source to push does not exist.
-    """
-    if isinstance(operation, Push):
-        for source in operation.sources:
-            if not os.path.exists(os.path.expanduser(source)):
-                raise UsageError(f"{source}: no such file or folder here")
-
-
 def run(
-    connection: HostConnection, operation: Push | Pull, shared: Shared, out: Output, err: Output
+    place: int,
+    connection: HostConnection,
+    operation: Push | Pull,
+    shared: Shared,
+    out: Output,
+    err: Output,
 ) -> Steps[Execution]:
-    """Copy what `operation` says; what failed is named in `err`.
+    """Copy what `operation` says for the host at this place in the list; what failed is named in `err`.
 
     Raises:
         OSError, EOFError, paramiko.SSHException: the host was not reached, or the connection broke.
@@ -130,14 +122,14 @@ def run(
             if isinstance(operation, Push):
                 done = yield from _push(connection, operation, shared, out, err)
             else:
-                done = yield from _pull(connection, operation, shared, out, err)
+                done = yield from _pull(place, connection, operation, shared, out, err)
         except _OutOfTime:
             return Execution(Outcome.TIMED_OUT, None, f"timed out after {connection.settings.timeout:g} s")
         if done is not None:
             return done
         connection.without_tar = True
     yield BLOCKING
-    return sftp.run(connection, operation, err)
+    return shared.files.by_sftp(place, connection, operation, err)
 
 
 class _OutOfTime(Exception):
@@ -273,28 +265,12 @@ def _talk(
     return talk
 
 
-def _execution(
-    code: int | None, err: Output, there: Sequence[str] = (), here: Sequence[str] = ()
-) -> Execution:
-    """The outcome: what the host says failed, then what else did of what is there and here."""
-    if code is None:
-        raise EOFError("connection lost")
-    said = bytes(err).decode("utf-8", "replace").splitlines()
-    failures = [line.strip().removeprefix("tar: ") for line in said if line.strip()] if code else []
-    err.write("".join(f"{line}\n" for line in (*there, *here)).encode("utf-8", "surrogateescape"))
-    failures += [" ".join(line.split()) for line in (*there, *here)]
-    if not failures:
-        return Execution(Outcome.FAILED if code else Outcome.OK, code, f"return code {code}" if code else "")
-    more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
-    return Execution(Outcome.ERROR if here else Outcome.FAILED, code or 1, failures[0] + more)
-
-
 def _push(
     connection: HostConnection, operation: Push, shared: Shared, out: Output, err: Output
 ) -> Steps[Execution | None]:
     how, tree = operation.how, shared.tree(operation)
     if not tree.members:
-        return _execution(0, err, here=tree.problems)
+        return execution(0, err, here=tree.problems)
     destination = sftp.remote_path(operation.destination)
     folder, name = posixpath.split(destination.rstrip("/") or "/")
     several = len(tree.tops) > 1 or operation.destination.endswith("/")
@@ -314,7 +290,7 @@ def _push(
         files = sum(member.is_file for member in tree.members.values())
         out.write(f"{len(same)} of {files} files unchanged\n".encode())
         if not names:
-            return _execution(0, err, here=tree.problems)
+            return execution(0, err, here=tree.problems)
     stream = shared.archive(operation, names)
     large = stream.size > _BIG
     verify = "fast" if how.verify and stream.plain and large else str(int(how.verify))
@@ -330,7 +306,7 @@ def _push(
     if how.verbose and code == 0:
         out.write(stream.listing)
     changed = [f"{path}: changed while it was read" for path in stream.changed]
-    return _execution(code, err, here=[*tree.problems, *changed])
+    return execution(code, err, here=[*tree.problems, *changed])
 
 
 def _same(
@@ -357,13 +333,12 @@ def _same(
 
 
 def _pull(
-    connection: HostConnection, operation: Pull, shared: Shared, out: Output, err: Output
+    place: int, connection: HostConnection, operation: Pull, shared: Shared, out: Output, err: Output
 ) -> Steps[Execution | None]:
-    how = operation.how
-    sources = [_plain(sftp.remote_path(source)) for source in operation.sources]
+    how, sources = operation.how, remote_sources(operation)
     for source in sources:
         if posixpath.basename(source) == "..":
-            return _execution(0, err, [f"{source}: has no name to be stored under: name the folder itself"])
+            return execution(0, err, [f"{source}: has no name to be stored under: name the folder itself"])
     links = ["-h", "-L"] if how.follow else ["", ""]
     codecs = " ".join(codec.NAMES) if how.compress else ""
     arguments = [codecs, str(int(how.verify)), *links, *sources]
@@ -371,79 +346,19 @@ def _pull(
     answer = yield from talk.ready()
     if answer[:1] != ["with"]:
         return None
-    decode = codec.decoder(answer[1]) if answer[1:] else memoryview
     try:
-        unpacker = Unpacker(*_place(operation, sources), how.preserve)
+        landing = shared.files.landing(place, operation, "".join(answer[1:2]))
     except LocalError as error:
         talk.channel.close()
         return Execution(Outcome.ERROR, 1, str(error))
     try:
         pieces: list[Any] = [talk.data]
         while pieces:
-            for piece in pieces:
-                unpacker.feed(decode(piece))
-            unpacker.flush()
+            yield from landing.take(pieces)
             pieces = yield from talk.pieces()
-        code = yield from talk.end()
-        *sums, end = (unpacker.trailer or b"").split(b"\n")[:-1] or [b""]
-        if end.startswith(b"end "):
-            _keep(unpacker, how, sums)
-            code = code or int(end != b"end 0")
-        elif code == 0:
-            raise EOFError("the stream broke off")
-        if how.verbose:
-            out.write("".join(f"{name}\n" for name in unpacker.kept).encode("utf-8", "surrogateescape"))
-        return _execution(code, err, unpacker.failures, unpacker.problems)
+        return landing.end((yield from talk.end()), out, err)
     except (LocalError, Refused, codec.Broken) as error:
         talk.channel.close()
-        err.write(f"{error}\n".encode("utf-8", "surrogateescape"))
-        return Execution(Outcome.ERROR if isinstance(error, LocalError) else Outcome.FAILED, 1, str(error))
+        return failed(error, err)
     finally:
-        unpacker.close()
-
-
-def _plain(source: str) -> str:
-    source = source.rstrip("/") or "/"
-    return f"./{source}" if source.startswith("-") else source
-
-
-def _place(operation: Pull, sources: list[str]) -> tuple[str, Callable[[tuple[str, ...]], tuple[str, ...]]]:
-    """The local folder that is written to, and where in it a path of the archive goes.
-
-    Raises:
-        LocalError: several files for a destination that is no folder.
-    """
-    destination = os.path.expanduser(operation.destination)
-    no_folder = LocalError(f"{operation.destination}: no such folder here")
-    patterns = [posixpath.basename(source.rstrip("/")) or "." for source in sources]
-    if os.path.isdir(destination):
-        folder, name = destination, None
-    else:
-        folder, name = os.path.split(destination)
-        if not name or len(sources) > 1:
-            raise no_folder
-    tops: set[str] = set()
-
-    def place(parts: tuple[str, ...]) -> tuple[str, ...]:
-        if "." in patterns:
-            return (name, *parts) if name else parts
-        if not parts or not any(part == parts[0] or fnmatch.fnmatchcase(parts[0], part) for part in patterns):
-            raise Refused(f"{'/'.join(parts)!r}: sent by the host, but not asked for")
-        tops.add(parts[0])
-        if name and len(tops) > 1:
-            raise no_folder
-        return (name, *parts[1:]) if name else parts
-
-    return folder, place
-
-
-def _keep(unpacker: Unpacker, how: Copying, lines: list[bytes]) -> None:
-    """Keep the files whose sums are those that the host says."""
-    if lines == [b"none"]:
-        unpacker.keep(unpacker.files, how.overwrite)
-        return
-    sums = dict(archive.read_sums(lines))
-    good = [name for name, file in unpacker.files.items() if sums.get(plain(name)) == file.digest]
-    for name in unpacker.files.keys() - good:
-        unpacker.failures.append(f"{name}: the checksum differs, it may have changed meanwhile")
-    unpacker.keep(good, how.overwrite)
+        landing.close()

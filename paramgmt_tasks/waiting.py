@@ -32,8 +32,8 @@ BLOCKING = Wait()
 Steps = Generator[Wait, None, Result]
 
 
-class Together(Wait):
-    """What a host waits for that is to go on at the same moment as all others; `go` is called then."""
+class Leave(Wait):
+    """What a host waits for that is ready to go on, but not before it may; `go` is called then."""
 
     def __init__(self, go: Callable[[], None]) -> None:
         self.go = go

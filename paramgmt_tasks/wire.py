@@ -29,6 +29,13 @@ class Wire:
             return False
         return True
 
+    def wait_for_room(self) -> None:
+        """Nothing: to send waits."""
+
+    def roomy(self) -> bool:
+        """Always: to send waits."""
+        return True
+
     def receive(self) -> tuple[Any, ...] | None:
         """The next message; None when the other side is gone."""
         try:

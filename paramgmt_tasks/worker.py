@@ -1,22 +1,22 @@
-"""A worker process: works on its slices of the hosts as a fleet does, and keeps their connections.
-
-Started by `processes`; ends when the process that did so is gone.
-"""
+"""A worker: works on its slices of the hosts of other processes' runs, and keeps their connections."""
 
 import logging
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Any
+from contextlib import suppress
+from typing import Any, Protocol
 
+from .courier import Delivered
 from .errors import UsageError
-from .fleet import Fleet, Pool
+from .files import Files
 from .hosts import Host
 from .operations import Operation
-from .output import Output, Reader
+from .output import Reader
+from .pool import Pool
 from .results import Heard, HostResult
 from .run import Run
 from .settings import Settings
@@ -24,110 +24,229 @@ from .wire import Wire
 
 #: Seconds between two words of how much a transfer has moved.
 _MOVED = 0.5
+#: Bytes of output that go along with a result.
+_SMALL = 32 * 1024
 
 
-class Worker:
-    """Does what the other side of a wire asks for: `run` a slice, `halt` or `cancel` one."""
+class Post(Protocol):
+    """The way to the process whose runs these are."""
 
-    def __init__(self, wire: Wire, share: int) -> None:
-        self._wire = wire
-        self._pool = Pool(share)
-        self._lock = threading.Lock()
-        #: What is under way of each run: where it rolls there may be several slices of one.
-        self._runs: dict[int, list[Run]] = {}
+    def send(self, *message: Any) -> object:
+        """Send a message."""
 
-    def serve(self) -> None:
-        """Until the other side is gone."""
-        while (message := self._wire.receive()) is not None:
-            kind, number, *rest = message
-            if kind == "run":
-                self._begin(number, *rest)
-                continue
-            for run in list(self._runs.get(number, ())):
-                if kind == "halt":
-                    run.halt(*rest)
-                else:
-                    threading.Thread(target=run.cancel, args=rest, daemon=True).start()
+    def receive(self) -> tuple[Any, ...] | None:
+        """The next message; None when the other side is gone."""
 
-    def _begin(
+    def wait_for_room(self) -> None:
+        """Wait until the other side has taken most of what was sent, or is gone."""
+
+    def roomy(self) -> bool:
+        """Whether it has."""
+
+
+class _Slice:
+    """Hosts of a run that came together, and what works on them."""
+
+    def __init__(self, run: Run, places: list[int]) -> None:
+        self.run, self.places = run, places
+        self._indexes = {place: index for index, place in enumerate(places)}
+
+    def go(self, places: Sequence[int]) -> None:
+        """Let those of these hosts start that are among `places`."""
+        self.run.hosts.go([self._indexes[place] for place in places if place in self._indexes])
+
+
+class _Job:
+    """What is done here of a run."""
+
+    def __init__(
         self,
         number: int,
-        folder: str,
+        post: Post,
+        pool: Pool,
+        folder: str | None,
         operation: Operation,
         settings: Settings,
-        hosts: Sequence[tuple[int, Host]],
         live: bool,
+        asks: bool,
         on_start: Callable[[int], object] | None,
     ) -> None:
+        self._number, self._post, self._pool = number, post, pool
+        self._folder, self._operation, self._settings = folder, operation, settings
+        self._live, self._asks, self._on_start = live, asks, on_start
+        self.files = Files() if folder is not None else Delivered(self.say, post.roomy)
+        self.slices: list[_Slice] = []
+
+    def say(self, kind: str, *rest: Any) -> None:
+        """Tell of this run."""
+        self._post.send(kind, self._number, *rest)
+
+    def begin(self, hosts: Sequence[tuple[int, Host]]) -> None:
+        """Begin with some of its hosts."""
         places = [place for place, _ in hosts]
 
         def started(index: int) -> None:
-            if on_start is not None:
-                on_start(places[index])
-            self._wire.send("started", number, places[index])
+            if self._on_start is not None:
+                self._on_start(places[index])
+            # Where it was asked for, that it starts is known.
+            if self._folder is not None or not self._asks:
+                self.say("started", places[index])
 
+        watching: dict[str, Any] = {"on_start": started, "live": self._live, "files": self.files}
+        if self._asks:
+            watching["ask"] = lambda index: self.say("ready", places[index])
         try:
-            os.chdir(folder)
-            fleet = Fleet([host for _, host in hosts], settings, self._pool)
-            run = fleet.perform(operation, on_start=started, live=live)
-            assert isinstance(run, Run)
+            if self._folder is not None:
+                os.chdir(self._folder)
+            elif self._settings.identity:
+                self._pool.resources.identities.require(self._settings.identity)
+            run = self._pool.perform([host for _, host in hosts], self._operation, self._settings, **watching)
         except (UsageError, OSError) as error:
-            self._wire.send("refused", number, str(error))
+            self.say("refused", str(error), places)
             return
-        with self._lock:
-            self._runs.setdefault(number, []).append(run)
-        threading.Thread(target=self._tell, args=(number, run, places), daemon=True).start()
-        if operation.repeatable:
-            threading.Thread(target=self._tell_moved, args=(number, run), daemon=True).start()
+        slice_ = _Slice(run, places)
+        self.slices.append(slice_)
+        threading.Thread(target=self._tell, args=(slice_,), daemon=True).start()
+        if self._operation.repeatable:
+            threading.Thread(target=self._tell_moved, args=(run,), daemon=True).start()
 
-    def _tell(self, number: int, run: Run, places: list[int]) -> None:
+    def _tell(self, slice_: _Slice) -> None:
+        places = slice_.places
         readers: dict[int, tuple[Reader, Reader]] = {}
-
-        def written(event: Heard | HostResult) -> None:
-            known = readers.setdefault(event.index, (Reader(event.out), Reader(event.err)))
+        for event in slice_.run.events():
+            place = places[event.index]
+            known = readers.pop(event.index, None) or (Reader(event.out), Reader(event.err))
+            last: list[bytes] = []
             for stream, reader in enumerate(known):
+                text = b""
                 for data in reader.more():
-                    self._wire.send("written", number, places[event.index], stream, bytes(data))
-
-        for event in run.events():
-            written(event)
+                    if text:
+                        self._written(place, stream, text)
+                    text = bytes(data)
+                if isinstance(event, Heard) or len(text) > _SMALL:
+                    self._written(place, stream, text)
+                    text = b""
+                last.append(text)
             if isinstance(event, HostResult):
-                del readers[event.index]
-                bare = replace(event, index=places[event.index], out=Output(), err=Output())
-                self._wire.send("result", number, bare)
-        with self._lock:
-            self._runs[number].remove(run)
-            if not self._runs[number]:
-                del self._runs[number]
+                self._result(place, event, last)
+            else:
+                readers[event.index] = known
+        self.slices.remove(slice_)
 
-    def _tell_moved(self, number: int, run: Run) -> None:
+    def _written(self, place: int, stream: int, text: bytes) -> None:
+        if text:
+            self._post.wait_for_room()
+            self.say("written", place, stream, text)
+
+    def _result(self, place: int, result: HostResult, last: list[bytes]) -> None:
+        done = (result.return_code, result.attempts, result.reason)
+        times = (result.started, result.finished, result.requested, result.confirmed)
+        self.say("result", place, result.outcome, done, times, *last)
+
+    def _tell_moved(self, run: Run) -> None:
         while True:
             over = run.wait(_MOVED)
-            self._wire.send("moved", number, run.shared.moved, run.shared.expected())
+            self.say("moved", run.shared.moved, run.shared.expected())
             if over:
                 return
+
+    def close(self, patience: float | None = None) -> None:
+        """Nothing more is wanted of it."""
+        for slice_ in list(self.slices):
+            if not slice_.run.wait(0):
+                slice_.run.cancel(0)
+        if isinstance(self.files, Delivered):
+            self.files.close()
+
+
+class Worker:
+    """Does what comes by a post, over connections of its own; `share` as for Pool."""
+
+    def __init__(self, post: Post, share: int) -> None:
+        self._post = post
+        self._pool = Pool(share)
+        self._jobs: dict[int, _Job] = {}
+
+    def serve(self) -> None:
+        """Until the other side is gone."""
+        while (message := self._post.receive()) is not None:
+            kind, number, *rest = message
+            if kind == "begin":
+                self._jobs[number] = _Job(number, self._post, self._pool, *rest)
+            elif (job := self._jobs.get(number)) is not None:
+                self._do(job, kind, number, *rest)
+
+    def _do(self, job: _Job, kind: str, number: int, *rest: Any) -> None:
+        if kind == "hosts":
+            job.begin(*rest)
+        elif kind == "go":
+            for slice_ in list(job.slices):
+                slice_.go(*rest)
+        elif kind == "halt":
+            for slice_ in list(job.slices):
+                slice_.run.halt(*rest)
+        elif kind == "cancel":
+            for slice_ in list(job.slices):
+                threading.Thread(target=slice_.run.cancel, args=rest, daemon=True).start()
+        elif kind == "end":
+            del self._jobs[number]
+            threading.Thread(target=job.close, daemon=True).start()
+        elif isinstance(job.files, Delivered):
+            job.files.take(kind, *rest)
+
+    def close(self) -> None:
+        """Break off whatever still runs, and leave all hosts."""
+        for job in list(self._jobs.values()):
+            job.close()
+        self._pool.close()
 
 
 class _Forward(logging.Handler):
     """Warnings go to the process that has a user."""
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, post: Post) -> None:
         super().__init__()
-        self._wire = wire
+        self._post = post
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send it."""
-        self._wire.send("log", 0, record.levelno, record.getMessage())
+        self._post.send("log", 0, record.levelno, record.getMessage())
 
 
-def main(arguments: list[str]) -> Any:
-    """Serve whoever started this process."""
+def main(arguments: list[str]) -> None:
+    """Serve whoever started this process, at one socket; and others, forked from it, at the other sockets.
+
+    `arguments` are the numbers of the sockets. Forked before any thread is there, they share what is loaded.
+    """
     # Ctrl-C is for the one that started it, which tells what to do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    wire = Wire(socket.socket(fileno=int(arguments[0])))
+    first, *others = sockets = [socket.socket(fileno=int(number)) for number in arguments]
+    children: list[int] = []
+    for other in others:
+        child = os.fork()
+        if not child:
+            first, children = other, []
+            break
+        children.append(child)
+    for sock in sockets:
+        if sock is not first:
+            sock.close()
+    reapers = [threading.Thread(target=_reap, args=(child,), daemon=True) for child in children]
+    for reaper in reapers:
+        reaper.start()
+    wire = Wire(first)
+    wire.send("pid", 0, os.getpid())
     log = logging.getLogger("paramgmt_tasks")
     log.addHandler(_Forward(wire))
     log.propagate = False
-    Worker(wire, int(arguments[1])).serve()
+    Worker(wire, len(sockets)).serve()
+    for reaper in reapers:
+        reaper.join(2)
+    sys.stdout.flush()
     # Whatever still runs here is broken off with its connections.
     os._exit(0)
+
+
+def _reap(child: int) -> None:
+    with suppress(ChildProcessError):
+        os.waitpid(child, 0)

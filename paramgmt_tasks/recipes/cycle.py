@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError, words
-from ..fleet import AnyRun, Fleet, Pool
+from ..fleet import AnyRun, Fleet
 from ..hosts import Host, fold
 from ..operations import LocalCommand, Operation, Pull, Push, RemoteCommand
+from ..pool import Pool
 from ..results import HostResult, Outcome, Report
 from ..settings import Settings
 from ..substitution import substitute

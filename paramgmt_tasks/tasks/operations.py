@@ -15,7 +15,7 @@ from .options import CHANGED, COPY, DEFAULTS, HOSTS, REMOTE, RUN, TOGETHER, Opti
 from .perform import note_duplicates, perform, usage_errors, write_lines
 
 if TYPE_CHECKING:
-    from ..fleet import Pool
+    from ..pool import Pool
 
 _Body = TypeVar("_Body", bound=Callable[..., Any])
 _SESSION = "_paramgmt_session"
@@ -167,7 +167,7 @@ def _options(c: Context, given: dict[str, Any]) -> Options:
 
 def _pool(c: Context) -> "Pool":
     """The connections of this `inv` call, kept with its configuration, which all its tasks share."""
-    from ..fleet import Pool
+    from ..pool import Pool
 
     pool: Pool | None = c.config.__dict__.get(_SESSION)
     if pool is None:

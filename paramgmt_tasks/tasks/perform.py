@@ -29,7 +29,8 @@ from ..results import HostResult, Report
 from .options import Options, color
 
 if TYPE_CHECKING:
-    from ..fleet import AnyRun, Pool
+    from ..fleet import AnyRun
+    from ..pool import Pool
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

@@ -133,8 +133,8 @@ def test_hosts_are_spread_over_processes_that_share_the_fan_out(sshd) -> None:
     with Fleet(sshd.hosts(6), Settings(engine="processes", workers=2)) as fleet:
         report = fleet.run("echo $SSH_CLIENT").report()
         assert report.ok
-        assert len(fleet.pool.workers.pids) == 2
-        clients = [connections(pid) for pid in fleet.pool.workers.pids]
+        assert len(fleet.pool.engines["processes"].pids) == 2
+        clients = [connections(pid) for pid in fleet.pool.engines["processes"].pids]
     assert clients == [3, 3]
 
 
@@ -161,7 +161,7 @@ def test_a_worker_killed_in_the_middle_loses_what_it_had_started_and_nothing_run
     with Fleet(hosts, settings) as fleet:
         run = fleet.run(command)
         until(lambda: len(list(marks.iterdir())) == 80)
-        os.kill(fleet.pool.workers.pids[0], signal.SIGKILL)
+        os.kill(fleet.pool.engines["processes"].pids[0], signal.SIGKILL)
         until(lambda: len(run.told) == 40)
         go.touch()
         report = run.report()
@@ -178,7 +178,7 @@ def test_where_all_workers_die_every_host_still_has_a_result(sshd) -> None:
     with Fleet(sshd.hosts(10), Settings(engine="processes", workers=2, fanout=4)) as fleet:
         run = fleet.perform(RemoteCommand("echo begun; sleep 60"), live=True)
         next(run.events())
-        for pid in fleet.pool.workers.pids:
+        for pid in fleet.pool.engines["processes"].pids:
             os.kill(pid, signal.SIGKILL)
         report = run.report()
         assert len(report) == 10
@@ -191,7 +191,7 @@ def test_a_push_whose_worker_dies_is_done_by_another(sshd, tmp_path: Path) -> No
     source.write_bytes(os.urandom(3_000_000))
     with Fleet(sshd.hosts(6), Settings(engine="processes", workers=2, limit_rate=2e6)) as fleet:
         assert fleet.run("true").report().ok
-        pids = fleet.pool.workers.pids
+        pids = fleet.pool.engines["processes"].pids
 
         def kill() -> None:
             until(lambda: list(tmp_path.glob("*there*")))
@@ -209,13 +209,21 @@ def test_a_push_whose_worker_dies_is_done_by_another(sshd, tmp_path: Path) -> No
 def test_no_worker_outlives_its_fleet_nor_a_process_that_is_killed(sshd, tmp_path: Path) -> None:
     with Fleet(sshd.hosts(2), Settings(engine="processes", workers=2)) as fleet:
         assert fleet.run("true").report().ok
-        pids = fleet.pool.workers.pids
+        pids = fleet.pool.engines["processes"].pids
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
     sshd.write_list(tmp_path / "hosts", [host.entry for host in sshd.hosts(4)])
     words = ["-f", "hosts", "--engine", "processes", "--workers", "2", "--", "sleep 600"]
     process = subprocess.Popen([BIN / "rcmd", *words], cwd=tmp_path)
     mark = "from paramgmt_tasks.worker import main"
-    workers = lambda: [pid for pid in children(process.pid) if mark in commandline(pid)]  # noqa: E731
+
+    def workers() -> list[int]:
+        own = children(process.pid)
+        return [
+            pid
+            for pid in (*own, *(pid for each in own for pid in children(each)))
+            if mark in commandline(pid)
+        ]
+
     until(lambda: len(workers()) == 2)
     pids = workers()
     process.kill()
@@ -245,7 +253,7 @@ def commandline(pid: int) -> str:
 def test_no_password_stands_where_others_can_read_it(sshd) -> None:
     with Fleet(sshd.hosts(2), Settings(engine="processes", workers=1, password="hush")) as fleet:
         assert fleet.run("true").report().ok
-        (pid,) = fleet.pool.workers.pids
+        (pid,) = fleet.pool.engines["processes"].pids
         for name in ("cmdline", "environ"):
             assert b"hush" not in Path(f"/proc/{pid}/{name}").read_bytes()
 
@@ -253,8 +261,11 @@ def test_no_password_stands_where_others_can_read_it(sshd) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--engine", "dusk"], "rcmd: --engine dusk: must be one of threads, processes"),
-        (["--engine", "processes", "--together"], "--together needs --engine threads"),
+        (["--engine", "dusk"], "rcmd: --engine dusk: must be one of auto, threads, processes, dask"),
+        (
+            ["--engine", "processes", "--together", "--fanout", "1"],
+            "rcmd: 2 hosts cannot start together: a fan-out of 1 was asked for",
+        ),
         (["--workers", "0"], "rcmd: --workers 0: must be a whole number, 1 or more"),
     ],
 )

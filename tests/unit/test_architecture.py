@@ -10,13 +10,16 @@ PACKAGE = Path(__file__).parent.parent.parent / "paramgmt_tasks"
 
 #: From the top down; modules on one line do not know each other unless the order within it allows it.
 ORDER = """
-    executables __init__ tasks lists journal recipes controller display worker
+    executables __init__ tasks lists journal recipes controller display
     fleet
-    processes
+    processes worker
+    split
+    pool
     group
     run
     schedule
-    transfer
+    transfer courier
+    files
     sftp script local codec remote archive unpack
     connection
     command

@@ -6,7 +6,7 @@ import time
 from paramgmt_tasks import Fleet, Host, LocalCommand, Outcome, Settings
 from paramgmt_tasks.gate import AtGate, HandshakeGate
 from paramgmt_tasks.schedule import Hosts
-from paramgmt_tasks.waiting import BLOCKING, Silence, Steps, Together, finish
+from paramgmt_tasks.waiting import BLOCKING, Leave, Silence, Steps, finish
 
 
 def steps() -> Steps[None]:
@@ -139,7 +139,7 @@ def test_hosts_that_wait_to_start_together_are_not_started_once_all_is_stopped()
     first, second = hosts.next(), hosts.next()
     assert first is not None
     assert second is not None
-    hosts.park(first, Together(lambda: gone.append(1)))
+    hosts.park(first, Leave(lambda: gone.append(1)))
     hosts.stop()
     hosts.done()  # the other one; now all that are left wait
     assert gone == []

@@ -1,0 +1,189 @@
+"""Pool: the connections of one `inv` call, and the engine `threads`, which works on hosts over them."""
+
+import logging
+import resource
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+from .connection import HostConnection, Resources
+from .errors import UsageError
+from .group import ParallelGroup
+from .hosts import Host
+from .operations import Operation
+from .run import Run
+from .settings import Settings
+
+log = logging.getLogger("paramgmt_tasks")
+
+#: Descriptors this process needs besides those of its hosts, and those of one host that is worked on: a
+#: local command's pipes, or a ProxyCommand's.
+_SPARE_FILES, _FILES_A_HOST = 64, 3
+
+
+class Engine(Protocol):
+    """Where hosts are worked on. What is done there, and how often, is the same everywhere."""
+
+    def perform(
+        self,
+        hosts: Sequence[Host],
+        operation: Operation,
+        settings: Settings,
+        *,
+        on_start: Callable[[int], object] | None = None,
+        live: bool = False,
+    ) -> Any:
+        """Begin an operation on hosts: a Run, or what is like one; `on_start` and `live` are as for Run.
+
+        Raises:
+            UsageError: settings that cannot be used, or an engine that is not there.
+        """
+
+    def close(self) -> None:
+        """Leave all hosts."""
+
+
+class Pool:
+    """Connections kept for the fleets of one `inv` call: each host is connected once. Safe for many threads.
+
+    A connection is lent to one run at a time; where another run wants the same host meanwhile, it gets
+    another connection. It is that of one of `share` processes on this machine.
+
+    Raises:
+        UsageError: an ssh_config that cannot be read.
+    """
+
+    def __init__(self, share: int = 1) -> None:
+        self.resources = Resources(share)
+        #: Engines that keep connections elsewhere, by what they are of.
+        self.engines: dict[Any, Any] = {}
+        self._lock = threading.Lock()
+        # By id(): Fabric takes connections to one host for equal.
+        self._all: dict[int, tuple[HostConnection, Any]] = {}
+        self._idle: dict[Any, list[HostConnection]] = {}
+
+    def perform(
+        self, hosts: Sequence[Host], operation: Operation, settings: Settings, **watching: Any
+    ) -> Run:
+        """Begin an operation on hosts, in this process; `watching` is as for Run.
+
+        Raises:
+            UsageError: settings that cannot be used.
+        """
+        connections = self.lend(hosts, settings)
+        try:
+            fanout, keep = _fit_files(min(settings.fanout, len(connections)), len(self))
+            if settings.together and "ask" not in watching:
+                check_together(settings, fanout, len(connections))
+            group = ParallelGroup.from_connections(connections, replace(settings, fanout=fanout, keep=keep))
+            return group.perform(operation, release=self.take_back, **watching)
+        except BaseException:
+            for connection in connections:
+                self.take_back(connection)
+            raise
+
+    def engine(self, key: Any, make: Callable[[], Any]) -> Any:
+        """An engine that keeps connections elsewhere, made when it is first asked for."""
+        with self._lock:
+            if key not in self.engines:
+                self.engines[key] = make()
+            return self.engines[key]
+
+    def lend(self, hosts: Iterable[Host], settings: Settings) -> list[HostConnection]:
+        """A connection for each host, one made before where host and settings are the same."""
+        lent: list[HostConnection] = []
+        try:
+            with self._lock:
+                for host in hosts:
+                    lent.append(self._lend(host, settings))  # noqa: PERF401
+        except BaseException:
+            for connection in lent:
+                self.take_back(connection)
+            raise
+        return lent
+
+    def _lend(self, host: Host, settings: Settings) -> HostConnection:
+        key: Any = (replace(host, variables={}), tuple(host.options.items()), _reaching(settings))
+        idle = self._idle.get(key)
+        if idle:
+            connection = idle.pop()
+        else:
+            connection = HostConnection(host, settings=settings, resources=self.resources)
+            self._all[id(connection)] = connection, key
+        connection.entry = host
+        connection.use(settings)
+        return connection
+
+    def take_back(self, connection: HostConnection) -> None:
+        """A connection that was lent is free again."""
+        with self._lock:
+            if id(connection) in self._all:
+                self._idle.setdefault(self._all[id(connection)][1], []).append(connection)
+
+    def address(self, host: Host, settings: Settings) -> str:
+        """Where a host is reached, as its line and ssh_config say."""
+        (connection,) = self.lend([host], settings)
+        self.take_back(connection)
+        return str(connection.host)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def close(self) -> None:
+        """Close all connections."""
+        with self._lock:
+            connections = [connection for connection, _ in self._all.values()]
+            self._all.clear()
+            self._idle.clear()
+            engines = list(self.engines.values())
+            self.engines.clear()
+        for connection in connections:
+            connection.close()
+        for engine in engines:
+            engine.close()
+        self.resources.close()
+
+
+def _reaching(settings: Settings) -> Any:
+    return (settings.user, settings.port, settings.identity, settings.jump, settings.host_keys)
+
+
+def check_together(settings: Settings, fanout: int, hosts: int) -> None:
+    """Whether so many hosts can start together.
+
+    Raises:
+        UsageError: they cannot.
+    """
+    asked = ""
+    if settings.sequential:
+        asked = "one after the other"
+    elif settings.batch is not None or settings.canary or settings.max_fail is not None:
+        asked = "some before the others"
+    elif fanout < hosts:
+        asked = f"a fan-out of {fanout}"
+    if asked:
+        raise UsageError(f"{hosts} hosts cannot start together: {asked} was asked for")
+
+
+def _fit_files(fanout: int, connections: int) -> tuple[int, bool]:
+    """Raise the soft limit of open files as far as needed and allowed.
+
+    What it allows is returned: how many hosts at once, and whether connections may be kept.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _SPARE_FILES + connections + _FILES_A_HOST * fanout
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return fanout, True
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed == wanted:
+        return fanout, True
+    fits = min(fanout, max(1, (allowed - _SPARE_FILES) // _FILES_A_HOST))
+    lowered = f"fan-out lowered from {fanout} to {fits}, " if fits < fanout else ""
+    log.warning(
+        "open files are limited to %d (ulimit -n): %sconnections are not kept for later tasks",
+        allowed,
+        lowered,
+    )
+    return fits, False
