@@ -306,6 +306,24 @@ class Delivered(Files):
         self._send(kind, *rest)
 
 
+class Placed(Files):
+    """The files of some hosts of a run: those that are at these places in its list."""
+
+    def __init__(self, files: Files, places: Sequence[int]) -> None:
+        self._files, self._places = files, places
+        self.check, self.tree, self.script = files.check, files.tree, files.script  # type: ignore[method-assign]
+
+    def landing(self, place: int, operation: Pull, coded: str) -> Landing:
+        """As of its place in the whole list."""
+        return self._files.landing(self._places[place], operation, coded)
+
+    def by_sftp(
+        self, place: int, connection: HostConnection, operation: Push | Pull, err: Output
+    ) -> Execution:
+        """As of its place in the whole list."""
+        return self._files.by_sftp(self._places[place], connection, operation, err)
+
+
 class Forwarded:
     """Sends on what a host sends; stands where a Landing is where files are written here."""
 

@@ -53,7 +53,7 @@ class Fleet:
         self._own_pool = pool is None
         self.pool = Pool() if pool is None else pool
         self._runs: weakref.WeakSet[Run | SplitRun] = weakref.WeakSet()
-        if self.settings.identity:
+        if self.settings.identity and self.settings.engine != "dask":  # whose workers have their own
             self.pool.resources.identities.require(self.settings.identity)
         if self.settings.jump:
             for hop in self.settings.jump.split(","):
@@ -136,6 +136,11 @@ class Fleet:
             return self.pool
         if settings.engine == "processes":
             return self.pool.engine("processes", Processes)  # type: ignore[no-any-return]
+        if settings.engine == "dask":
+            from .cluster import Cluster
+
+            which = (settings.scheduler, settings.tls_ca, settings.tls_cert, settings.tls_key)
+            return self.pool.engine(which, lambda: Cluster(settings))  # type: ignore[no-any-return]
         raise UsageError(f"engine {settings.engine}: must be one of {', '.join(ENGINES)}")
 
     def report(self, operation: Operation, **changes: Any) -> Report:

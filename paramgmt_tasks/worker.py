@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
-from .courier import Delivered
+from .courier import Delivered, Placed
 from .errors import UsageError
 from .files import Files
 from .hosts import Host
@@ -92,7 +92,11 @@ class _Job:
             if self._folder is not None or not self._asks:
                 self.say("started", places[index])
 
-        watching: dict[str, Any] = {"on_start": started, "live": self._live, "files": self.files}
+        watching: dict[str, Any] = {
+            "on_start": started,
+            "live": self._live,
+            "files": Placed(self.files, places),
+        }
         if self._asks:
             watching["ask"] = lambda index: self.say("ready", places[index])
         try:
@@ -201,7 +205,7 @@ class Worker:
         self._pool.close()
 
 
-class _Forward(logging.Handler):
+class Forward(logging.Handler):
     """Warnings go to the process that has a user."""
 
     def __init__(self, post: Post) -> None:
@@ -237,7 +241,7 @@ def main(arguments: list[str]) -> None:
     wire = Wire(first)
     wire.send("pid", 0, os.getpid())
     log = logging.getLogger("paramgmt_tasks")
-    log.addHandler(_Forward(wire))
+    log.addHandler(Forward(wire))
     log.propagate = False
     Worker(wire, len(sockets)).serve()
     for reaper in reapers:

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent.parent / "paramgmt_tasks"
 ORDER = """
     executables __init__ tasks lists journal recipes controller display
     fleet
-    processes worker
+    cluster processes worker
     split
     pool
     group

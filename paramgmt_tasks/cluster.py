@@ -1,0 +1,440 @@
+"""The engine `dask`: workers in the workers of a Dask cluster, which may be on other machines.
+
+In each Dask worker lives an actor, an `Office`, for as long as this process does; messages go to it and come
+from it in batches, through the scheduler. No work is a task of the scheduler's, so that none can be run again
+by it. A worker asks before it starts what is not to be repeated, and what it was let start is lost where it
+is gone.
+"""
+
+import asyncio
+import contextlib
+import ipaddress
+import json
+import logging
+import pickle
+import pydoc
+import queue
+import socket
+import threading
+import time
+import uuid
+from collections import Counter, deque
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from .errors import UsageError, words
+from .settings import Settings
+from .split import Workers
+from .worker import Forward, Worker
+
+log = logging.getLogger("paramgmt_tasks")
+
+#: Bytes of messages in one batch, and how many may wait before whoever sends much has to wait.
+_BATCH, _FULL = 1024 * 1024, 4 * 1024 * 1024
+#: Seconds in which more messages are gathered for a batch, and after which an empty one is sent.
+_GATHER, _QUIET = 0.01, 5.0
+#: Seconds without an answer after which a worker is given up; it cannot start anything by itself then.
+_SILENT = 60.0
+#: Seconds in which the scheduler notices that a worker is gone.
+_NOTICED = 3.0
+#: Seconds to reach the scheduler, and for a worker to make its office.
+_CONNECT, _MAKE = 10.0, 60.0
+_ENCRYPTED = ("tls", "wss")
+
+
+class _Box:
+    """Messages that wait to be taken, in batches. Safe for many threads."""
+
+    def __init__(self) -> None:
+        self._messages: deque[bytes] = deque()
+        self._changed = threading.Condition()
+        self._bytes = 0
+        self._closed = False
+        self._watcher: Any = None
+
+    def put(self, message: tuple[Any, ...]) -> bool:
+        """Add a message; False where nobody takes any."""
+        data = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
+        with self._changed:
+            if self._closed:
+                return False
+            self._messages.append(data)
+            self._bytes += len(data)
+            self._changed.notify_all()
+            watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            watcher()
+        return True
+
+    def roomy(self) -> bool:
+        """Whether more than a little may be put in."""
+        return self._bytes < _FULL or self._closed
+
+    def wait_for_room(self) -> None:
+        """Wait until it is."""
+        with self._changed:
+            self._changed.wait_for(self.roomy)
+
+    def wait(self) -> bool:
+        """Wait until there is something; False where there is nothing any more."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._messages or self._closed)
+            return bool(self._messages) and not self._closed
+
+    def watch(self, watcher: Any) -> bool:
+        """Have `watcher` called when there is something; False where there is already."""
+        with self._changed:
+            self._watcher = None if self._messages else watcher
+            return self._watcher is not None
+
+    def take(self) -> bytes:
+        """A batch, perhaps an empty one."""
+        batch: list[bytes] = []
+        size = 0
+        with self._changed:
+            while self._messages and size < _BATCH:
+                batch.append(self._messages.popleft())
+                size += len(batch[-1])
+            self._bytes -= size
+            self._changed.notify_all()
+        return pickle.dumps(batch, pickle.HIGHEST_PROTOCOL)
+
+    def close(self) -> None:
+        """Nobody takes anything any more."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+
+def _messages(batch: bytes) -> Iterable[Any]:
+    return map(pickle.loads, pickle.loads(batch))
+
+
+class Office:
+    """The actor in a Dask worker: a worker of ours with its post.
+
+    Each batch has a number, by which one that is asked for or brought again is known: what was done is not
+    done again.
+    """
+
+    def __init__(self, share: int) -> None:
+        self._post = post = _Post()
+        self._taken = self._given = 0
+        self._last = b""
+        self._collecting: asyncio.Lock | None = None
+        worker = Worker(post, share)
+        handler = Forward(post)
+        log.addHandler(handler)
+
+        def serve() -> None:
+            try:
+                worker.serve()
+            finally:
+                log.removeHandler(handler)
+                worker.close()
+
+        threading.Thread(target=serve, name="paramgmt office", daemon=True).start()
+
+    async def clock(self) -> float:
+        """The seconds of the monotonic clock here."""
+        return time.monotonic()
+
+    async def deliver(self, number: int, batch: bytes) -> None:
+        """Take messages."""
+        if number > self._taken:
+            self._taken = number
+            for message in _messages(batch):
+                self._post.incoming.put(message)
+
+    async def collect(self, number: int) -> bytes:
+        """Give messages; waits for some."""
+        self._collecting = self._collecting or asyncio.Lock()
+        async with self._collecting:
+            if number > self._given:
+                come = asyncio.Event()
+                loop = asyncio.get_running_loop()
+                if self._post.box.watch(lambda: loop.call_soon_threadsafe(come.set)):
+                    with contextlib.suppress(asyncio.TimeoutError):
+                        await asyncio.wait_for(come.wait(), _QUIET)
+                        await asyncio.sleep(_GATHER)
+                self._last, self._given = self._post.box.take(), number
+            return self._last
+
+    def __del__(self) -> None:
+        # Dask lets go of an actor when the client has, or is gone.
+        if hasattr(self, "_post"):
+            self._post.close()
+
+
+class _Post:
+    """An office's post, as its worker sees it."""
+
+    def __init__(self) -> None:
+        self.box = _Box()
+        self.incoming: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.roomy, self.wait_for_room = self.box.roomy, self.box.wait_for_room
+
+    def send(self, *message: Any) -> bool:
+        """Have a message collected."""
+        return self.box.put(message)
+
+    def receive(self) -> tuple[Any, ...] | None:
+        """The next message that was delivered; None at the end."""
+        return self.incoming.get()  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        """Nobody collects any more."""
+        self.box.close()
+        self.incoming.put(None)
+
+
+class _Gone(Exception):
+    pass
+
+
+class _Remote:
+    """The way to an office."""
+
+    def __init__(self, address: str, future: Any, actor: Any, workers: Workers) -> None:
+        self.address = address
+        self.name = f"its Dask worker {address} is gone"
+        self.alive = True
+        self._future, self._actor, self._workers = future, actor, workers
+        self._box = _Box()
+        self._ending = threading.Lock()
+        self.wait_for_room = self._box.wait_for_room
+        self.ahead, self.uncertain = self._compare_clocks()
+        for task in (self._carry, self._listen):
+            threading.Thread(target=task, name=f"paramgmt {address}", daemon=True).start()
+
+    def _compare_clocks(self) -> tuple[float, float]:
+        """How far the clock there is ahead, and how uncertain that is: half of the shortest round trip."""
+        trips = []
+        for _ in range(5):
+            asked = time.monotonic()
+            there = self._call("clock")
+            took = time.monotonic() - asked
+            trips.append((took / 2, there - asked - took / 2))
+        uncertain, ahead = min(trips)
+        return ahead, uncertain
+
+    def send(self, *message: Any) -> bool:
+        """Have a message delivered."""
+        return self._box.put(message)
+
+    def _carry(self) -> None:
+        number = 0
+        with contextlib.suppress(_Gone):
+            while self._box.wait():
+                number += 1
+                self._call("deliver", number, self._box.take())
+        self._end()
+
+    def _listen(self) -> None:
+        number = 0
+        with contextlib.suppress(_Gone):
+            while self.alive:
+                number += 1
+                for message in _messages(self._call("collect", number)):
+                    self._workers.told(self, *message)
+        self._end()
+
+    def _call(self, method: str, *args: Any) -> Any:
+        """Call a method of the office; again where that failed and the worker is there."""
+        while True:
+            try:
+                return getattr(self._actor, method)(*args).result(timeout=_SILENT)
+            except (TimeoutError, asyncio.TimeoutError):
+                raise _Gone from None
+            except Exception as error:
+                failed = error
+            # Either that shows soon, or only a connection was lost on the way.
+            deadline = time.monotonic() + _NOTICED
+            while time.monotonic() < deadline:
+                if not self.alive or self._future.status != "finished":
+                    raise _Gone from None
+                time.sleep(0.05)
+            if not isinstance(failed, OSError):
+                log.warning("Dask worker %s: %s", self.address, _words(failed))
+                raise _Gone from None
+
+    def _end(self) -> None:
+        with self._ending:
+            ended, self.alive = not self.alive, False
+        if not ended:
+            self._box.close()
+            self._future.release()
+            self._workers.gone(self)
+
+    def leave(self) -> None:
+        """It ends by that."""
+        self._end()
+
+
+class Cluster(Workers):
+    """The workers of a Dask cluster.
+
+    Raises:
+        UsageError: it cannot be reached, or must not be.
+    """
+
+    here = False
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        self._client = _connect(settings)
+        self._insecure = settings.insecure_scheduler
+
+    def start(self, settings: Settings, hosts: int) -> int:
+        """Have an office in each of the Dask workers that there are, or in so many."""
+        with self._lock:
+            try:
+                there = sorted(self._client.nthreads())
+            except Exception as error:
+                raise UsageError(f"the Dask scheduler is gone: {_words(error)}") from None
+            there = there[: settings.workers]
+            self.links = [link for link in self.links if link.alive]
+            known = {link.address for link in self.links}
+            self._open([address for address in there if address not in known])
+            if not self.links:
+                raise UsageError("the Dask cluster has no workers: start some with dask worker")
+            return len(self.links)
+
+    def _open(self, addresses: list[str]) -> None:
+        for address in addresses:
+            _allow(address, "worker", self._insecure)
+        self._compare_versions(addresses)
+        machines = Counter(urlsplit(address).hostname for address in addresses)
+        futures = {
+            address: self._client.submit(
+                Office,
+                machines[urlsplit(address).hostname],
+                key=f"paramgmt-{uuid.uuid4().hex}",
+                workers=[address],
+                allow_other_workers=False,
+                retries=0,
+                priority=1000,
+                actor=True,
+            )
+            for address in addresses
+        }
+        deadline = time.monotonic() + _MAKE
+        for address, future in futures.items():
+            try:
+                actor = future.result(timeout=max(0.1, deadline - time.monotonic()))
+                with self._client.as_current():  # which an actor belongs to from its first use
+                    self.links.append(_Remote(address, future, actor, self))
+            except UsageError as error:
+                raise UsageError(f"Dask worker {address}: {error}") from None
+            except (TimeoutError, asyncio.TimeoutError):
+                log.warning("Dask worker %s is busy with something else, and left out", address)
+            except _Gone:
+                log.warning("Dask worker %s is gone, and left out", address)
+
+    def _compare_versions(self, addresses: list[str]) -> None:
+        from . import __version__
+
+        # A function that every worker has.
+        found = self._client.run(
+            pydoc.locate, "paramgmt_tasks.__version__", workers=addresses, on_error="return"
+        )
+        wrong = {address: version for address, version in found.items() if version != __version__}
+        for address, version in wrong.items():
+            more = f" (and on {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+            what = "no paramgmt-tasks" if version is None else f"paramgmt-tasks {version}"
+            if isinstance(version, BaseException):
+                what = f"a paramgmt-tasks that cannot be used: {_words(version)}"
+            raise UsageError(f"Dask worker {address}{more}: {what} there, {__version__} is needed")
+
+    def close(self) -> None:
+        """Leave the cluster, and all hosts."""
+        with self._lock:
+            links, self.links = self.links, []
+        for link in links:
+            link.leave()
+        self._client.close()
+
+
+def _words(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _connect(settings: Settings) -> Any:
+    try:
+        import dask
+        from distributed import Client
+        from distributed.security import Security
+    except ImportError:
+        raise UsageError("--engine dask needs dask.distributed: pip install 'paramgmt-tasks[dask]'") from None
+    given = settings.scheduler or dask.config.get("scheduler-address", None)
+    if not given:
+        raise UsageError("--engine dask: name the scheduler with --scheduler tls://HOST:8786, or its file")
+    address = _address(given)
+    _allow(address, "scheduler", settings.insecure_scheduler)
+    files = {
+        "tls_ca_file": settings.tls_ca,
+        "tls_client_cert": settings.tls_cert,
+        "tls_client_key": settings.tls_key,
+    }
+    for option, path in zip(("--tls-ca", "--tls-cert", "--tls-key"), files.values(), strict=True):
+        try:
+            if path:
+                Path(path).expanduser().read_bytes()
+        except OSError as error:
+            raise UsageError(f"{option} {path}: {words(error)}") from None
+    try:
+        security: Any = Security(
+            **{name: str(Path(path).expanduser()) for name, path in files.items() if path}
+        )
+        return Client(address, security=security, timeout=_CONNECT, set_as_default=False, name="paramgmt")
+    except Exception as error:
+        raise UsageError(f"--scheduler {given}: cannot be used: {_words(error)}") from None
+
+
+def _address(given: str) -> str:
+    """The address of a scheduler, that may stand in a scheduler file."""
+    if "://" in given:
+        return given
+    try:
+        found = json.loads(Path(given).expanduser().read_text())["address"]
+    except OSError as error:
+        raise UsageError(
+            f"--scheduler {given}: {words(error)}: give an address, tls://HOST:PORT, or a scheduler file"
+        ) from None
+    except (ValueError, KeyError, TypeError):
+        raise UsageError(f"--scheduler {given}: not a scheduler file of Dask's") from None
+    return str(found)
+
+
+def _allow(address: str, what: str, insecure: bool) -> None:
+    """Whether what is sent there may be.
+
+    Raises:
+        UsageError: others could read it on the way.
+    """
+    parts = urlsplit(address)
+    if parts.scheme in _ENCRYPTED or insecure or _is_here(parts.hostname or ""):
+        return
+    raise UsageError(
+        f"Dask {what} {address}: others could read what goes to that machine: "
+        "use tls://, or allow it with --insecure-scheduler"
+    )
+
+
+def _is_here(name: str) -> bool:
+    """Whether an address is one of this machine."""
+    try:
+        found = socket.getaddrinfo(name, 0, type=socket.SOCK_STREAM)
+    except OSError:
+        return False
+    for family, kind, _, _, address in found:
+        if ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback:
+            continue
+        with socket.socket(family, kind) as sock:
+            try:
+                sock.bind((address[0], 0, *address[2:]))
+            except OSError:
+                return False
+    return True
