@@ -384,13 +384,22 @@ def _connect(settings: Settings) -> Any:
                 Path(path).expanduser().read_bytes()
         except OSError as error:
             raise UsageError(f"{option} {path}: {words(error)}") from None
+    paths = {name: str(Path(path).expanduser()) for name, path in files.items() if path}
     try:
-        security: Any = Security(
-            **{name: str(Path(path).expanduser()) for name, path in files.items() if path}
-        )
+        security: Any = Security(**paths)
+        encrypted = security.get_connection_args("client").get("ssl_context") is not None
+    except Exception as error:  # of the ssl module, in many ways
+        raise UsageError(f"{', '.join(paths.values())}: cannot be used for TLS: {_words(error)}") from None
+    parts = urlsplit(address)
+    if parts.scheme in _ENCRYPTED and not encrypted:
+        raise UsageError(f"--scheduler {given}: TLS needs --tls-ca, --tls-cert and --tls-key")
+    try:
+        # Dask would go on trying where nobody listens.
+        socket.create_connection((parts.hostname, parts.port or 8786), _CONNECT).close()
         return Client(address, security=security, timeout=_CONNECT, set_as_default=False, name="paramgmt")
     except Exception as error:
-        raise UsageError(f"--scheduler {given}: cannot be used: {_words(error)}") from None
+        reason = words(error) if isinstance(error, OSError) and error.errno else _words(error)
+        raise UsageError(f"--scheduler {given}: {reason}") from None
 
 
 def _address(given: str) -> str:

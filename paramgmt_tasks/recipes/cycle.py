@@ -59,12 +59,14 @@ class Cycle:
         python: str = "python3",
     ) -> None:
         self.recipe = recipe
-        self.settings = replace(settings, timeout=None, stdin=None)
+        # One engine for all steps, so that each host is connected once.
+        engine = "threads" if settings.engine == "auto" else settings.engine
+        self.settings = replace(settings, timeout=None, stdin=None, engine=engine)
         self.root = root
         self.lost: dict[str, str] = {}
         #: Where the results of `run` go, once it has begun.
         self.folder: Path | None = None
-        self._pool = pool
+        self.pool = pool
         self._note, self._say, self._progress = note, say, progress
         self._python = python
         self._current: list[AnyRun] = []
@@ -88,7 +90,7 @@ class Cycle:
         """Where others reach a host: the variable DATA of its line, else as SSH reaches it."""
         if "DATA" in host.variables:
             return host.variables["DATA"]
-        return self._pool.address(host, self.settings)
+        return self.pool.address(host, self.settings)
 
     def _common(self, role: Role, host: Host) -> dict[str, str]:
         place = re.sub(r"[^A-Za-z0-9._-]", "_", host.entry)
@@ -104,7 +106,7 @@ class Cycle:
     def _run(self, hosts: Sequence[Host], operation: Operation, **settings: Any) -> AnyRun:
         if self._interrupted:
             raise KeyboardInterrupt
-        fleet = Fleet(hosts, replace(self.settings, **settings), pool=self._pool)
+        fleet = Fleet(hosts, replace(self.settings, **settings), pool=self.pool)
         run = fleet.perform(operation)
         self._current.append(run)
         return run
@@ -440,11 +442,11 @@ class Cycle:
 
 
 class _Service:
-    """A role's command, running on its hosts until `stop`, over connections of its own."""
+    """A role's command, running on its hosts until `stop`."""
 
     def __init__(self, role: Role, hosts: Sequence[Host], cycle: Cycle) -> None:
         self._role = role
-        self._fleet = Fleet(hosts, replace(cycle.settings, fanout=max(1, len(hosts))))
+        self._fleet = Fleet(hosts, replace(cycle.settings, fanout=max(1, len(hosts))), pool=cycle.pool)
         self._run = self._fleet.perform(cycle.operation())
         self._ended: list[HostResult] = []
         self._stopping = False

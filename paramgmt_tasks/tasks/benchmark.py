@@ -29,7 +29,7 @@ _SWEEP = (
     Option("results", str, "Folder for the results (results/NAME)"),
     Option("dry_run", bool, "Print what would be run and do nothing"),
 )
-_REACHING = tuple(option for option in REMOTE if option.name not in ("sudo", "ask_password"))
+_REACHING = tuple(option for option in REMOTE if option.name not in ("sudo", "ask_password", "verbose"))
 #: Steps that can be run by themselves, in their order.
 STEPS = ("build", "push", "configure", "run", "pull", "analyze")
 

@@ -54,8 +54,16 @@ REMOTE = (
     Option("identity", str, "Private key file"),
     Option("jump", str, "Jump host, [user@]host[:port]; several with commas"),
     Option("host_keys", str, "Check of host keys: strict, accept-new or ignore"),
-    Option("engine", str, "Where hosts are worked on: threads of this process (without it) or processes"),
-    Option("workers", str, "How many processes"),
+    Option(
+        "engine", str, "Where hosts are worked on: threads, processes, dask, or auto: one of the first two"
+    ),
+    Option("workers", str, "How many processes, or workers of a Dask cluster"),
+    Option("scheduler", str, "The Dask scheduler: tls://HOST:PORT, or its scheduler file"),
+    Option("tls_ca", str, "File with the certificate authority of the Dask cluster"),
+    Option("tls_cert", str, "File with the certificate for the Dask cluster"),
+    Option("tls_key", str, "File with the key of that certificate"),
+    Option("insecure_scheduler", bool, "Allow a Dask cluster on other machines without TLS"),
+    Option("verbose", bool, "Tell more: which engine is taken, and each file that is copied", "v"),
     Option("sudo", bool, "Run as root by sudo"),
     Option("ask_password", bool, "Ask once for the password: sudo's with --sudo, else for logging in"),
 )
@@ -68,7 +76,6 @@ COPY = (
     Option("compress", bool, "Compress on the way: with zstd where both ends have it, else gzip"),
     Option("limit_rate", str, "Bytes a second to or from each host, such as 500K or 10M"),
     Option("limit_rate_all", str, "Bytes a second of all hosts together"),
-    Option("verbose", bool, "A line for each file", "v"),
 )
 TOGETHER = Option("together", bool, "Connect to all hosts first, then start on all at once; tells the skew")
 CHANGED = Option("changed", bool, "Leave out files that are the same on the host already")
@@ -106,6 +113,11 @@ DEFAULTS: dict[str, Any] = {
     "host_keys": None,
     "engine": None,
     "workers": None,
+    "scheduler": None,
+    "tls_ca": None,
+    "tls_cert": None,
+    "tls_key": None,
+    "insecure_scheduler": False,
     "sudo": False,
     "together": False,
     "ask_password": False,
@@ -191,12 +203,14 @@ class Options:
         host_keys = self["host_keys"]
         if host_keys not in (None, "", *HOST_KEY_MODES):
             raise UsageError(f"--host-keys {host_keys}: must be one of {', '.join(HOST_KEY_MODES)}")
-        engine = self["engine"] or Settings.engine
-        if engine not in ENGINES:
-            raise UsageError(f"--engine {engine}: must be one of {', '.join(ENGINES)}")
         return Settings(
-            engine=engine,
+            engine=self._engine(),
             workers=self.number("workers"),
+            scheduler=self["scheduler"] or None,
+            tls_ca=self["tls_ca"] or None,
+            tls_cert=self["tls_cert"] or None,
+            tls_key=self["tls_key"] or None,
+            insecure_scheduler=self.flag("insecure_scheduler"),
             user=_user(self["user"]),
             port=port,
             identity=self["identity"] or None,
@@ -218,6 +232,15 @@ class Options:
             limit_rate=self._rate("limit_rate"),
             limit_rate_all=self._rate("limit_rate_all"),
         )
+
+    def _engine(self) -> str:
+        engine = self["engine"] or "auto"
+        if engine not in ENGINES:
+            raise UsageError(f"--engine {engine}: must be one of {', '.join(ENGINES)}")
+        for name in ("scheduler", "tls_ca", "tls_cert", "tls_key", "insecure_scheduler"):
+            if self._given.get(name) and engine != "dask":
+                raise UsageError(f"--{name.replace('_', '-')} is for --engine dask")
+        return str(engine)
 
     def _share(self, name: str, least: int = 0) -> str | None:
         value = self[name]

@@ -44,6 +44,8 @@ def perform(options: Options, operation: operations.Operation, pool: "Pool | Non
     """
     hosts = options.hosts()
     settings = options.settings()
+    if options.flag("verbose"):
+        logging.getLogger("paramgmt_tasks").setLevel(logging.INFO)
     note_duplicates(hosts)
     kept = _kept(options)
     if options.flag("dry_run"):

@@ -7,23 +7,43 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from dask_cluster import DaskCluster
 
 from paramgmt_tasks import Fleet, Host, Outcome, RemoteCommand, Settings, UsageError
 
 BIN = Path(sys.executable).parent
 
 
-@pytest.fixture(params=["threads", "processes"])
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
+    pytest.importorskip("distributed", reason="needs dask.distributed, from the extra dask")
+    cluster = DaskCluster(tmp_path_factory.mktemp("dask"), workers=2)
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture(params=["threads", "processes", "dask"])
 def engine(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
 @pytest.fixture
-def settings(engine: str) -> Settings:
+def settings(engine: str, request: pytest.FixtureRequest) -> Settings:
+    if engine == "dask":
+        return request.getfixturevalue("cluster").settings(connect_timeout=20)
     return Settings(engine=engine, workers=3, connect_timeout=20)
+
+
+@pytest.fixture
+def options(engine: str, request: pytest.FixtureRequest) -> list[str]:
+    """The same on the command line."""
+    if engine == "dask":
+        return request.getfixturevalue("cluster").options()
+    return ["--engine", engine, "--workers", "3"]
 
 
 def until(done, seconds: float = 30) -> None:
