@@ -1,4 +1,4 @@
-"""The servers the benchmark runs against, on loopback: OpenSSH, a light server, silent ones."""
+"""The servers the benchmark runs against, on loopback: OpenSSH, light and lean ones, silent ones."""
 
 import base64
 import contextlib
@@ -28,9 +28,12 @@ class Fleet:
     sshd: int
     light: int
     far: int
+    lean: int
     refusing: int
     hanging: int
     user: str = field(default_factory=getpass.getuser)
+    #: The processes of the servers, without their children.
+    pids: set[int] = field(default_factory=set)
 
     @property
     def identity(self) -> Path:
@@ -95,11 +98,17 @@ def servers(folder: Path) -> Iterator[Fleet]:
         refusing.bind(("0.0.0.0", 0))  # bound, not listening
         # The kernel accepts for it, and nobody ever answers.
         hanging = stack.enter_context(socket.create_server(("0.0.0.0", 0), backlog=4096))
-        ports = _free_ports(3)
+        ports = _free_ports(4)
         fleet = Fleet(folder, *ports, refusing.getsockname()[1], hanging.getsockname()[1])
-        stack.callback(_stop, _start_sshd(sshd, fleet))
-        stack.callback(_stop, _start_light(fleet, fleet.light, 0.0))
-        stack.callback(_stop, _start_light(fleet, fleet.far, 0.025))
+        key, user_key = fleet.folder / "host_key", f"{fleet.identity}.pub"
+        for process in (
+            _start_sshd(sshd, fleet),
+            _start_script(fleet, "light_server", fleet.light, key, user_key),
+            _start_script(fleet, "light_server", fleet.far, key, user_key, "--delay", "0.025"),
+            _start_script(fleet, "lean_server", fleet.lean, key),
+        ):
+            stack.callback(_stop, process)
+            fleet.pids.add(process.pid)
         for port in ports:
             _wait_for(port)
         yield fleet
@@ -139,13 +148,10 @@ def _start_sshd(program: str, fleet: Fleet) -> "subprocess.Popen[bytes]":
     return subprocess.Popen([program, "-D", "-f", config, "-E", fleet.folder / "sshd.log"])
 
 
-def _start_light(fleet: Fleet, port: int, delay: float) -> "subprocess.Popen[bytes]":
-    server = Path(__file__).parent / "light_server.py"
-    keys = (fleet.folder / "host_key", f"{fleet.identity}.pub")
-    with (fleet.folder / f"light_{port}.log").open("wb") as log:
-        return subprocess.Popen(
-            [sys.executable, server, str(port), *keys, "--delay", str(delay)], stdout=log, stderr=log
-        )
+def _start_script(fleet: Fleet, name: str, port: int, *arguments: str | Path) -> "subprocess.Popen[bytes]":
+    script = Path(__file__).with_name(f"{name}.py")
+    with (fleet.folder / f"{name}_{port}.log").open("wb") as log:
+        return subprocess.Popen([sys.executable, script, str(port), *arguments], stdout=log, stderr=log)
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
