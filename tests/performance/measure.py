@@ -7,40 +7,67 @@ import resource
 import select
 import subprocess
 import time
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 
-#: Seconds between two looks at the memory of the tree, and after which a client is given up.
-_LOOK, GIVEN_UP = 0.1, 400.0
+#: Seconds between two looks at the memory of the tree, and between two at how much of it is shared.
+_LOOK, _LOOK_CLOSELY = 0.1, 0.5
+#: Seconds after which a client is given up.
+GIVEN_UP = 400.0
+#: Bytes at the end of a client's output that are read.
+_READ = 256 * 1024 * 1024
 _PR_SET_CHILD_SUBREAPER = 36
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Figures of one run. `memory` is in bytes, the others in seconds."""
+    """Figures of one run: bytes and seconds.
+
+    `memory` counts what processes share for each of them, `pss` once; None where that was not looked at.
+    `servers` is the processor time of the servers meanwhile.
+    """
 
     wall: float
     cpu: float
     memory: int
+    pss: int | None
+    servers: float
     output: str
 
 
-def run(argv: list[str], env: dict[str, str], folder: Path) -> Sample:
-    """Run a client in `folder` and wait for all that it has started."""
+@dataclass(frozen=True)
+class _Process:
+    """What the kernel tells of a process: `cpu` with that of its children that have ended, in seconds."""
+
+    parent: int
+    cpu: float
+    memory: int
+
+
+def run(
+    argv: list[str], env: dict[str, str], folder: Path, servers: Set[int] = frozenset(), closely: bool = False
+) -> Sample:
+    """Run a client in `folder` and wait for all that it has started; with `closely` for `pss` too."""
     # What a client leaves behind becomes our child, so that it is counted and waited for too.
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     output = folder / "output"
+    served = _cpu(servers)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with output.open("wb") as file:
-        began = time.monotonic()
+        began = looked = time.monotonic()
         process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, env=env, cwd=folder
         )
         ended = os.pidfd_open(process.pid)
-        peak, tree = 0, {process.pid}
+        peak, pss, tree = 0, 0, {process.pid}
         while not select.select([ended], [], [], _LOOK)[0]:
-            tree, used = _memory(process.pid)
-            peak = max(peak, used)
+            processes = _processes()
+            tree = _descendants(tree, processes)
+            peak = max(peak, _memory(tree, processes))
+            if closely and (not pss or time.monotonic() - looked > _LOOK_CLOSELY):
+                looked = time.monotonic()
+                pss = max(pss, sum(map(_pss, tree)))
             if time.monotonic() - began > GIVEN_UP:
                 process.kill()
         wall = time.monotonic() - began
@@ -50,7 +77,7 @@ def run(argv: list[str], env: dict[str, str], folder: Path) -> Sample:
         _wait_for_orphan(pid)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Sample(wall, cpu, peak, output.read_text("utf-8", "replace"))
+    return Sample(wall, cpu, peak, pss if closely else None, _cpu(servers) - served, _end_of(output))
 
 
 def _wait_for_orphan(pid: int) -> None:
@@ -64,29 +91,62 @@ def _wait_for_orphan(pid: int) -> None:
         time.sleep(0.01)
 
 
-def _memory(root: int) -> tuple[set[int], int]:
-    """The processes that descend from `root`, and their resident memory together."""
-    parents, resident = {}, {}
+def _end_of(path: Path) -> str:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _READ))
+        return file.read().decode("utf-8", "replace")
+
+
+def _processes() -> dict[int, _Process]:
+    tick, page = os.sysconf("SC_CLK_TCK"), resource.getpagesize()
+    found = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
             try:
                 fields = Path("/proc", name, "stat").read_text().rpartition(")")[2].split()
             except OSError:
                 continue
-            parents[int(name)], resident[int(name)] = int(fields[1]), int(fields[21])
-    tree = {root}
-    for pid in sorted(parents):  # a child's number is the greater one, until the numbers run out
-        if parents[pid] in tree:
+            cpu = sum(map(int, fields[11:15])) / tick
+            found[int(name)] = _Process(int(fields[1]), cpu, int(fields[21]) * page)
+    return found
+
+
+def _descendants(known: Set[int], processes: dict[int, _Process]) -> set[int]:
+    """The processes among `known`, whoever their parent is by now, and those that descend from them."""
+    tree = {pid for pid in known if pid in processes}
+    for pid in sorted(processes):  # a child's number is the greater one, until the numbers run out
+        if processes[pid].parent in tree:
             tree.add(pid)
+    return tree
+
+
+def _cpu(roots: Set[int]) -> float:
+    """Seconds that processes and their descendants have taken."""
+    if not roots:
+        return 0.0
+    processes = _processes()
+    return sum(processes[pid].cpu for pid in _descendants(roots, processes))
+
+
+def _memory(tree: Set[int], processes: dict[int, _Process]) -> int:
     if len(tree) == 1:
-        return tree, _highest(root)
-    return tree, sum(resident.get(pid, 0) for pid in tree) * resource.getpagesize()
+        return _highest(*tree)
+    return sum(processes[pid].memory for pid in tree)
 
 
 def _highest(pid: int) -> int:
     """What a process has had at most, which the kernel knows. (getrusage() counts the fork of this one.)"""
+    return _kilobytes(pid, "status", "VmHWM")
+
+
+def _pss(pid: int) -> int:
+    """The memory of a process, and its share of that which it has together with others."""
+    return _kilobytes(pid, "smaps_rollup", "Pss")
+
+
+def _kilobytes(pid: int, file: str, name: str) -> int:
     try:
-        found = re.search(r"^VmHWM:\s+(\d+) kB", Path("/proc", str(pid), "status").read_text(), re.MULTILINE)
+        found = re.search(rf"^{name}:\s+(\d+) kB", Path("/proc", str(pid), file).read_text(), re.MULTILINE)
     except OSError:
         return 0
     return int(found[1]) * 1024 if found else 0
