@@ -37,13 +37,13 @@ def types(c: Context) -> None:
 @task(
     help={
         "rounds": "how many times each client runs, in turns (5)",
-        "only": "workloads, of start, whoami-100, …: see tests/performance/run.py",
+        "only": "workloads, of start, whoami-100, …, engines-output: see tests/performance/run.py",
         "clients": "parts of clients' names, such as inv,asyncssh",
         "output": "folder for the tables (results/performance)",
     }
 )
 def perf(c: Context, rounds: int = 5, only: str = "", clients: str = "", output: str = "") -> None:
-    """Measure this product and its peers side by side: some 40 minutes for all."""
+    """Measure this product and its peers side by side, and its engines: some 50 minutes for all."""
     given = {"rounds": rounds, "only": only, "clients": clients, "output": output}
     options = [f"--{name} {shlex.quote(str(value))}" for name, value in given.items() if value]
     _python(c, " ".join(["tests/performance/run.py", *options]), module=False)

@@ -101,14 +101,15 @@ def servers(folder: Path) -> Iterator[Fleet]:
         ports = _free_ports(4)
         fleet = Fleet(folder, *ports, refusing.getsockname()[1], hanging.getsockname()[1])
         key, user_key = fleet.folder / "host_key", f"{fleet.identity}.pub"
-        for process in (
-            _start_sshd(sshd, fleet),
-            _start_script(fleet, "light_server", fleet.light, key, user_key),
-            _start_script(fleet, "light_server", fleet.far, key, user_key, "--delay", "0.025"),
-            _start_script(fleet, "lean_server", fleet.lean, key),
-        ):
+
+        def keep(process: "subprocess.Popen[bytes]") -> None:
             stack.callback(_stop, process)
             fleet.pids.add(process.pid)
+
+        keep(_start_sshd(sshd, fleet))
+        keep(_start_script(fleet, "light_server", fleet.light, key, user_key))
+        keep(_start_script(fleet, "light_server", fleet.far, key, user_key, "--delay", "0.025"))
+        keep(_start_script(fleet, "lean_server", fleet.lean, key))
         for port in ports:
             _wait_for(port)
         yield fleet

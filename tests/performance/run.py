@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,8 @@ class Workload:
     #: Hosts at once where the peers' defaults would make waves; None leaves them their defaults.
     fanout: int | None = None
     verifying_only: bool = False
+    #: Whether this product's engines are compared, instead of it with its peers.
+    engines: bool = False
     #: What is sent: bytes of FOLDER/payload, and how many files of 2 KB are in FOLDER/tree.
     payload: int = 30_000
     files: int = 0
@@ -67,6 +69,10 @@ _PUSH_TREE = (("put", "FOLDER/tree", "."),)
 _PULL = (("get", "payload", "FOLDER/pulled"),)
 _PULL_TREE = (("get", "tree", "FOLDER/pulled"),)
 _MEGABYTE = f"yes {'0123456789abcdef' * 4} | head -n 15385"  # 65 bytes a line
+
+
+def _on_engines(name: str, title: str, hosts: int, command: str = "whoami") -> Workload:
+    return Workload(name, title, hosts, "lean", (("run", command),), engines=True)
 
 
 def _copying(name: str, title: str, hosts: int, steps: tuple[tuple[str, ...], ...], **given: Any) -> Workload:
@@ -128,6 +134,9 @@ WORKLOADS = [
         before=_PUSH_TREE,
     ),
     _copying("pull-1g", "pull of 1 GB from 2 hosts", 2, _PULL, payload=1_000_000_000, before=_PUSH),
+    _on_engines("engines-1000", "engines: whoami on 1000 hosts", 1000),
+    _on_engines("engines-10000", "engines: whoami on 10,000 hosts", 10_000),
+    _on_engines("engines-output", "engines: 1 MB of output from each of 500 hosts", 500, "megabyte"),
 ]
 
 
@@ -208,18 +217,18 @@ def compare(
         for client in entrants:
             argv = client.argv(job)
             earlier = samples.setdefault(client.name, [])
-            slow = earlier and earlier[0][0].wall > max(SLOW, SLOWER * quickest)
+            slow = earlier and earlier[0][0].wall > max(SLOW, SLOWER * quickest) and not workload.engines
             if argv is None or slow:
                 continue
             _clear(workload, fleet, folder)
-            sample = measure.run(argv, environment(folder), folder)
+            sample = measure.run(argv, environment(folder), folder, fleet.pids, workload.engines)
             hosts = client.succeeded(sample.output, job)
-            earlier.append((sample, hosts))
+            earlier.append((replace(sample, output=""), hosts))
             if hosts < workload.working:
                 (folder / f"{client.name.replace(' ', '_')}.output").write_text(sample.output)
             print(
                 f"  {number + 1}/{rounds} {client.name:30} {sample.wall:7.2f} s wall {sample.cpu:7.2f} s CPU "
-                f"{sample.memory / 1e6:6.0f} MB {hosts:5} hosts",
+                f"{sample.memory / 1e6:6.0f} MB {hosts:5} hosts {sample.servers:7.2f} s CPU of servers",
                 file=sys.stderr,
                 flush=True,
             )
@@ -235,6 +244,8 @@ def compare(
                     "wall": statistics.median(s.wall for s, _ in runs),
                     "cpu": statistics.median(s.cpu for s, _ in runs),
                     "memory": statistics.median(s.memory for s, _ in runs),
+                    "pss": statistics.median(s.pss for s, _ in runs) if workload.engines else None,
+                    "servers": statistics.median(s.servers for s, _ in runs),
                     "succeeded": min(hosts for _, hosts in runs),
                     "rounds": len(runs),
                 }
@@ -246,7 +257,7 @@ def _clear(workload: Workload, fleet: fleets.Fleet, folder: Path) -> None:
     """Begin copying with nothing there, and nothing left to be written to the disk for the client before."""
     for pulled in (folder / "pulled").iterdir():
         shutil.rmtree(pulled) if pulled.is_dir() else pulled.unlink()
-    if workload.payload > 1_000_000 or workload.files:
+    if workload.payload > 1_000_000 or workload.files or workload.engines:
         if not workload.before:
             shutil.rmtree(fleet.folder / "homes", ignore_errors=True)
         os.sync()
@@ -302,7 +313,9 @@ def main() -> None:
                 continue
             print(f"\n{workload.title}", file=sys.stderr)
             those = [c for c in entrants if c.verifies or not workload.verifying_only]
-            if workload.name == "start":
+            if workload.engines:
+                those = clients.ENGINES
+            elif workload.name == "start":
                 those = [*those, clients.REFERENCE]
             rows = compare(workload, those, given.rounds, fleet, Path(name) / workload.name)
             report["workloads"].append({**asdict(workload), "rows": rows})

@@ -5,13 +5,25 @@ from pathlib import Path
 from typing import Any
 
 Row = dict[str, Any]
-_HEADS = ("client", "wall s", "CPU s", "CPU ms/host", "MB", "succeeded", "wall ratio", "CPU ratio")
+#: Head, figure and form of the columns; one without a figure in any row is left out.
+_COLUMNS: list[tuple[str, str, Callable[[Any], str]]] = [
+    ("wall s", "wall", "{:.2f}".format),
+    ("CPU s", "cpu", "{:.2f}".format),
+    ("CPU ms/host", "cpu_per_host", lambda value: f"{value * 1000:.2f}"),
+    ("MB", "memory", lambda value: f"{value / 1e6:.0f}"),
+    ("MB, shared once", "pss", lambda value: f"{value / 1e6:.0f}"),
+    ("servers' CPU s", "servers", "{:.2f}".format),
+    ("succeeded", "of_hosts", str),
+    ("wall ratio", "wall_ratio", "{:.2f}".format),
+    ("CPU ratio", "cpu_ratio", "{:.2f}".format),
+]
 
 
 def complete(report: dict[str, Any]) -> None:
-    """Add what follows from the figures: the cost of a host without start-up, and ratios to the best peer.
+    """Add what follows from the figures: the cost of a host without start-up, and ratios.
 
-    The best peer is the one with the least of those with which all hosts succeeded that can.
+    They are to the best peer: the one with the least of those with which all hosts succeeded that can. Where
+    engines are compared they are to the first.
     """
     starts = {
         row["client"]: row["cpu"]
@@ -22,36 +34,34 @@ def complete(report: dict[str, Any]) -> None:
     for work in report["workloads"]:
         able = work["hosts"] - work["refusing"] - work["hanging"]
         for row in work["rows"]:
+            row["of_hosts"] = f"{row['succeeded']}/{work['hosts']}"
             if work["hosts"] > 1 and row["client"] in starts:
                 row["cpu_per_host"] = (row["cpu"] - starts[row["client"]]) / (work["hosts"] - 1)
         for figure in ("wall", "cpu"):
-            peers = [r[figure] for r in work["rows"] if not r["ours"] and r["succeeded"] == able]
+            others = work["rows"][:1] if work.get("engines") else [r for r in work["rows"] if not r["ours"]]
+            peers = [r[figure] for r in others if r["succeeded"] == able]
             for row in work["rows"]:
                 row[f"{figure}_ratio"] = row[figure] / min(peers) if peers else None
 
 
-def _cells(work: dict[str, Any], row: Row) -> list[str]:
-    def shown(key: str, form: Callable[[Any], str]) -> str:
-        return "" if row.get(key) is None else form(row[key])
-
-    return [
-        row["client"] + ("" if row["rounds"] > 1 else " (once)"),
-        f"{row['wall']:.2f}",
-        f"{row['cpu']:.2f}",
-        shown("cpu_per_host", lambda value: f"{value * 1000:.2f}"),
-        f"{row['memory'] / 1e6:.0f}",
-        f"{row['succeeded']}/{work['hosts']}",
-        shown("wall_ratio", lambda value: f"{value:.2f}"),
-        shown("cpu_ratio", lambda value: f"{value:.2f}"),
-    ]
+def _table(work: dict[str, Any]) -> list[list[str]]:
+    """The heads and the rows of a workload's table."""
+    columns = [column for column in _COLUMNS if any(row.get(column[1]) is not None for row in work["rows"])]
+    ratio = " of threads" if work.get("engines") else " ratio"
+    lines = [["client", *(head.replace(" ratio", ratio) for head, _, _ in columns)]]
+    for row in work["rows"]:
+        client = row["client"] + ("" if row["rounds"] > 1 else " (once)")
+        cells = ("" if row.get(key) is None else form(row[key]) for _, key, form in columns)
+        lines.append([client, *cells])
+    return lines
 
 
 def text(report: dict[str, Any]) -> str:
     """A table a workload, aligned."""
     parts = []
     for work in report["workloads"]:
-        lines = [list(_HEADS), *(_cells(work, row) for row in work["rows"])]
-        widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADS))]
+        lines = _table(work)
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         parts.append(f"\n{work['title']}")
         for line in lines:
             first = line[0].ljust(widths[0])
@@ -64,13 +74,16 @@ def markdown(report: dict[str, Any]) -> str:
     """A table a workload."""
     parts = []
     for work in report["workloads"]:
-        parts += [f"### {work['title']}", "", f"| {' | '.join(_HEADS)} |"]
-        parts.append("|---|" + "---:|" * (len(_HEADS) - 1))
-        for row in work["rows"]:
-            cells = _cells(work, row)
-            if row["ours"]:
-                cells[0] = f"**{cells[0]}**"
-            parts.append(f"| {' | '.join(cells)} |")
+        heads, *lines = _table(work)
+        parts += [
+            f"### {work['title']}",
+            "",
+            f"| {' | '.join(heads)} |",
+            "|---|" + "---:|" * (len(heads) - 1),
+        ]
+        for row, cells in zip(work["rows"], lines, strict=True):
+            name = f"**{cells[0]}**" if row["ours"] and not work.get("engines") else cells[0]
+            parts.append(f"| {' | '.join([name, *cells[1:]])} |")
         parts.append("")
     return "\n".join(parts)
 
