@@ -18,6 +18,8 @@ GIVEN_UP = 400.0
 #: Bytes at the end of a client's output that are read.
 _READ = 256 * 1024 * 1024
 _PR_SET_CHILD_SUBREAPER = 36
+#: In the environment of what is measured; so what it leaves behind is told from what the servers leave.
+_MARK = "MEASURED"
 
 
 @dataclass(frozen=True)
@@ -57,13 +59,18 @@ def run(
     with output.open("wb") as file:
         began = looked = time.monotonic()
         process = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, env=env, cwd=folder
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env={**env, _MARK: "1"},
+            cwd=folder,
         )
         ended = os.pidfd_open(process.pid)
         peak, pss, tree = 0, 0, {process.pid}
         while not select.select([ended], [], [], _LOOK)[0]:
             processes = _processes()
-            tree = _descendants(tree, processes)
+            tree = _descendants(tree | _ours(processes), processes)
             peak = max(peak, _memory(tree, processes))
             if closely and (not pss or time.monotonic() - looked > _LOOK_CLOSELY):
                 looked = time.monotonic()
@@ -73,6 +80,8 @@ def run(
         wall = time.monotonic() - began
         os.close(ended)
     process.wait()
+    processes = _processes()
+    tree = _descendants(tree | _ours(processes), processes)
     for pid in tree - {process.pid}:
         _wait_for_orphan(pid)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -118,6 +127,18 @@ def _descendants(known: Set[int], processes: dict[int, _Process]) -> set[int]:
         if processes[pid].parent in tree:
             tree.add(pid)
     return tree
+
+
+def _ours(processes: dict[int, _Process]) -> set[int]:
+    """Our children that are measured: the client, and what it has left behind."""
+    return {pid for pid, process in processes.items() if process.parent == os.getpid() and _marked(pid)}
+
+
+def _marked(pid: int) -> bool:
+    try:
+        return f"{_MARK}=1".encode() in Path("/proc", str(pid), "environ").read_bytes().split(b"\0")
+    except OSError:
+        return False
 
 
 def _cpu(roots: Set[int]) -> float:
