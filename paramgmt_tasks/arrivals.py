@@ -43,6 +43,19 @@ class Arrivals:
                     self._heard.discard(event.index)
             yield event
 
+    def several(self) -> list[HostResult | Heard]:
+        """As many events as have come, and one at least; none where all results were taken."""
+        with self._arrived:
+            self._arrived.wait_for(lambda: self._events or not self._left)
+            events, self._events = list(self._events), deque()
+            for event in events:
+                if isinstance(event, HostResult):
+                    self._left -= 1
+                else:
+                    self._heard.discard(event.index)
+            self._arrived.notify_all()
+            return events
+
     def report(self) -> Report:
         """Wait for all results; those that nobody has taken yet."""
         return Report(self)

@@ -32,11 +32,13 @@ class _Process:
         """Nothing: to send waits."""
 
     def _listen(self) -> None:
-        while (message := self._wire.receive()) is not None:
-            if message[0] == "pid":
-                self.pid = message[2]
-            else:
-                self._workers.told(self, *message)
+        while (messages := self._wire.receive_several()) is not None:
+            for message in messages:
+                if message[0] == "pid":
+                    self.pid = message[2]
+                else:
+                    self._workers.told(self, *message)
+            self._wire.pause()
         self.alive = False
         self._wire.close()
         self._workers.gone(self)

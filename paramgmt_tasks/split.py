@@ -263,8 +263,9 @@ class SplitRun(Arrivals):
 
     def told_by(self, link: Link, kind: str, *rest: Any) -> None:
         """A worker has said something of this run."""
-        if kind == "result":
-            self._result(link, *rest)
+        if kind == "results":
+            for facts in rest[0]:
+                self._result(link, *facts)
         elif kind == "started":
             self._started(rest[0])
         elif kind == "ready":
@@ -346,17 +347,16 @@ class SplitRun(Arrivals):
         self,
         link: Link,
         index: int,
-        outcome: Outcome,
-        done: tuple[int | None, int, str],
+        done: tuple[Outcome, int | None, int, str],
         times: tuple[float, float, float | None, float | None],
-        *last: bytes,
+        written: list[bytes],
     ) -> None:
         if index in self.told or self._with.get(index) is not link:
             return  # it was told to be lost, or is done elsewhere by now
-        for stream, text in enumerate(last):
+        for stream, text in enumerate(written):
             if text:
                 self._streams(index)[stream].write(text)
-        return_code, attempts, reason = done
+        outcome, return_code, attempts, reason = done
         if self._courier is not None:
             out, err = self._streams(index)
             end = self._courier.end(index, Execution(outcome, return_code, reason), out, err)

@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
@@ -26,6 +27,8 @@ from .wire import Wire
 _MOVED = 0.5
 #: Bytes of output that go along with a result.
 _SMALL = 32 * 1024
+#: Seconds in which results are gathered.
+_GATHER = 0.005
 
 
 class Post(Protocol):
@@ -54,6 +57,12 @@ class _Slice:
     def go(self, places: Sequence[int]) -> None:
         """Let those of these hosts start that are among `places`."""
         self.run.hosts.go([self._indexes[place] for place in places if place in self._indexes])
+
+
+def _facts(place: int, result: HostResult, rest: list[bytes]) -> tuple[Any, ...]:
+    done = (result.outcome, result.return_code, result.attempts, result.reason)
+    times = (result.started, result.finished, result.requested, result.confirmed)
+    return place, done, times, rest
 
 
 class _Job:
@@ -117,35 +126,37 @@ class _Job:
     def _tell(self, slice_: _Slice) -> None:
         places = slice_.places
         readers: dict[int, tuple[Reader, Reader]] = {}
-        for event in slice_.run.events():
-            place = places[event.index]
-            known = readers.pop(event.index, None) or (Reader(event.out), Reader(event.err))
-            last: list[bytes] = []
-            for stream, reader in enumerate(known):
-                text = b""
-                for data in reader.more():
-                    if text:
-                        self._written(place, stream, text)
-                    text = bytes(data)
-                if isinstance(event, Heard) or len(text) > _SMALL:
-                    self._written(place, stream, text)
-                    text = b""
-                last.append(text)
-            if isinstance(event, HostResult):
-                self._result(place, event, last)
-            else:
-                readers[event.index] = known
+        while events := slice_.run.several():
+            results = []
+            for event in events:
+                place = places[event.index]
+                known = readers.pop(event.index, None) or (Reader(event.out), Reader(event.err))
+                rest = [self._write(place, stream, reader, event) for stream, reader in enumerate(known)]
+                if isinstance(event, HostResult):
+                    results.append(_facts(place, event, rest))
+                else:
+                    readers[event.index] = known
+            if results:
+                self.say("results", results)
+            time.sleep(_GATHER)
         self.slices.remove(slice_)
+
+    def _write(self, place: int, stream: int, reader: Reader, event: Heard | HostResult) -> bytes:
+        """Tell what was written; the last of it is returned where it goes along with a result."""
+        text = b""
+        for data in reader.more():
+            if text:
+                self._written(place, stream, text)
+            text = bytes(data)
+        if isinstance(event, Heard) or len(text) > _SMALL:
+            self._written(place, stream, text)
+            return b""
+        return text
 
     def _written(self, place: int, stream: int, text: bytes) -> None:
         if text:
             self._post.wait_for_room()
             self.say("written", place, stream, text)
-
-    def _result(self, place: int, result: HostResult, last: list[bytes]) -> None:
-        done = (result.return_code, result.attempts, result.reason)
-        times = (result.started, result.finished, result.requested, result.confirmed)
-        self.say("result", place, result.outcome, done, times, *last)
 
     def _tell_moved(self, run: Run) -> None:
         while True:
