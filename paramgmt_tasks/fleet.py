@@ -214,7 +214,7 @@ class Fleet:
             fanout, keep = _fit_files(min(settings.fanout, len(connections)), len(self.pool))
             if settings.together:
                 _fit_together(settings, fanout, len(connections))
-            group = ParallelGroup.from_connections(connections, replace(settings, fanout=fanout, keep=keep))
+            group = ParallelGroup.from_connections(connections, replace(settings, fanout=fanout, keep=keep and settings.keep))
             told = on_start or (lambda index: None)
             run = group.perform(operation, on_start=told, live=live, release=self.pool.take_back)
         except BaseException:
