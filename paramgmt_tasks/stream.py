@@ -36,7 +36,7 @@ class Stream:
 
     def __init__(self, sock: Any) -> None:
         self._sock = sock
-        #: What was received and not read yet is from `_at` to `_end`; there is room only while something reads.
+        #: What was received and not read yet is from `_at` to `_end`; room for more is lent while it reads.
         self._buffer = bytearray()
         self._at = self._end = 0
         self._many = False
