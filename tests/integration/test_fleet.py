@@ -131,9 +131,6 @@ def test_connections_that_are_not_kept_are_closed_with_their_hosts(sshd) -> None
         assert fleet.report(RemoteCommand("true")).ok
         assert fleet.pool.connected() == 5
         assert fleet.report(RemoteCommand("true"), keep=False).ok
-        for thread in threading.enumerate():
-            if thread.name == "paramgmt worker":
-                thread.join()
         assert fleet.pool.connected() == 0
 
 

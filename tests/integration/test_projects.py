@@ -132,9 +132,6 @@ def test_connections_are_kept_as_long_as_a_task_may_follow(
     then = task(lambda c: None, name="then")
     Program(namespace=Collection(rcmd, deploy, then)).run(["inv", *words], exit=False)
     (pool,) = made
-    for thread in threading.enumerate():
-        if thread.name == "paramgmt worker":
-            thread.join()
     assert pool.connected() == connected
     pool.close()
 
