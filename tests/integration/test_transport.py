@@ -127,7 +127,7 @@ def test_keys_are_exchanged_anew_on_the_way(sshd, monkeypatch: pytest.MonkeyPatc
     with Fleet([sshd.host()], Settings(stdin=data)) as fleet:
         (result,) = fleet.report(RemoteCommand("cat"))
     assert (result.outcome, result.stdout == data) == (Outcome.OK, True)
-    assert len(exchanges) > 5
+    assert len(exchanges) > 2  # as much as is on its way when it is asked for goes under the old ones
 
 
 def test_commands_may_end_in_the_middle_of_a_key_exchange(sshd, monkeypatch: pytest.MonkeyPatch) -> None:
