@@ -358,7 +358,12 @@ class HostConnection(fabric.Connection):
         # Fabric's close() does nothing after a failed authentication, and leaks the transport.
         self._sftp = self.sftp_session = None
         shut_down(self._socket)
+        transport: Any = self.client.get_transport()
         self.client.close()
+        if transport is not None:
+            transport.saved_exception = (
+                None  # its traceback leads to the transport, which neither would leave
+            )
         if self._proxy is not None:
             self._proxy.end()
             self._proxy = None

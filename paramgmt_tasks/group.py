@@ -81,6 +81,7 @@ class _Calls(Work):
             self._values[index] = self._call(connection)
         except Exception as error:
             self._values[index] = error
+        self.part(index)
         self._finished.release()
 
     def fail(self, index: int, failure: Failure, error: BaseException) -> None:

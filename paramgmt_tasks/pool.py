@@ -73,7 +73,9 @@ class Pool:
         """
         connections = self.lend(hosts, settings)
         try:
-            fanout, keep = _fit_files(min(settings.fanout, len(connections)), len(self))
+            fanout = min(settings.fanout, len(connections))
+            kept = len(self) if settings.keep else self.connected()
+            fanout, keep = _fit_files(fanout, kept, settings.keep)
             if settings.together and "ask" not in watching:
                 check_together(settings, fanout, len(connections))
             group = ParallelGroup.from_connections(connections, replace(settings, fanout=fanout, keep=keep))
@@ -93,18 +95,20 @@ class Pool:
     def lend(self, hosts: Iterable[Host], settings: Settings) -> list[HostConnection]:
         """A connection for each host, one made before where host and settings are the same."""
         lent: list[HostConnection] = []
+        reached = _reaching(settings)
         try:
             with self._lock:
                 for host in hosts:
-                    lent.append(self._lend(host, settings))  # noqa: PERF401
+                    lent.append(self._lend(host, settings, reached))  # noqa: PERF401
         except BaseException:
             for connection in lent:
                 self.take_back(connection)
             raise
         return lent
 
-    def _lend(self, host: Host, settings: Settings) -> HostConnection:
-        key: Any = (replace(host, variables={}), tuple(host.options.items()), _reaching(settings))
+    def _lend(self, host: Host, settings: Settings, reached: Any) -> HostConnection:
+        options = tuple(host.options.items())
+        key: Any = (host.entry, host.address, host.user, host.port, options, reached)
         idle = self._idle.get(key)
         if idle:
             connection = idle.pop()
@@ -129,6 +133,11 @@ class Pool:
 
     def __len__(self) -> int:
         return len(self._all)
+
+    def connected(self) -> int:
+        """How many connections are open."""
+        with self._lock:
+            return sum(connection.is_connected for connection, _ in self._all.values())
 
     def close(self) -> None:
         """Close all connections."""
@@ -166,24 +175,22 @@ def check_together(settings: Settings, fanout: int, hosts: int) -> None:
         raise UsageError(f"{hosts} hosts cannot start together: {asked} was asked for")
 
 
-def _fit_files(fanout: int, connections: int) -> tuple[int, bool]:
+def _fit_files(fanout: int, connections: int, keep: bool) -> tuple[int, bool]:
     """Raise the soft limit of open files as far as needed and allowed.
 
-    What it allows is returned: how many hosts at once, and whether connections may be kept.
+    What it allows is returned: how many hosts at once, and whether connections are kept that are to be.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _SPARE_FILES + connections + _FILES_A_HOST * fanout
     if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return fanout, True
+        return fanout, keep
     allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
     if allowed == wanted:
-        return fanout, True
+        return fanout, keep
     fits = min(fanout, max(1, (allowed - _SPARE_FILES) // _FILES_A_HOST))
-    lowered = f"fan-out lowered from {fanout} to {fits}, " if fits < fanout else ""
-    log.warning(
-        "open files are limited to %d (ulimit -n): %sconnections are not kept for later tasks",
-        allowed,
-        lowered,
-    )
+    said = [f"fan-out lowered from {fanout} to {fits}"] if fits < fanout else []
+    said += ["connections are not kept for later tasks"] if keep else []
+    if said:
+        log.warning("open files are limited to %d (ulimit -n): %s", allowed, ", ".join(said))
     return fits, False

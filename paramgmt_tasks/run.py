@@ -131,6 +131,7 @@ class Run(Work, Arrivals):
         connection.started = False
         out, err = self._streams(index)
         if self._halted:
+            self.part(index)
             self._tell(index, Outcome.CANCELLED, self._halted)
             return
         if isinstance(operation, LocalCommand):
@@ -145,6 +146,7 @@ class Run(Work, Arrivals):
         else:
             self.shared.files.check(operation)
             done = yield from transfer.run(index, connection, operation, self.shared, out, err)
+        self.part(index)
         self._tell(index, done.outcome, done.reason, done)
 
     def _streams(self, index: int) -> tuple[Output, Output]:

@@ -310,11 +310,15 @@ class Work:
                     tries.last = failure, error
                     self.hosts.again(index, delay)
                     continue
+                self.part(index)
                 self.fail(index, failure, error)
-            if not self.settings.keep:
-                connection.discard()
             self.leave(index)
             self.hosts.done()
+
+    def part(self, index: int) -> None:
+        """Close the connection to a host unless it is kept, before whoever may close it too is told."""
+        if not self.settings.keep:
+            self.connections[index].discard()
 
     def leave(self, index: int) -> None:
         """The connection to a host is not needed any more."""
@@ -339,7 +343,7 @@ class Work:
         return policy.delay(failure, tries.count, connection.spent)
 
     def do(self, index: int) -> Steps[None]:
-        """One try on one host; raises where nothing came of it."""
+        """One try on one host, at the end of which it parts; raises where nothing came of it."""
         raise NotImplementedError
 
     def may_repeat(self, index: int) -> bool:

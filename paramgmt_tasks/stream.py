@@ -12,9 +12,10 @@ from .waiting import Silence
 
 #: Bytes that are asked for at once; where as many come, so many.
 _READ, _READ_MANY = 16 * 1024, 512 * 1024
-#: Buffers of the larger size that no stream uses right now: a thread needs one, however many its streams.
-_spare: list[bytearray] = []
-_SPARE = 4
+#: Buffers that no stream uses right now: a thread needs one, however many its streams.
+_spare: dict[int, list[bytearray]] = {_READ: [], _READ_MANY: []}
+#: Bytes of those of one size that are kept.
+_SPARE = 2 * 1024 * 1024
 #: Pieces that are sent at once.
 _PIECES = 64
 #: Seconds that a thread may be kept by one host while others count on it.
@@ -35,8 +36,8 @@ class Stream:
 
     def __init__(self, sock: Any) -> None:
         self._sock = sock
-        #: What was received and not read yet is from `_at` to `_end`.
-        self._buffer = bytearray(_READ)
+        #: What was received and not read yet is from `_at` to `_end`; room for more is lent while it reads.
+        self._buffer = bytearray()
         self._at = self._end = 0
         self._many = False
         self._unsent: list[Any] = []
@@ -122,22 +123,21 @@ class Stream:
 
     def _make_room(self, wanted: int) -> None:
         """Have room for `wanted` bytes from `_at`, and for many if many came the last time."""
-        rest = self._buffer[self._at : self._end]
-        if self._many and len(self._buffer) < _READ_MANY:
-            self._buffer = _spare.pop() if _spare else bytearray(_READ_MANY)
-        if wanted > len(self._buffer):
-            self._buffer = bytearray(wanted)
-        self._buffer[: len(rest)] = rest
-        self._at, self._end = 0, len(rest)
+        size = max(wanted, _READ_MANY if self._many else _READ)
+        self._move_to(_buffer(size) if len(self._buffer) < size else self._buffer)
 
     def settle(self) -> None:
         """Nothing is read for a while: keep no more memory than is needed for what is there."""
-        if len(self._buffer) > _READ:
-            rest = self._buffer[self._at : self._end]
-            if len(self._buffer) == _READ_MANY and len(_spare) < _SPARE:
-                _spare.append(self._buffer)
-            self._buffer = rest + bytes(max(0, _READ - len(rest)))
-            self._at, self._end = 0, len(rest)
+        self._move_to(bytearray(self.held()))
+
+    def _move_to(self, buffer: bytearray) -> None:
+        """Have what was received and not read yet at the beginning of `buffer`."""
+        rest, before = self._buffer[self._at : self._end], self._buffer
+        buffer[: len(rest)] = rest
+        self._buffer, self._at, self._end = buffer, 0, len(rest)
+        spare = _spare.get(len(before))
+        if before is not buffer and spare is not None and len(spare) * len(before) < _SPARE:
+            spare.append(before)
 
     def _receive_watchfully(self, seconds: float | None) -> int | None:
         ends = float("inf") if seconds is None else time.monotonic() + seconds
@@ -228,6 +228,14 @@ class Stream:
         """Close the socket; whoever reads is woken up."""
         self._closed = True
         shut_down(self._sock)
+
+
+def _buffer(size: int) -> bytearray:
+    """A spare buffer of that size, or a new one."""
+    try:
+        return _spare[size].pop()
+    except LookupError:  # not asked first: other threads take some too
+        return bytearray(size)
 
 
 def keep_alive(sock: Any) -> None:

@@ -167,9 +167,9 @@ class LeanTransport(paramiko.Transport):
         self._waitable = isinstance(sock, socket.socket)
         #: When what waits here last went on, in monotonic seconds.
         self._resumed = 0.0
-        #: Called when the host keeps its thread waiting, on which others may count.
-        self.on_stall: Callable[[], object] = lambda: None
-        self._stream.on_stall = lambda: self.on_stall()
+        # Bound to it they would keep a transport that nobody uses any more until Python looks for cycles.
+        bound: Any = self.__dict__.pop("_handler_table")
+        self._handlers = {kind: handler.__func__ for kind, handler in bound.items()}
         #: Whether the server says that the key runs one command only, whatever it is asked for.
         self.forced = False
         #: Called when the connection breaks.
@@ -187,6 +187,15 @@ class LeanTransport(paramiko.Transport):
     preferred_pubkeys = property(lambda self: self._offered("pubkeys"))
     preferred_kex = property(lambda self: self._offered("kex"))
     preferred_compression = property(lambda self: self._offered("compression"))
+
+    @property
+    def on_stall(self) -> Callable[[], object]:
+        """Called when the host keeps its thread waiting, on which others may count."""
+        return self._stream.on_stall
+
+    @on_stall.setter
+    def on_stall(self, told: Callable[[], object]) -> None:
+        self._stream.on_stall = told
 
     def _offered(self, kind: str) -> tuple[str, ...]:
         if self.disabled_algorithms:
@@ -223,6 +232,7 @@ class LeanTransport(paramiko.Transport):
             raise
         if not (yield from self.until(self.completion_event.is_set, deadline)):
             raise Silent("no answer from the SSH server")
+        self.completion_event = None
 
     # -- messages
 
@@ -335,8 +345,8 @@ class LeanTransport(paramiko.Transport):
             if kind in _KEX_METHOD:
                 transport.kex_engine.parse_next(kind, message)
                 return
-        if kind in transport._handler_table:
-            transport._handler_table[kind](message)
+        if kind in self._handlers:
+            self._handlers[kind](self, message)
         elif kind in _channel_handlers:
             self._hand_to_channel(kind, message)
         elif transport.auth_handler is not None and kind in transport.auth_handler._handler_table:
@@ -420,7 +430,10 @@ class LeanTransport(paramiko.Transport):
             come = yield from self.until(answered.is_set, deadline)
         if not come:
             raise Silent("no answer to authentication")
-        return handler.wait_for_response(answered)  # type: ignore[no-any-return]
+        try:
+            return handler.wait_for_response(answered)  # type: ignore[no-any-return]
+        finally:
+            handler.auth_event = None
 
     def session(self, limit: float) -> Steps[paramiko.Channel]:
         """Open a channel for one command, within `limit` seconds, and without the reader thread.

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from invoke import Exit, Task
+from invoke import Executor, Exit, Task
 from invoke.exceptions import ParseError
 from invoke.parser import Argument, Parser, ParserContext, ParseResult
 from invoke.program import Program
@@ -235,6 +235,24 @@ def _asking() -> Program | None:
         if isinstance(program := frame.f_locals.get("self"), Program):
             return program
     return None
+
+
+def is_last_call() -> bool:
+    """Whether the operation task that asks is the last that its program calls, so that none follows it.
+
+    Not where something else called the task: that may go on with another one.
+    """
+    frame: Any = sys._getframe()
+    while frame is not None and frame.f_code is not OperationTask.__call__.__code__:
+        frame = frame.f_back
+    executor = frame and frame.f_back
+    program = executor and executor.f_back
+    if program is None or program.f_code is not Program.execute.__code__:
+        return False
+    if executor.f_code is not Executor.execute.__code__:
+        return False
+    calls, call = executor.f_locals.get("calls"), executor.f_locals.get("call")
+    return bool(calls) and calls[-1] is call and all(each is not call for each in calls[:-1])
 
 
 def _name(program: Program) -> str:

@@ -10,7 +10,7 @@ from .. import operations
 from ..errors import UsageError
 from ..hosts import Host
 from ..results import Report
-from .command_line import OperationTask, Option
+from .command_line import OperationTask, Option, is_last_call
 from .options import CHANGED, COPY, DEFAULTS, HOSTS, REMOTE, RUN, TOGETHER, Options
 from .perform import note_duplicates, perform, usage_errors, write_lines
 
@@ -137,7 +137,7 @@ def _several(words: str | Sequence[str], what: str) -> tuple[str, ...]:
 def _perform(c: Context, name: str, given: dict[str, Any], words: str | Sequence[str]) -> Report:
     with usage_errors(name):
         options = _options(c, given)
-        report = perform(options, operation_of(name, words, options), _pool(c))
+        report = perform(options, operation_of(name, words, options), _pool(c), keep=not is_last_call())
     if not report.ok:
         raise Exit(code=1)
     return report

@@ -35,8 +35,12 @@ if TYPE_CHECKING:
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def perform(options: Options, operation: operations.Operation, pool: "Pool | None" = None) -> Report:
+def perform(
+    options: Options, operation: operations.Operation, pool: "Pool | None" = None, keep: bool = False
+) -> Report:
     """Do an operation on the hosts of the options and show what comes of it.
+
+    With `keep` the connections stay open in the pool for what follows, otherwise each ends with its host.
 
     Raises:
         UsageError: options that cannot be used, or what is missing here.
@@ -59,7 +63,7 @@ def perform(options: Options, operation: operations.Operation, pool: "Pool | Non
         journal = Journal(operation, hosts, settings, kept)
         with closing(journal):
             try:
-                run = fleet.perform(operation, live=show.live, on_start=journal.marker)
+                run = fleet.perform(operation, live=show.live, on_start=journal.marker, keep=keep)
             except UsageError:
                 journal.discard()
                 raise

@@ -1,12 +1,14 @@
 """Hosts that are down, hang, lie or go away: each has its outcome, and nothing is run twice."""
 
 import base64
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from paramgmt_tasks import Fleet, Host, HostResult, Outcome, RemoteCommand, Settings
+from paramgmt_tasks.transport import LeanTransport
 
 pytest.importorskip("asyncssh")
 
@@ -62,6 +64,23 @@ def test_a_silent_server_is_given_up_at_the_connect_timeout(faulty) -> None:
     assert (result.outcome, result.attempts) == (Outcome.UNREACHABLE, 1)
     assert "timeout" in result.reason or "no answer" in result.reason
     assert faulty.connections[port] == 1
+
+
+def transports() -> int:
+    """How many there are in this process."""
+    return sum(isinstance(each, LeanTransport) for each in gc.get_objects())
+
+
+@pytest.mark.parametrize("fault", ["closing", "silent", "stalling"])
+def test_nothing_is_left_of_a_connection_that_failed(faulty, fault: str) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        port, before = getattr(faulty, fault)(), transports()
+        assert ask(faulty, port, connect_timeout=0.5, attempts=1).outcome is Outcome.UNREACHABLE
+        assert transports() == before
+    finally:
+        gc.enable()
 
 
 def test_a_server_that_stops_in_the_middle_of_a_message_is_given_up_too(faulty) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from invoke import Collection, Context, Exit, Program, task
 
-from paramgmt_tasks import namespace
+from paramgmt_tasks import Pool, namespace
 from paramgmt_tasks.tasks import rcmd
 
 BIN = Path(sys.executable).parent
@@ -104,6 +104,36 @@ def test_tasks_called_from_a_task_share_its_settings_and_its_connections(
     assert sshd.log.count("Accepted publickey") - before == 3
     failed = run("inv", "deploy", "--code", "7")
     assert (failed.returncode, failed.stderr) == (1, "failed (3): 127.1.0.[1-3] - return code 7\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "connected"),
+    [
+        (["rcmd", "true"], 0),
+        (["rcmd", "true", "rcmd", "echo"], 0),
+        (["rcmd", "true", "then"], 3),
+        (["deploy"], 3),
+        (["deploy", "rcmd", "true"], 0),
+    ],
+)
+def test_connections_are_kept_as_long_as_a_task_may_follow(
+    sshd, hosts: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], connected: int
+) -> None:
+    made: list[Pool] = []
+
+    class Seen(Pool):
+        def __init__(self) -> None:
+            super().__init__()
+            made.append(self)
+
+    monkeypatch.setattr("paramgmt_tasks.fleet.Pool", Seen)
+    monkeypatch.setenv("INVOKE_PARAMGMT_HOSTS", str(tmp_path / hosts))
+    deploy = task(lambda c: rcmd(c, "true"), name="deploy")
+    then = task(lambda c: None, name="then")
+    Program(namespace=Collection(rcmd, deploy, then)).run(["inv", *words], exit=False)
+    (pool,) = made
+    assert pool.connected() == connected
+    pool.close()
 
 
 def test_tasks_that_call_these_heed_the_environment_without_a_file(run: Run, tmp_path: Path) -> None:
