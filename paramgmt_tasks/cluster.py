@@ -171,12 +171,14 @@ class Office:
 class _Post:
     """An office's post, as its worker sees it."""
 
+    sends_files = False
+
     def __init__(self) -> None:
         self.box = _Box()
         self.incoming: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.roomy, self.wait_for_room = self.box.roomy, self.box.wait_for_room
 
-    def send(self, *message: Any) -> bool:
+    def send(self, *message: Any, file: int | None = None) -> bool:
         """Have a message collected."""
         return self.box.put(message)
 
@@ -201,6 +203,7 @@ class _Remote:
         self.address = address
         self.name = f"its Dask worker {address} is gone"
         self.alive = True
+        self.spools: dict[Any, Any] = {}
         self._future, self._actor, self._workers = future, actor, workers
         self._box = _Box()
         self._ending = threading.Lock()

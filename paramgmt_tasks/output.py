@@ -4,7 +4,7 @@ import logging
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from .errors import words
 
@@ -50,14 +50,27 @@ class Spool:
                 return b""
             return offset, len(data)
 
+    @property
+    def file(self) -> int:
+        """The descriptor of the file, which is there once something was kept in it."""
+        assert self._file is not None
+        return self._file
+
     def read(self, offset: int, count: int) -> bytes:
         """Bytes of the file."""
-        assert self._file is not None
-        return os.pread(self._file, count, offset)
+        return os.pread(self.file, count, offset)
 
     def __del__(self) -> None:
         if self._file is not None:
             os.close(self._file)
+
+
+class FileSpool(Spool):
+    """What another process keeps in its file, of which this is a descriptor."""
+
+    def __init__(self, file: int) -> None:
+        super().__init__()
+        self._file = file
 
 
 def _unnamed_file() -> int:
@@ -92,6 +105,11 @@ class Output:
         if self._tell is not None:
             self._tell()
 
+    def extend(self, parts: "Iterable[bytes | tuple[int, int]]", spool: Spool | None) -> None:
+        """Add what was kept elsewhere: parts as Reader.parts gives them, of a file that `spool` reads."""
+        self._spool = spool or self._spool
+        self._parts += parts
+
     def pieces(self) -> Iterator[bytes]:
         """All of it, in pieces that fit in memory."""
         return Reader(self).more()
@@ -122,19 +140,31 @@ class Reader:
 
     def more(self) -> Iterator[bytes]:
         """What has come since the last time, in pieces that fit in memory."""
-        parts, spool = self._output._parts, self._output._spool
+        spool = self._output._spool
+        for part in self.parts():
+            if isinstance(part, bytes):
+                yield part
+                continue
+            assert spool is not None
+            at, end = part[0], sum(part)
+            while at < end:
+                size = min(_PIECE, end - at)
+                yield spool.read(at, size)
+                at += size
+
+    def parts(self) -> "Iterator[bytes | tuple[int, int]]":
+        """The same as it is kept: itself, or its offset and length in the spool's file."""
+        parts = self._output._parts
         while self._part < len(parts):
             grows = self._part == len(parts) - 1  # asked first: one that is not the last is as it stays
             part = parts[self._part]
             if isinstance(part, bytes):
                 self._part += 1
                 yield part
-            elif self._at < part[1]:
-                size = min(_PIECE, part[1] - self._at)
-                self._at += size
-                assert spool is not None
-                yield spool.read(part[0] + self._at - size, size)
-            elif grows:
+                continue
+            at, self._at = self._at, part[1]
+            if at < part[1]:
+                yield part[0] + at, part[1] - at
+            if grows:
                 return
-            else:
-                self._part, self._at = self._part + 1, 0
+            self._part, self._at = self._part + 1, 0

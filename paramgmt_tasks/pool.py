@@ -55,6 +55,7 @@ class Pool:
     """
 
     def __init__(self, share: int = 1) -> None:
+        self.share = share
         self.resources = Resources(share)
         #: Engines that keep connections elsewhere, by what they are of.
         self.engines: dict[Any, Any] = {}

@@ -8,6 +8,7 @@ import threading
 from contextlib import ExitStack
 from typing import Any
 
+from .output import FileSpool
 from .settings import Settings
 from .split import Workers
 from .wire import Wire
@@ -23,6 +24,8 @@ class _Process:
         self._wire = Wire(sock)
         self.alive = True
         self.pid: int | None = None
+        #: The files that hold what its hosts wrote, by the numbers of run and slice.
+        self.spools: dict[Any, FileSpool] = {}
         self.send = self._wire.send
         self._workers = workers
         self._listener = threading.Thread(target=self._listen, name="paramgmt worker process", daemon=True)
@@ -36,9 +39,11 @@ class _Process:
             for message in messages:
                 if message[0] == "pid":
                     self.pid = message[2]
+                elif message[0] == "spool":
+                    self.spools[message[1:]] = FileSpool(self._wire.files.popleft())
                 else:
                     self._workers.told(self, *message)
-            self._wire.pause()
+            self._wire.gather()
         self.alive = False
         self._wire.close()
         self._workers.gone(self)

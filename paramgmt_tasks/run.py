@@ -35,7 +35,7 @@ class Run(Work, Arrivals):
     place in the list right before something may be started there; with `live`, `events` tells also what
     commands write while they run. Each connection is given to `release` when it is not needed any more.
     `ask` is called where all is ready to start what is not to be repeated, which then waits for `go`.
-    `files` are those that are copied, of this machine without it.
+    `files` are those that are copied, of this machine without it; `spool` keeps what commands write.
 
     Raises:
         UsageError: settings that cannot be used.
@@ -52,6 +52,7 @@ class Run(Work, Arrivals):
         release: Callable[[HostConnection], object] = lambda connection: None,
         ask: Callable[[int], object] | None = None,
         files: Files | None = None,
+        spool: Spool | None = None,
     ) -> None:
         self._operation = operation
         self._on_start = on_start = on_start or (lambda index: None)
@@ -59,7 +60,8 @@ class Run(Work, Arrivals):
         self._rollout = Rollout.of(settings, len(connections))
         self._halted = ""
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
-        self._spool = Spool()
+        #: Where the outputs are kept.
+        self.spool = spool or Spool()
         self._outputs: dict[int, tuple[Output, Output]] = {}
         Arrivals.__init__(self, len(connections))
         #: What its transfers share.
@@ -156,7 +158,7 @@ class Run(Work, Arrivals):
             self.hear(Heard(self.connections[index].entry, index, out, err))
 
         more = tell if self._live else None
-        out, err = Output(spool=self._spool, tell=more), Output(spool=self._spool, tell=more)
+        out, err = Output(spool=self.spool, tell=more), Output(spool=self.spool, tell=more)
         self._outputs[index] = out, err
         return out, err
 

@@ -22,7 +22,7 @@ from .ending import PATIENCE
 from .errors import UsageError
 from .hosts import Host
 from .operations import Operation, describe
-from .output import Output, Spool
+from .output import FileSpool, Output, Spool
 from .pool import check_together
 from .results import Heard, HostResult, Outcome
 from .rolling import Rollout
@@ -42,6 +42,8 @@ class Link(Protocol):
     #: How many seconds its monotonic clock is ahead of ours, and how uncertain that is.
     ahead: float
     uncertain: float
+    #: The files that hold what its hosts wrote, by the numbers of run and slice.
+    spools: dict[Any, FileSpool]
 
     def send(self, *message: Any) -> bool:
         """Send it a message; False where it is gone."""
@@ -264,14 +266,15 @@ class SplitRun(Arrivals):
     def told_by(self, link: Link, kind: str, *rest: Any) -> None:
         """A worker has said something of this run."""
         if kind == "results":
-            for facts in rest[0]:
-                self._result(link, *facts)
+            number, results = rest
+            for facts in results:
+                self._result(link, number, *facts)
         elif kind == "started":
             self._started(rest[0])
         elif kind == "ready":
             self._let_start(rest)
         elif kind == "written":
-            self._written(*rest)
+            self._written(link, *rest)
         elif kind == "moved":
             self.shared.tell(link, *rest)
         elif kind == "refused":
@@ -335,27 +338,36 @@ class SplitRun(Arrivals):
             self._outputs[index] = Output(spool=self._spool), Output(spool=self._spool)
         return self._outputs[index]
 
-    def _written(self, index: int, stream: int, data: bytes) -> None:
+    def _add(self, link: Link, number: int, output: Output, parts: list[Any]) -> None:
+        """Add what a worker says to an output: itself, or where it is in its slice's file."""
+        if self._workers.here:
+            output.extend(parts, link.spools.get((self._number, number)))
+            return
+        for data in parts:
+            output.write(data)
+
+    def _written(self, link: Link, number: int, index: int, stream: int, parts: list[Any]) -> None:
         if index in self.told:
             return
         out, err = self._streams(index)
-        (out, err)[stream].write(data)
+        self._add(link, number, (out, err)[stream], parts)
         if self._live:
             self.hear(Heard(self._host_list[index], index, out, err))
 
     def _result(
         self,
         link: Link,
+        number: int,
         index: int,
         done: tuple[Outcome, int | None, int, str],
         times: tuple[float, float, float | None, float | None],
-        written: list[bytes],
+        written: list[list[Any]],
     ) -> None:
         if index in self.told or self._with.get(index) is not link:
             return  # it was told to be lost, or is done elsewhere by now
-        for stream, text in enumerate(written):
-            if text:
-                self._streams(index)[stream].write(text)
+        for stream, parts in enumerate(written):
+            if parts:
+                self._add(link, number, self._streams(index)[stream], parts)
         outcome, return_code, attempts, reason = done
         if self._courier is not None:
             out, err = self._streams(index)
@@ -403,6 +415,9 @@ class SplitRun(Arrivals):
 
     def _end(self) -> None:
         self._workers.remove(self._number)
+        for link in self._begun:
+            for key in [key for key in link.spools if key[0] == self._number]:
+                del link.spools[key]  # outputs have it as long as they are there
         for link in self._begun:
             link.send("end", self._number)
 

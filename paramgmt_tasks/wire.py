@@ -11,37 +11,44 @@ from collections.abc import Iterator
 from typing import Any
 
 _LENGTH = struct.Struct("!I")
-#: Bytes that are read at once.
-_READ = 256 * 1024
-#: Seconds in which messages are gathered.
-_GATHER = 0.005
+#: Bytes that are read at once, and descriptors that may come with them.
+_READ, _FILES = 256 * 1024, 16
+#: Seconds in which messages are gathered, unless so many bytes have come.
+_GATHER, _MUCH = 0.005, 64 * 1024
 
 
 class Wire:
     """Sends and receives messages, which are tuples of plain data; any thread may send, one receives."""
 
+    #: Whether open files can be sent.
+    sends_files = True
+
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
         self._sending = threading.Lock()
         self._buffer = bytearray()
-        self._received: deque[Any] = deque()
+        self._received: deque[tuple[Any, ...]] = deque()
+        self._came = 0
+        #: Descriptors that have come, in the order of the messages they were sent with.
+        self.files: deque[int] = deque()
 
-    def send(self, *message: Any) -> bool:
-        """Send a message; False where the other side is gone."""
+    def send(self, *message: Any, file: int | None = None) -> bool:
+        """Send a message, and a descriptor along with it; False where the other side is gone."""
         data = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
+        head = _LENGTH.pack(len(data))
         try:
             with self._sending:
-                self._send([_LENGTH.pack(len(data)), data])
+                if file is not None:
+                    socket.send_fds(self._socket, [head], [file])
+                    self._socket.sendall(data)
+                elif len(data) < _MUCH:
+                    self._socket.sendall(head + data)
+                else:
+                    self._socket.sendall(head)
+                    self._socket.sendall(data)
         except OSError:
             return False
         return True
-
-    def _send(self, parts: list[bytes]) -> None:
-        left = sum(map(len, parts)) - self._socket.sendmsg(parts)
-        if left:
-            self._socket.sendall(
-                memoryview(parts[-1])[-left:] if left <= len(parts[-1]) else b"".join(parts)[-left:]
-            )
 
     def wait_for_room(self) -> None:
         """Nothing: to send waits."""
@@ -59,21 +66,24 @@ class Wire:
             self._received.extend(messages)
         return self._received.popleft()
 
-    def receive_several(self) -> list[Any] | None:
+    def receive_several(self) -> list[tuple[Any, ...]] | None:
         """The next messages, one at least; None when the other side is gone."""
+        self._came = 0
         while True:
             messages = list(self._whole_ones())
             if messages:
                 return messages
             try:
-                data = self._socket.recv(_READ)
+                data, files, _, _ = socket.recv_fds(self._socket, _READ, _FILES)
             except OSError:
                 return None
+            self.files.extend(files)
             if not data:  # a process that was killed may have got no further than a part of one
                 return None
+            self._came += len(data)
             self._buffer += data
 
-    def _whole_ones(self) -> Iterator[Any]:
+    def _whole_ones(self) -> Iterator[tuple[Any, ...]]:
         at = 0
         while len(self._buffer) >= at + _LENGTH.size:
             start = at + _LENGTH.size
@@ -85,9 +95,9 @@ class Wire:
             at = end
         del self._buffer[:at]
 
-    def pause(self) -> None:
-        """Let more messages come, unless much has come: to look for each costs more than to read it."""
-        if len(self._buffer) < _READ // 4:
+    def gather(self) -> None:
+        """Let more messages come, unless many have: to look for each costs more than to read it."""
+        if self._came < _MUCH:
             time.sleep(_GATHER)
 
     def shut(self) -> None:

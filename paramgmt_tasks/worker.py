@@ -16,9 +16,9 @@ from .errors import UsageError
 from .files import Files
 from .hosts import Host
 from .operations import Operation
-from .output import Reader
+from .output import IN_MEMORY, Reader, Spool
 from .pool import Pool
-from .results import Heard, HostResult
+from .results import HostResult
 from .run import Run
 from .settings import Settings
 from .wire import Wire
@@ -34,8 +34,11 @@ _GATHER = 0.005
 class Post(Protocol):
     """The way to the process whose runs these are."""
 
-    def send(self, *message: Any) -> object:
-        """Send a message."""
+    #: Whether open files can be sent.
+    sends_files: bool
+
+    def send(self, *message: Any, file: int | None = None) -> object:
+        """Send a message, and a descriptor along with it."""
 
     def receive(self) -> tuple[Any, ...] | None:
         """The next message; None when the other side is gone."""
@@ -50,8 +53,10 @@ class Post(Protocol):
 class _Slice:
     """Hosts of a run that came together, and what works on them."""
 
-    def __init__(self, run: Run, places: list[int]) -> None:
-        self.run, self.places = run, places
+    def __init__(self, number: int, run: Run, places: list[int]) -> None:
+        self.number, self.run, self.places = number, run, places
+        #: Whether the file that holds what its hosts write was sent.
+        self.file_sent = False
         self._indexes = {place: index for index, place in enumerate(places)}
 
     def go(self, places: Sequence[int]) -> None:
@@ -59,7 +64,7 @@ class _Slice:
         self.run.hosts.go([self._indexes[place] for place in places if place in self._indexes])
 
 
-def _facts(place: int, result: HostResult, rest: list[bytes]) -> tuple[Any, ...]:
+def _facts(place: int, result: HostResult, rest: list[list[Any]]) -> tuple[Any, ...]:
     done = (result.outcome, result.return_code, result.attempts, result.reason)
     times = (result.started, result.finished, result.requested, result.confirmed)
     return place, done, times, rest
@@ -85,6 +90,7 @@ class _Job:
         self._live, self._asks, self._on_start = live, asks, on_start
         self.files = Files() if folder is not None else Delivered(self.say, post.roomy)
         self.slices: list[_Slice] = []
+        self._count = 0
 
     def say(self, kind: str, *rest: Any) -> None:
         """Tell of this run."""
@@ -105,6 +111,7 @@ class _Job:
             "on_start": started,
             "live": self._live,
             "files": Placed(self.files, places),
+            "spool": Spool(IN_MEMORY // self._pool.share),
         }
         if self._asks:
             watching["ask"] = lambda index: self.say("ready", places[index])
@@ -117,7 +124,8 @@ class _Job:
         except (UsageError, OSError) as error:
             self.say("refused", str(error), places)
             return
-        slice_ = _Slice(run, places)
+        self._count += 1
+        slice_ = _Slice(self._count, run, places)
         self.slices.append(slice_)
         threading.Thread(target=self._tell, args=(slice_,), daemon=True).start()
         if self._operation.repeatable:
@@ -131,32 +139,54 @@ class _Job:
             for event in events:
                 place = places[event.index]
                 known = readers.pop(event.index, None) or (Reader(event.out), Reader(event.err))
-                rest = [self._write(place, stream, reader, event) for stream, reader in enumerate(known)]
                 if isinstance(event, HostResult):
+                    rest = [self._rest(slice_, place, stream, reader) for stream, reader in enumerate(known)]
                     results.append(_facts(place, event, rest))
                 else:
                     readers[event.index] = known
+                    for stream, reader in enumerate(known):
+                        self._write(slice_, place, stream, reader)
             if results:
-                self.say("results", results)
+                self.say("results", slice_.number, results)
             time.sleep(_GATHER)
         self.slices.remove(slice_)
 
-    def _write(self, place: int, stream: int, reader: Reader, event: Heard | HostResult) -> bytes:
-        """Tell what was written; the last of it is returned where it goes along with a result."""
+    def _rest(self, slice_: _Slice, place: int, stream: int, reader: Reader) -> list[Any]:
+        """What goes along with a result: all of it where files can be sent, else what is little."""
+        if self._post.sends_files:
+            parts = list(reader.parts())
+            self._send_file(slice_, parts)
+            return parts
+        text = self._write(slice_, place, stream, reader, at_most=_SMALL)
+        return [text] if text else []
+
+    def _write(self, slice_: _Slice, place: int, stream: int, reader: Reader, at_most: int = 0) -> bytes:
+        """Tell what was written, but not the last of it where that is little: this is returned."""
+        if self._post.sends_files:
+            parts = list(reader.parts())
+            self._send_file(slice_, parts)
+            if parts:
+                self.say("written", slice_.number, place, stream, parts)
+            return b""
         text = b""
         for data in reader.more():
-            if text:
-                self._written(place, stream, text)
-            text = bytes(data)
-        if isinstance(event, Heard) or len(text) > _SMALL:
-            self._written(place, stream, text)
-            return b""
-        return text
+            self._written(slice_, place, stream, text)
+            text = data
+        if len(text) <= at_most:
+            return text
+        self._written(slice_, place, stream, text)
+        return b""
 
-    def _written(self, place: int, stream: int, text: bytes) -> None:
+    def _written(self, slice_: _Slice, place: int, stream: int, text: bytes) -> None:
         if text:
             self._post.wait_for_room()
-            self.say("written", place, stream, text)
+            self.say("written", slice_.number, place, stream, [text])
+
+    def _send_file(self, slice_: _Slice, parts: list[Any]) -> None:
+        """Send the file in which parts are kept, the first time."""
+        if not slice_.file_sent and any(isinstance(part, tuple) for part in parts):
+            slice_.file_sent = True
+            self._post.send("spool", self._number, slice_.number, file=slice_.run.spool.file)
 
     def _tell_moved(self, run: Run) -> None:
         while True:
