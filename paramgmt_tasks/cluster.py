@@ -24,7 +24,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from .courier import Courier
 from .errors import UsageError, words
+from .operations import Operation
 from .settings import Settings
 from .split import Workers
 from .worker import Forward, Worker
@@ -41,6 +43,7 @@ _SILENT = 60.0
 _NOTICED = 3.0
 #: Seconds to reach the scheduler, and for a worker to make its office.
 _CONNECT, _MAKE = 10.0, 60.0
+_VERSION = "paramgmt_tasks.__version__"
 _ENCRYPTED = ("tls", "wss")
 
 
@@ -290,6 +293,10 @@ class Cluster(Workers):
         self._client = _connect(settings)
         self._insecure = settings.insecure_scheduler
 
+    def courier(self, operation: Operation) -> Courier:
+        """What brings files to other machines."""
+        return Courier(operation)
+
     def start(self, settings: Settings, hosts: int) -> int:
         """Have an office in each of the Dask workers that there are, or in so many."""
         with self._lock:
@@ -337,19 +344,16 @@ class Cluster(Workers):
                 log.warning("Dask worker %s is gone, and left out", address)
 
     def _compare_versions(self, addresses: list[str]) -> None:
-        from . import __version__
-
-        # A function that every worker has.
-        found = self._client.run(
-            pydoc.locate, "paramgmt_tasks.__version__", workers=addresses, on_error="return"
-        )
-        wrong = {address: version for address, version in found.items() if version != __version__}
+        # By a function that every worker has.
+        found = self._client.run(pydoc.locate, _VERSION, workers=addresses, on_error="return")
+        here = pydoc.locate(_VERSION)
+        wrong = {address: version for address, version in found.items() if version != here}
         for address, version in wrong.items():
             more = f" (and on {len(wrong) - 1} more)" if len(wrong) > 1 else ""
             what = "no paramgmt-tasks" if version is None else f"paramgmt-tasks {version}"
             if isinstance(version, BaseException):
                 what = f"a paramgmt-tasks that cannot be used: {_words(version)}"
-            raise UsageError(f"Dask worker {address}{more}: {what} there, {__version__} is needed")
+            raise UsageError(f"Dask worker {address}{more}: {what} there, {here} is needed")
 
     def close(self) -> None:
         """Leave the cluster, and all hosts."""

@@ -140,18 +140,21 @@ class Courier:
             return False
         return True
 
-    def end(self, index: int, done: Execution, out: Output, err: Output) -> Execution:
+    def end(
+        self, index: int, outcome: Outcome, return_code: int | None, reason: str, out: Output, err: Output
+    ) -> tuple[Outcome, int | None, str]:
         """What came of a host, of which a worker says what came of it there."""
+        done = Execution(outcome, return_code, reason)
         if index in self._failed:
-            return failed(self._failed[index], err)
-        if done.outcome is not Outcome.OK or index not in self._landed:
-            return done
-        try:
-            return self._landings[index].end(self._landed[index], out, err)
-        except EOFError as error:
-            return Execution(Outcome.LOST, None, str(error))
-        except LocalError as error:
-            return failed(error, err)
+            done = failed(self._failed[index], err)
+        elif outcome is Outcome.OK and index in self._landed:
+            try:
+                done = self._landings[index].end(self._landed[index], out, err)
+            except EOFError as error:
+                done = Execution(Outcome.LOST, None, str(error))
+            except LocalError as error:
+                done = failed(error, err)
+        return done.outcome, done.return_code, done.reason
 
     def drop(self, index: int) -> None:
         """Nothing more is kept of what a host has sent."""

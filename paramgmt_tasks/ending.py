@@ -13,12 +13,11 @@ from typing import Any
 
 import paramiko
 
+from .results import PATIENCE
 from .waiting import Steps
 
 #: Seconds that a command has to end by itself after TERM, as the script has them too.
 GRACE = 2.0
-#: Seconds that all of it may take.
-PATIENCE = 6.0
 _AFTER_KILL = 1.0
 #: Seconds that the script may begin to look later than the command began to run, both after being asked for.
 _LATE = 1.0

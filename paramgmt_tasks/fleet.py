@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from os import PathLike, fspath
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .errors import UsageError
 from .hosts import Host, parse_entry
@@ -14,14 +14,16 @@ from .operations import Copying, LocalCommand, Operation, Pull, Push, RemoteComm
 from .pool import Engine, Pool
 from .processes import Processes
 from .results import Report
-from .run import Run
 from .settings import ENGINES, Settings
 from .split import SplitRun
 
 log = logging.getLogger("paramgmt_tasks")
 
+if TYPE_CHECKING:
+    from .run import Run
+
 #: What is under way, in this process or in others.
-AnyRun = Run | SplitRun
+AnyRun: TypeAlias = "Run | SplitRun"
 
 
 #: Hosts for which it is worth to start another process.
@@ -52,9 +54,9 @@ class Fleet:
         self.settings = settings or Settings()
         self._own_pool = pool is None
         self.pool = Pool() if pool is None else pool
-        self._runs: weakref.WeakSet[Run | SplitRun] = weakref.WeakSet()
+        self._runs: weakref.WeakSet[Any] = weakref.WeakSet()
         if self.settings.identity and self.settings.engine != "dask":  # whose workers have their own
-            self.pool.resources.identities.require(self.settings.identity)
+            self.pool.threads.resources.identities.require(self.settings.identity)
         if self.settings.jump:
             for hop in self.settings.jump.split(","):
                 parse_entry(hop.strip())
@@ -125,7 +127,7 @@ class Fleet:
                 the fan-out.
         """
         settings = _chosen(self._changed(changes), len(self.hosts))
-        engine = self.pool if operation.local else self._engine(settings)
+        engine = self.pool.threads if operation.local else self._engine(settings)
         run: AnyRun = engine.perform(self.hosts, operation, settings, on_start=on_start, live=live)
         self._runs.add(run)
         return run
@@ -133,7 +135,7 @@ class Fleet:
     def _engine(self, settings: Settings) -> Engine:
         """Where hosts are worked on, as the settings say."""
         if settings.engine == "threads":
-            return self.pool
+            return self.pool.threads
         if settings.engine == "processes":
             return self.pool.engine("processes", Processes)  # type: ignore[no-any-return]
         if settings.engine == "dask":

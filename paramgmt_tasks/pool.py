@@ -1,25 +1,15 @@
-"""Pool: the connections of one `inv` call, and the engine `threads`, which works on hosts over them."""
+"""Pool: the engines of one `inv` call, each with the connections that it keeps."""
 
-import logging
-import resource
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
-from .connection import HostConnection, Resources
-from .errors import UsageError
-from .group import ParallelGroup
 from .hosts import Host
 from .operations import Operation
-from .run import Run
 from .settings import Settings
 
-log = logging.getLogger("paramgmt_tasks")
-
-#: Descriptors this process needs besides those of its hosts, and those of one host that is worked on: a
-#: local command's pipes, or a ProxyCommand's.
-_SPARE_FILES, _FILES_A_HOST = 64, 3
+if TYPE_CHECKING:
+    from .threads import Threads
 
 
 class Engine(Protocol):
@@ -47,151 +37,35 @@ class Engine(Protocol):
 class Pool:
     """Connections kept for the fleets of one `inv` call: each host is connected once. Safe for many threads.
 
-    A connection is lent to one run at a time; where another run wants the same host meanwhile, it gets
-    another connection. It is that of one of `share` processes on this machine.
-
-    Raises:
-        UsageError: an ssh_config that cannot be read.
+    They are those of engines, each of which is there once it was asked for.
     """
 
-    def __init__(self, share: int = 1) -> None:
-        self.share = share
-        self.resources = Resources(share)
-        #: Engines that keep connections elsewhere, by what they are of.
+    def __init__(self) -> None:
         self.engines: dict[Any, Any] = {}
-        self._lock = threading.Lock()
-        # By id(): Fabric takes connections to one host for equal.
-        self._all: dict[int, tuple[HostConnection, Any]] = {}
-        self._idle: dict[Any, list[HostConnection]] = {}
-
-    def perform(
-        self, hosts: Sequence[Host], operation: Operation, settings: Settings, **watching: Any
-    ) -> Run:
-        """Begin an operation on hosts, in this process; `watching` is as for Run.
-
-        Raises:
-            UsageError: settings that cannot be used.
-        """
-        connections = self.lend(hosts, settings)
-        try:
-            fanout = min(settings.fanout, len(connections))
-            kept = len(self) if settings.keep else self.connected()
-            fanout, keep = _fit_files(fanout, kept, settings.keep)
-            if settings.together and "ask" not in watching:
-                check_together(settings, fanout, len(connections))
-            group = ParallelGroup.from_connections(connections, replace(settings, fanout=fanout, keep=keep))
-            return group.perform(operation, release=self.take_back, **watching)
-        except BaseException:
-            for connection in connections:
-                self.take_back(connection)
-            raise
+        self._lock = threading.RLock()
 
     def engine(self, key: Any, make: Callable[[], Any]) -> Any:
-        """An engine that keeps connections elsewhere, made when it is first asked for."""
+        """The engine that is known by `key`."""
         with self._lock:
             if key not in self.engines:
                 self.engines[key] = make()
             return self.engines[key]
 
-    def lend(self, hosts: Iterable[Host], settings: Settings) -> list[HostConnection]:
-        """A connection for each host, one made before where host and settings are the same."""
-        lent: list[HostConnection] = []
-        reached = _reaching(settings)
-        try:
-            with self._lock:
-                for host in hosts:
-                    lent.append(self._lend(host, settings, reached))  # noqa: PERF401
-        except BaseException:
-            for connection in lent:
-                self.take_back(connection)
-            raise
-        return lent
+    @property
+    def threads(self) -> "Threads":
+        """The engine of this process.
 
-    def _lend(self, host: Host, settings: Settings, reached: Any) -> HostConnection:
-        options = tuple(host.options.items())
-        key: Any = (host.entry, host.address, host.user, host.port, options, reached)
-        idle = self._idle.get(key)
-        if idle:
-            connection = idle.pop()
-        else:
-            connection = HostConnection(host, settings=settings, resources=self.resources)
-            self._all[id(connection)] = connection, key
-        connection.entry = host
-        connection.use(settings)
-        return connection
+        Raises:
+            UsageError: an ssh_config that cannot be read.
+        """
+        from .threads import Threads  # with what the others do not need: Fabric
 
-    def take_back(self, connection: HostConnection) -> None:
-        """A connection that was lent is free again."""
-        with self._lock:
-            if id(connection) in self._all:
-                self._idle.setdefault(self._all[id(connection)][1], []).append(connection)
-
-    def address(self, host: Host, settings: Settings) -> str:
-        """Where a host is reached, as its line and ssh_config say."""
-        (connection,) = self.lend([host], settings)
-        self.take_back(connection)
-        return str(connection.host)
-
-    def __len__(self) -> int:
-        return len(self._all)
-
-    def connected(self) -> int:
-        """How many connections are open."""
-        with self._lock:
-            return sum(connection.is_connected for connection, _ in self._all.values())
+        return self.engine("threads", Threads)  # type: ignore[no-any-return]
 
     def close(self) -> None:
         """Close all connections."""
         with self._lock:
-            connections = [connection for connection, _ in self._all.values()]
-            self._all.clear()
-            self._idle.clear()
             engines = list(self.engines.values())
             self.engines.clear()
-        for connection in connections:
-            connection.close()
         for engine in engines:
             engine.close()
-        self.resources.close()
-
-
-def _reaching(settings: Settings) -> Any:
-    return (settings.user, settings.port, settings.identity, settings.jump, settings.host_keys)
-
-
-def check_together(settings: Settings, fanout: int, hosts: int) -> None:
-    """Whether so many hosts can start together.
-
-    Raises:
-        UsageError: they cannot.
-    """
-    asked = ""
-    if settings.sequential:
-        asked = "one after the other"
-    elif settings.batch is not None or settings.canary or settings.max_fail is not None:
-        asked = "some before the others"
-    elif fanout < hosts:
-        asked = f"a fan-out of {fanout}"
-    if asked:
-        raise UsageError(f"{hosts} hosts cannot start together: {asked} was asked for")
-
-
-def _fit_files(fanout: int, connections: int, keep: bool) -> tuple[int, bool]:
-    """Raise the soft limit of open files as far as needed and allowed.
-
-    What it allows is returned: how many hosts at once, and whether connections are kept that are to be.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _SPARE_FILES + connections + _FILES_A_HOST * fanout
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return fanout, keep
-    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-    if allowed == wanted:
-        return fanout, keep
-    fits = min(fanout, max(1, (allowed - _SPARE_FILES) // _FILES_A_HOST))
-    said = [f"fan-out lowered from {fanout} to {fits}"] if fits < fanout else []
-    said += ["connections are not kept for later tasks"] if keep else []
-    if said:
-        log.warning("open files are limited to %d (ulimit -n): %s", allowed, ", ".join(said))
-    return fits, False

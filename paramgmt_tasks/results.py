@@ -7,6 +7,9 @@ from enum import Enum
 from .hosts import Host
 from .output import Output
 
+#: Seconds that it may take to end what is under way on the hosts.
+PATIENCE = 6.0
+
 
 class Outcome(str, Enum):
     """How it ended for a host; exactly one holds.

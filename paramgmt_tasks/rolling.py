@@ -71,3 +71,20 @@ class Rollout:
         if self.max_fail is not None and failed > self.max_fail:
             return f"not started: {failed} host{'s' * (failed > 1)} failed, more than {self.max_fail}"
         return ""
+
+
+def check_together(settings: Settings, fanout: int, hosts: int) -> None:
+    """Whether so many hosts can start together.
+
+    Raises:
+        UsageError: they cannot.
+    """
+    asked = ""
+    if settings.sequential:
+        asked = "one after the other"
+    elif settings.batch is not None or settings.canary or settings.max_fail is not None:
+        asked = "some before the others"
+    elif fanout < hosts:
+        asked = f"a fan-out of {fanout}"
+    if asked:
+        raise UsageError(f"{hosts} hosts cannot start together: {asked} was asked for")

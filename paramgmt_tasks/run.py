@@ -10,14 +10,14 @@ from . import local, script, transfer
 from .arrivals import Arrivals
 from .command import Execution, Sudo, converse, held, with_env
 from .connection import HostConnection
-from .ending import GRACE, PATIENCE
+from .ending import GRACE
 from .errors import UsageError, words
 from .failures import Denied, Known
 from .files import Files
 from .hosts import Host
 from .operations import LocalCommand, Operation, RemoteCommand, Script, describe
 from .output import Output, Spool
-from .results import Heard, HostResult, Outcome
+from .results import PATIENCE, Heard, HostResult, Outcome
 from .retry import Failure
 from .rolling import Rollout
 from .schedule import Work

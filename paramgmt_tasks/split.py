@@ -13,20 +13,19 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .arrivals import Arrivals
-from .command import Execution
-from .courier import Courier
-from .ending import PATIENCE
 from .errors import UsageError
 from .hosts import Host
 from .operations import Operation, describe
 from .output import FileSpool, Output, Spool
-from .pool import check_together
-from .results import Heard, HostResult, Outcome
-from .rolling import Rollout
+from .results import PATIENCE, Heard, HostResult, Outcome
+from .rolling import Rollout, check_together
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from .courier import Courier
 
 log = logging.getLogger("paramgmt_tasks")
 
@@ -74,6 +73,10 @@ class Workers:
         """
         raise NotImplementedError
 
+    def courier(self, operation: Operation) -> "Courier | None":
+        """What brings files to workers that have not this machine's."""
+        return None
+
     def perform(
         self,
         hosts: Sequence[Host],
@@ -83,7 +86,7 @@ class Workers:
         on_start: Callable[[int], object] | None = None,
         live: bool = False,
     ) -> "SplitRun":
-        """Begin an operation on hosts; as Pool.perform."""
+        """Begin an operation on hosts; as Threads.perform."""
         if settings.together:
             check_together(settings, settings.fanout, len(hosts))
         rollout = Rollout.of(settings, len(hosts))
@@ -180,7 +183,7 @@ class SplitRun(Arrivals):
         #: Whether workers ask before they start what is not to be repeated: where all are to start together,
         #: and where it could not be known otherwise that one had begun when it was gone.
         self._asked = not operation.repeatable and (settings.together or not workers.here)
-        self._courier = None if workers.here else Courier(operation)
+        self._courier = workers.courier(operation)
         self._lock = threading.RLock()
         self._pending = list(enumerate(hosts))
         self._given: list[tuple[int, Host]] = []
@@ -371,8 +374,7 @@ class SplitRun(Arrivals):
         outcome, return_code, attempts, reason = done
         if self._courier is not None:
             out, err = self._streams(index)
-            end = self._courier.end(index, Execution(outcome, return_code, reason), out, err)
-            outcome, return_code, reason = end.outcome, end.return_code, end.reason
+            outcome, return_code, reason = self._courier.end(index, outcome, return_code, reason, out, err)
         started, finished, requested, confirmed = times
         unsure = link.uncertain
         self._arrive(

@@ -17,10 +17,10 @@ from .files import Files
 from .hosts import Host
 from .operations import Operation
 from .output import IN_MEMORY, Reader, Spool
-from .pool import Pool
 from .results import HostResult
 from .run import Run
 from .settings import Settings
+from .threads import Threads
 from .wire import Wire
 
 #: Seconds between two words of how much a transfer has moved.
@@ -77,7 +77,7 @@ class _Job:
         self,
         number: int,
         post: Post,
-        pool: Pool,
+        threads: Threads,
         folder: str | None,
         operation: Operation,
         settings: Settings,
@@ -85,7 +85,7 @@ class _Job:
         asks: bool,
         on_start: Callable[[int], object] | None,
     ) -> None:
-        self._number, self._post, self._pool = number, post, pool
+        self._number, self._post, self._threads = number, post, threads
         self._folder, self._operation, self._settings = folder, operation, settings
         self._live, self._asks, self._on_start = live, asks, on_start
         self.files = Files() if folder is not None else Delivered(self.say, post.roomy)
@@ -111,7 +111,7 @@ class _Job:
             "on_start": started,
             "live": self._live,
             "files": Placed(self.files, places),
-            "spool": Spool(IN_MEMORY // self._pool.share),
+            "spool": Spool(IN_MEMORY // self._threads.share),
         }
         if self._asks:
             watching["ask"] = lambda index: self.say("ready", places[index])
@@ -119,8 +119,10 @@ class _Job:
             if self._folder is not None:
                 os.chdir(self._folder)
             elif self._settings.identity:
-                self._pool.resources.identities.require(self._settings.identity)
-            run = self._pool.perform([host for _, host in hosts], self._operation, self._settings, **watching)
+                self._threads.resources.identities.require(self._settings.identity)
+            run = self._threads.perform(
+                [host for _, host in hosts], self._operation, self._settings, **watching
+            )
         except (UsageError, OSError) as error:
             self.say("refused", str(error), places)
             return
@@ -205,11 +207,11 @@ class _Job:
 
 
 class Worker:
-    """Does what comes by a post, over connections of its own; `share` as for Pool."""
+    """Does what comes by a post, over connections of its own; `share` as for Threads."""
 
     def __init__(self, post: Post, share: int) -> None:
         self._post = post
-        self._pool = Pool(share)
+        self._threads = Threads(share)
         self._jobs: dict[int, _Job] = {}
 
     def serve(self) -> None:
@@ -217,7 +219,7 @@ class Worker:
         while (message := self._post.receive()) is not None:
             kind, number, *rest = message
             if kind == "begin":
-                self._jobs[number] = _Job(number, self._post, self._pool, *rest)
+                self._jobs[number] = _Job(number, self._post, self._threads, *rest)
             elif (job := self._jobs.get(number)) is not None:
                 self._do(job, kind, number, *rest)
 
@@ -243,7 +245,7 @@ class Worker:
         """Break off whatever still runs, and leave all hosts."""
         for job in list(self._jobs.values()):
             job.close()
-        self._pool.close()
+        self._threads.close()
 
 
 class Forward(logging.Handler):

@@ -90,7 +90,7 @@ class Cycle:
         """Where others reach a host: the variable DATA of its line, else as SSH reaches it."""
         if "DATA" in host.variables:
             return host.variables["DATA"]
-        return self.pool.address(host, self.settings)
+        return self.pool.threads.address(host, self.settings)
 
     def _common(self, role: Role, host: Host) -> dict[str, str]:
         place = re.sub(r"[^A-Za-z0-9._-]", "_", host.entry)

@@ -262,7 +262,7 @@ def test_ssh_config_is_honoured(faulty, blank_home: Path) -> None:
     )
     with Fleet(["web1"]) as fleet:
         (result,) = fleet.report(RemoteCommand("echo hello"))
-        (connection,) = fleet.pool.lend(fleet.hosts, fleet.settings)
+        (connection,) = fleet.pool.threads.lend(fleet.hosts, fleet.settings)
     assert result.ok, result.reason
     assert (connection.user, connection.connect_timeout) == ("nic", 7.0)
 

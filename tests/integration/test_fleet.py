@@ -129,9 +129,9 @@ def test_hosts_are_connected_once_for_several_operations(sshd) -> None:
 def test_connections_that_are_not_kept_are_closed_with_their_hosts(sshd) -> None:
     with Fleet(sshd.hosts(5)) as fleet:
         assert fleet.report(RemoteCommand("true")).ok
-        assert fleet.pool.connected() == 5
+        assert fleet.pool.threads.connected() == 5
         assert fleet.report(RemoteCommand("true"), keep=False).ok
-        assert fleet.pool.connected() == 0
+        assert fleet.pool.threads.connected() == 0
 
 
 def test_a_kept_connection_that_died_is_made_anew(sshd) -> None:

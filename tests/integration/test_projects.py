@@ -126,13 +126,13 @@ def test_connections_are_kept_as_long_as_a_task_may_follow(
             super().__init__()
             made.append(self)
 
-    monkeypatch.setattr("paramgmt_tasks.fleet.Pool", Seen)
+    monkeypatch.setattr("paramgmt_tasks.pool.Pool", Seen)
     monkeypatch.setenv("INVOKE_PARAMGMT_HOSTS", str(tmp_path / hosts))
     deploy = task(lambda c: rcmd(c, "true"), name="deploy")
     then = task(lambda c: None, name="then")
     Program(namespace=Collection(rcmd, deploy, then)).run(["inv", *words], exit=False)
     (pool,) = made
-    assert pool.connected() == connected
+    assert pool.threads.connected() == connected
     pool.close()
 
 

@@ -13,8 +13,9 @@ ORDER = """
     executables __init__ tasks lists journal recipes controller display
     fleet
     cluster processes worker
-    split
     pool
+    threads
+    split
     group
     run
     schedule
