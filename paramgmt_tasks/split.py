@@ -8,6 +8,7 @@ another where that is gone. Nothing that may have been started is started again.
 import itertools
 import logging
 import os
+import pickle
 import threading
 import time
 from collections import Counter
@@ -131,6 +132,14 @@ class Workers:
             run.lose(link)
 
 
+def _may_be_sent(function: Any) -> bool:
+    try:
+        pickle.dumps(function)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return False
+    return True
+
+
 class _Moved:
     """How many bytes a run has moved, and how many it is going to, as its workers say."""
 
@@ -180,9 +189,11 @@ class SplitRun(Arrivals):
             canary=0,
             max_fail=None,
         )
+        #: Whether workers are given `on_start`; otherwise it is called here.
+        self._given_on = workers.here and _may_be_sent(on_start)
         #: Whether workers ask before they start what is not to be repeated: where all are to start together,
-        #: and where it could not be known otherwise that one had begun when it was gone.
-        self._asked = not operation.repeatable and (settings.together or not workers.here)
+        #: and where it would be told too late that one has begun.
+        self._asked = not operation.repeatable and (settings.together or not self._given_on)
         self._courier = workers.courier(operation)
         self._lock = threading.RLock()
         self._pending = list(enumerate(hosts))
@@ -246,7 +257,8 @@ class SplitRun(Arrivals):
             if link not in self._begun:
                 self._begun.add(link)
                 folder = os.getcwd() if self._workers.here else None
-                on_start = self._on_start if self._workers.here else None
+                on_start = self._on_start if self._given_on else None
+                tells = self._given_on or not self._asked
                 link.send(
                     "begin",
                     self._number,
@@ -255,6 +267,7 @@ class SplitRun(Arrivals):
                     self._each,
                     self._live,
                     self._asked,
+                    tells,
                     on_start,
                 )
         if self._courier:
@@ -291,7 +304,7 @@ class SplitRun(Arrivals):
 
     def _started(self, index: int) -> None:
         self._since[index] = time.monotonic()
-        if not self._workers.here and self._on_start is not None:
+        if not self._given_on and self._on_start is not None:
             self._on_start(index)
 
     def _let_start(self, places: Iterable[int] = ()) -> None:
@@ -308,7 +321,7 @@ class SplitRun(Arrivals):
             self._ready.clear()
             leave: dict[Link, list[int]] = {}
             for index in waiting:
-                if not self._workers.here:
+                if not self._given_on:
                     self._started(index)
                 leave.setdefault(self._with[index], []).append(index)
         for link, indexes in leave.items():

@@ -83,11 +83,12 @@ class _Job:
         settings: Settings,
         live: bool,
         asks: bool,
+        tells: bool,
         on_start: Callable[[int], object] | None,
     ) -> None:
         self._number, self._post, self._threads = number, post, threads
         self._folder, self._operation, self._settings = folder, operation, settings
-        self._live, self._asks, self._on_start = live, asks, on_start
+        self._live, self._asks, self._tells, self._on_start = live, asks, tells, on_start
         self.files = Files() if folder is not None else Delivered(self.say, post.roomy)
         self.slices: list[_Slice] = []
         self._count = 0
@@ -103,8 +104,7 @@ class _Job:
         def started(index: int) -> None:
             if self._on_start is not None:
                 self._on_start(places[index])
-            # Where it was asked for, that it starts is known.
-            if self._folder is not None or not self._asks:
+            if self._tells:  # unless that is known, as it was let start
                 self.say("started", places[index])
 
         watching: dict[str, Any] = {

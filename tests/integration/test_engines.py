@@ -141,6 +141,19 @@ def test_a_cancelled_run_ends_what_runs(sshd, settings: Settings) -> None:
         }
 
 
+def test_whoever_starts_it_is_told_before_a_host_may_start(sshd, settings: Settings, tmp_path: Path) -> None:
+    told: list[int] = []
+
+    def tell(index: int) -> None:
+        told.append(index)
+        (tmp_path / f"told-127.1.0.{index + 1}").touch()
+
+    with Fleet(sshd.hosts(5), settings) as fleet:
+        report = fleet.perform(RemoteCommand(f"ls {tmp_path}/told-?HOST"), on_start=tell).report()
+    assert report.ok
+    assert sorted(told) == [0, 1, 2, 3, 4]
+
+
 def test_no_hosts_are_no_results(settings: Settings) -> None:
     with Fleet([], settings) as fleet:
         assert len(fleet.run("true").report()) == 0
