@@ -1,5 +1,6 @@
 """A worker: works on its slices of the hosts of other processes' runs, and keeps their connections."""
 
+import gc
 import logging
 import os
 import signal
@@ -269,6 +270,7 @@ def main(arguments: list[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     first, *others = sockets = [socket.socket(fileno=int(number)) for number in arguments]
     children: list[int] = []
+    gc.freeze()  # what is collected is written to, and no longer shared
     for other in others:
         child = os.fork()
         if not child:
