@@ -135,6 +135,7 @@ class Office:
             try:
                 worker.serve()
             finally:
+                post.close()
                 log.removeHandler(handler)
                 worker.close()
 
@@ -152,9 +153,15 @@ class Office:
                 self._post.incoming.put(message)
 
     async def collect(self, number: int) -> bytes:
-        """Give messages; waits for some."""
+        """Give messages; waits for some.
+
+        Raises:
+            EOFError: there will not be any more.
+        """
         self._collecting = self._collecting or asyncio.Lock()
         async with self._collecting:
+            if self._post.closed:
+                raise EOFError("its part of paramgmt-tasks has ended")
             if number > self._given:
                 come = asyncio.Event()
                 loop = asyncio.get_running_loop()
@@ -180,6 +187,7 @@ class _Post:
         self.box = _Box()
         self.incoming: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.roomy, self.wait_for_room = self.box.roomy, self.box.wait_for_room
+        self.closed = False
 
     def send(self, *message: Any, file: int | None = None) -> bool:
         """Have a message collected."""
@@ -190,7 +198,8 @@ class _Post:
         return self.incoming.get()  # type: ignore[no-any-return]
 
     def close(self) -> None:
-        """Nobody collects any more."""
+        """Nobody collects any more, or has anything to give."""
+        self.closed = True
         self.box.close()
         self.incoming.put(None)
 
@@ -240,12 +249,15 @@ class _Remote:
 
     def _listen(self) -> None:
         number = 0
-        with contextlib.suppress(_Gone):
+        try:
             while self.alive:
                 number += 1
                 for message in _messages(self._call("collect", number)):
                     self._workers.told(self, *message)
-        self._end()
+        except _Gone:
+            pass
+        finally:
+            self._end()
 
     def _call(self, method: str, *args: Any) -> Any:
         """Call a method of the office; again where that failed and the worker is there."""

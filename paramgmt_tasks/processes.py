@@ -35,18 +35,20 @@ class _Process:
         """Nothing: to send waits."""
 
     def _listen(self) -> None:
-        while (messages := self._wire.receive_several()) is not None:
-            for message in messages:
-                if message[0] == "pid":
-                    self.pid = message[2]
-                elif message[0] == "spool":
-                    self.spools[message[1:]] = FileSpool(self._wire.files.popleft())
-                else:
-                    self._workers.told(self, *message)
-            self._wire.gather()
-        self.alive = False
-        self._wire.close()
-        self._workers.gone(self)
+        try:
+            while (messages := self._wire.receive_several()) is not None:
+                for message in messages:
+                    if message[0] == "pid":
+                        self.pid = message[2]
+                    elif message[0] == "spool":
+                        self.spools[message[1:]] = FileSpool(self._wire.files.popleft())
+                    else:
+                        self._workers.told(self, *message)
+                self._wire.gather()
+        finally:
+            self.alive = False
+            self._wire.close()
+            self._workers.gone(self)
 
     def leave(self) -> None:
         """It ends by that."""
