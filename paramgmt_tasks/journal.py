@@ -43,6 +43,14 @@ def root() -> Path:
     return Path(os.path.expanduser(state)) / "paramgmt" / "runs"
 
 
+#: Made once: json makes one anew for each line that is not spaced as usual.
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def _line(record: dict[str, Any]) -> bytes:
+    return _encode(record).encode() + b"\n"
+
+
 class Journal:
     """Writes one run's record. Where that cannot be, it says so once, and the run goes on without."""
 
@@ -99,7 +107,7 @@ class Journal:
         return round(time.monotonic() - self._since, 3)
 
     def _write(self, record: dict[str, Any]) -> None:
-        data = json.dumps(record, separators=(",", ":")).encode() + b"\n"
+        data = _line(record)
         with self._lock:
             if self._descriptor < 0:
                 return
@@ -131,7 +139,7 @@ class Marker:
     def __call__(self, index: int) -> None:
         """Note it of the host at this place in the list."""
         record = {"started": index, "at": round(time.monotonic() - self._since, 3)}
-        data = json.dumps(record, separators=(",", ":")).encode() + b"\n"
+        data = _line(record)
         with self._lock, contextlib.suppress(OSError):  # who writes the rest tells of a full disk
             if self._descriptor is None:
                 self._descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
