@@ -11,7 +11,7 @@ import os
 import pickle
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
@@ -196,7 +196,7 @@ class SplitRun(Arrivals):
         self._asked = not operation.repeatable and (settings.together or not self._given_on)
         self._courier = workers.courier(operation)
         self._lock = threading.RLock()
-        self._pending = list(enumerate(hosts))
+        self._pending = deque(enumerate(hosts))
         self._given: list[tuple[int, Host]] = []
         self._giving = False
         self._with: dict[int, Link] = {}
@@ -216,8 +216,8 @@ class SplitRun(Arrivals):
     def _deal(self, admitted: int) -> None:
         """Give the first so many hosts to workers, as far as that is not done."""
         with self._lock:
-            self._given += [pair for pair in self._pending if pair[0] < admitted]
-            self._pending = [pair for pair in self._pending if pair[0] >= admitted]
+            while self._pending and self._pending[0][0] < admitted:
+                self._given.append(self._pending.popleft())
             if self._giving:
                 return  # whoever does so goes on with these
             self._giving = True
@@ -275,6 +275,10 @@ class SplitRun(Arrivals):
                 if self._halted or not link.send(kind, self._number, *rest):
                     break
                 link.wait_for_room()
+        if self._halted:
+            for index, _ in slice_:
+                self._tell(index, Outcome.CANCELLED, self._halted)
+            return
         link.send("hosts", self._number, slice_)
         if self._halted:  # that was said before it had these
             link.send("halt", self._number, self._halted)
@@ -311,13 +315,9 @@ class SplitRun(Arrivals):
         """Let hosts start that are ready to; where all are to start together, once all are."""
         with self._lock:
             self._ready.update(places)
-            if not self._ready or self._halted:
+            if not self._ready or self._halted or (self.settings.together and not self._all_ready()):
                 return
             waiting = self._ready - self.told
-            if self.settings.together and len(waiting) + len(self.told | self._since.keys()) < len(
-                self._host_list
-            ):
-                return
             self._ready.clear()
             leave: dict[Link, list[int]] = {}
             for index in waiting:
@@ -326,6 +326,13 @@ class SplitRun(Arrivals):
                 leave.setdefault(self._with[index], []).append(index)
         for link, indexes in leave.items():
             link.send("go", self._number, indexes)
+
+    def _all_ready(self) -> bool:
+        """Whether no host is left that could still become ready."""
+        hosts = len(self._host_list)
+        if len(self._ready) + len(self._since) + len(self.told) < hosts:  # it mostly is so, and soon found
+            return False
+        return len(self._ready | self._since.keys() | self.told) == hosts
 
     def _of(self, link: Link) -> list[int]:
         with self._lock:
@@ -439,7 +446,7 @@ class SplitRun(Arrivals):
     def _halt(self, reason: str) -> None:
         with self._lock:
             self._halted = reason
-            rest, self._pending = self._pending, []
+            rest, self._pending = self._pending, deque()
             links = set(self._with.values())
         for index, _ in rest:
             self._tell(index, Outcome.CANCELLED, reason)
@@ -453,7 +460,9 @@ class SplitRun(Arrivals):
     def cancel(self, patience: float = PATIENCE) -> None:
         """As a Run's."""
         self._halt("interrupted before it was started")
-        for link in set(self._with.values()):
+        with self._lock:
+            links = set(self._with.values())
+        for link in links:
             link.send("cancel", self._number, patience)
         self.wait(patience + 1)
         for index in set(range(len(self._host_list))) - self.told:
