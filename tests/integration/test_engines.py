@@ -7,28 +7,14 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from dask_cluster import DaskCluster
+from dask_cluster import children, commandline
 
 from paramgmt_tasks import Fleet, Host, Outcome, RemoteCommand, Settings, UsageError
 
 BIN = Path(sys.executable).parent
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
-    pytest.importorskip("distributed", reason="needs dask.distributed, from the extra dask")
-    cluster = DaskCluster(tmp_path_factory.mktemp("dask"), workers=2)
-    yield cluster
-    cluster.stop()
-
-
-@pytest.fixture(params=["threads", "processes", "dask"])
-def engine(request: pytest.FixtureRequest) -> str:
-    return request.param
 
 
 @pytest.fixture
@@ -36,14 +22,6 @@ def settings(engine: str, request: pytest.FixtureRequest) -> Settings:
     if engine == "dask":
         return request.getfixturevalue("cluster").settings(connect_timeout=20)
     return Settings(engine=engine, workers=3, connect_timeout=20)
-
-
-@pytest.fixture
-def options(engine: str, request: pytest.FixtureRequest) -> list[str]:
-    """The same on the command line."""
-    if engine == "dask":
-        return request.getfixturevalue("cluster").options()
-    return ["--engine", engine, "--workers", "3"]
 
 
 def until(done, seconds: float = 30) -> None:
@@ -249,25 +227,6 @@ def test_no_worker_outlives_its_fleet_nor_a_process_that_is_killed(sshd, tmp_pat
     process.kill()
     process.wait()
     until(lambda: not any(mark in commandline(pid) for pid in pids))
-
-
-def children(parent: int) -> list[int]:
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = entry.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[1]) == parent:
-            found.append(int(entry.parent.name))
-    return found
-
-
-def commandline(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text()
-    except OSError:
-        return ""
 
 
 def test_no_password_stands_where_others_can_read_it(sshd) -> None:
