@@ -140,8 +140,15 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
+def engine_settings(engine: str, request: pytest.FixtureRequest) -> Settings:
+    if engine == "dask":
+        return request.getfixturevalue("cluster").settings(connect_timeout=20)
+    return Settings(engine=engine, workers=2, connect_timeout=20)
+
+
+@pytest.fixture
 def options(engine: str, request: pytest.FixtureRequest) -> list[str]:
-    """The options of an engine."""
+    """The same on the command line."""
     if engine == "dask":
         return request.getfixturevalue("cluster").options()
     return ["--engine", engine, "--workers", "2"]

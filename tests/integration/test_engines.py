@@ -19,10 +19,8 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture
-def settings(engine: str, request: pytest.FixtureRequest) -> Settings:
-    if engine == "dask":
-        return request.getfixturevalue("cluster").settings(connect_timeout=20)
-    return Settings(engine=engine, workers=3, connect_timeout=20)
+def settings(engine_settings: Settings) -> Settings:
+    return engine_settings
 
 
 def until(done, seconds: float = 30) -> None:
