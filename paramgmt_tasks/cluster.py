@@ -300,6 +300,7 @@ class Cluster(Workers):
             self._open([address for address in there if address not in known])
             if not self.links:
                 raise UsageError("the Dask cluster has no workers: start some with dask worker")
+            log.info("engine: %d Dask workers", len(self.links))
             return len(self.links)
 
     def _open(self, addresses: list[str]) -> None:
