@@ -13,6 +13,7 @@ import pytest
 from dask_cluster import DaskCluster, children, commandline
 
 from paramgmt_tasks import Fleet, Host, Outcome, RemoteCommand, Settings, UsageError
+from paramgmt_tasks.pool import Pool
 
 BIN = Path(sys.executable).parent
 ROOT = Path(__file__).parent.parent.parent
@@ -116,6 +117,57 @@ def test_a_cancelled_run_ends_what_runs(sshd, settings: Settings) -> None:
         assert {(r.outcome, r.reason, r.stdout) for r in run} == {
             (Outcome.LOST, "interrupted; ended on the host", b"part\n")
         }
+
+
+_DOOR = """
+import os, socket, sys, threading, time
+folder, address, port = sys.argv[1:]
+open(f"{folder}/knocked", "w").close()
+while not os.path.exists(f"{folder}/open"):
+    time.sleep(0.02)
+sock = socket.create_connection((address, int(port)))
+def give():
+    while data := os.read(0, 65536):
+        sock.sendall(data)
+threading.Thread(target=give, daemon=True).start()
+while data := sock.recv(65536):
+    os.write(1, data)
+"""
+
+
+def test_hosts_start_together_once_all_are_connected_or_given_up(
+    sshd, settings: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / "door.py").write_text(_DOOR)
+    late = f"{sys.executable} {tmp_path}/door.py {tmp_path} %h %p"
+    hosts = [*sshd.hosts(9), sshd.host(9, ProxyCommand=late), sshd.host(10, Port="1")]
+    with Fleet(hosts[:9], settings, pool := Pool()) as fleet:
+        assert fleet.run("true").report().ok
+    with Fleet(hosts, settings, pool) as fleet:
+        run = fleet.run(f"touch {tmp_path}/mark-?HOST", together=True, attempts=1)
+        until((tmp_path / "knocked").exists)
+        until(lambda: 10 in run.told)
+        (tmp_path / "open").touch()
+        report = run.report()
+    pool.close()
+    assert [result.outcome for result in report] == [Outcome.OK] * 10 + [Outcome.UNREACHABLE]
+    opened = (tmp_path / "open").stat().st_mtime_ns
+    assert all((tmp_path / f"mark-{host.entry}").stat().st_mtime_ns >= opened for host in hosts[:10])
+    spread, uncertainty = report.skew()
+    assert spread >= 0
+    assert uncertainty > 0
+
+
+def test_what_is_unsure_of_the_clocks_of_others_stands_in_the_skew(sshd, cluster: DaskCluster) -> None:
+    with Fleet(sshd.hosts(4), cluster.settings(together=True)) as fleet:
+        before = fleet.run("true").report()
+        (engine,) = fleet.pool.engines.values()
+        for link in engine.links:
+            assert 0 < link.uncertain < 5
+            link.uncertain, link.ahead = link.uncertain + 5, link.ahead + 1000
+        after = fleet.run("true").report()
+    assert after.skew()[1] > 5 > before.skew()[1]
+    assert all(late.requested < early.requested - 900 for early, late in zip(before, after, strict=True))
 
 
 def test_no_hosts_are_no_results(settings: Settings) -> None:
