@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -130,19 +129,6 @@ def test_nobody_listens(refused) -> None:
         free.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
     assert refused("--engine", "dask", "--scheduler", address) == f"--scheduler {address}: connection refused"
-
-
-def test_who_listens_is_no_scheduler(refused) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
-
-        def hang_up() -> None:
-            for _ in range(2):  # the first is a look whether somebody listens
-                server.accept()[0].close()
-            server.close()
-
-        threading.Thread(target=hang_up, daemon=True).start()
-        assert refused("--engine", "dask", "--scheduler", address).startswith(f"--scheduler {address}: ")
 
 
 def test_a_cluster_has_no_workers(refused, plain: DaskCluster) -> None:
