@@ -234,12 +234,17 @@ class _Remote:
 
     def _listen(self) -> None:
         number = 0
-        with contextlib.suppress(_Gone):
+        try:
             while self.alive:
                 number += 1
                 for message in _messages(self._call("collect", number)):
                     self._workers.told(self, *message)
-        self._end()
+        except _Gone:
+            pass
+        except Exception as error:  # of an on_start, which is the caller's
+            log.warning("what Dask worker %s says cannot be taken: %s", self.address, _words(error))
+        finally:
+            self._end()
 
     def _call(self, method: str, *args: Any) -> Any:
         """Call a method of the office; again where that failed and the worker is there."""

@@ -133,6 +133,8 @@ class Courier:
                 operation = self._operation.on(host)
                 assert isinstance(operation, Pull)
                 self._landings[index] = Landing(operation, *rest)
+            elif index not in self._landings:
+                return False  # its result has been told meanwhile
             elif kind == "pulled":
                 self._landings[index].take_now(*rest)
             elif kind == "landed":

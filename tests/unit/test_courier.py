@@ -247,6 +247,17 @@ def test_a_host_that_sends_what_was_not_asked_for_is_told_to_stop(work, tmp_path
     assert pull(worker, 1, sent(file=b"x")).outcome is Outcome.OK, "others go on"
 
 
+def test_what_comes_of_a_host_whose_result_was_told_is_not_wanted(work, tmp_path: Path) -> None:
+    worker = work(Pull(("file",), f"{tmp_path}/?HOST"))
+    landing = worker.files.landing(0, worker.operation.on(A), "")
+    worker.courier.drop(0)  # it was told to be lost, when the run was cancelled
+    finish(landing.take([sent(file=b"1")]))
+    assert worker.files.unwanted(0)
+    landing.landed(0)
+    assert worker.courier.end(0, Execution(Outcome.OK, 0), Output(), Output()).return_code == 0
+    assert os.listdir(tmp_path) == []
+
+
 def test_what_exists_here_is_replaced_only_where_it_may_be(work, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("old")
     worker = work(Pull(("file",), str(tmp_path), Copying(overwrite=False)))
