@@ -75,6 +75,20 @@ def commandline(pid: int) -> str:
         return ""
 
 
+def running(mark: str) -> bool:
+    """Whether a process has these words."""
+    lines = (commandline(int(path.name)) for path in Path("/proc").glob("[0-9]*"))
+    return any(mark in line.replace("\0", " ") for line in lines)
+
+
+def until(done: Callable[[], object], seconds: float = 30) -> None:
+    """Wait for something that is sure to come."""
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 class DaskCluster:
     """A scheduler and its workers, of which each has a nanny that starts another where it dies.
 

@@ -6,15 +6,14 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from dask_cluster import DaskCluster, commandline, make_certificates
+from dask_cluster import DaskCluster, make_certificates, running, until
 
-from paramgmt_tasks import Fleet, Outcome, Settings, UsageError
+from paramgmt_tasks import Fleet, Outcome, RemoteCommand, Settings, UsageError
 
 BIN = Path(sys.executable).parent
 
@@ -171,6 +170,19 @@ def test_an_identity_is_the_workers(sshd, cluster: DaskCluster, tmp_path: Path) 
         assert fleet.run("true").report().ok
 
 
+def test_a_caller_that_raises_where_a_host_starts_is_no_reason_to_wait_for_ever(
+    sshd, cluster: DaskCluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(index: int) -> None:
+        raise OSError("no more")
+
+    with Fleet(sshd.hosts(3), cluster.settings()) as fleet:
+        report = fleet.perform(RemoteCommand("true"), on_start=refuse).report()
+        assert {result.outcome for result in report} <= {Outcome.LOST, Outcome.ERROR}
+        assert "cannot be taken: no more" in caplog.text
+        assert fleet.run("true").report().ok
+
+
 # -- from the command line
 
 
@@ -237,15 +249,3 @@ def test_which_engine_is_told(words, tmp_path: Path) -> None:
         [*words, "--verbose", "--", "true"], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert done.stderr == "INFO: engine: 2 Dask workers\n"
-
-
-def running(mark: str) -> bool:
-    lines = (commandline(int(path.name)) for path in Path("/proc").glob("[0-9]*"))
-    return any(mark in line.replace("\0", " ") for line in lines)
-
-
-def until(done, seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

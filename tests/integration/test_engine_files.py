@@ -4,10 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from dask_cluster import until
 from trees import litter, lying_tar, tree_of
 
 from paramgmt_tasks import Fleet, Outcome, Settings
-from paramgmt_tasks.operations import Copying
+from paramgmt_tasks.operations import Copying, Pull
 
 
 @pytest.fixture
@@ -182,3 +183,16 @@ def test_scripts_go_on_until_one_fails(sshd, settings: Settings, tmp_path: Path)
         report = fleet.script(paths[0]).report()
     assert [result.outcome for result in report] == [Outcome.OK, Outcome.OK, Outcome.ERROR]
     assert report.results[2].reason == f"script {tmp_path}/first-{hosts[2].entry}: no such file or directory"
+
+
+def test_workers_go_on_after_a_pull_that_was_broken_off(sshd, settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "source").write_bytes(bytes(30_000_000))
+    (tmp_path / "back").mkdir()
+    with Fleet(sshd.hosts(4), settings) as fleet:
+        run = fleet.perform(Pull((f"{tmp_path}/source",), f"{tmp_path}/back/?HOST"), limit_rate=20e6)
+        until(lambda: os.listdir(tmp_path / "back"))
+        run.cancel(0)
+        assert {result.outcome for result in run} == {Outcome.LOST}
+        assert fleet.run("true").report().ok
+    until(lambda: not litter(tmp_path))
+    assert os.listdir(tmp_path / "back") == []

@@ -5,12 +5,11 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
-from dask_cluster import DaskCluster, children, commandline
+from dask_cluster import DaskCluster, children, commandline, running, until
 
 from paramgmt_tasks import Fleet, Host, Outcome, RemoteCommand, Settings, UsageError
 from paramgmt_tasks.pool import Pool
@@ -22,13 +21,6 @@ ROOT = Path(__file__).parent.parent.parent
 @pytest.fixture
 def settings(engine_settings: Settings) -> Settings:
     return engine_settings
-
-
-def until(done, seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_every_operation(sshd, settings: Settings, tmp_path: Path) -> None:
@@ -322,12 +314,6 @@ def test_what_is_held_does_not_outlive_a_client_that_is_killed(
         until(lambda: len(list(tmp_path.iterdir())) == 4)
         process.kill()
     until(lambda: not running(f"sleep {nap}"))
-
-
-def running(mark: str) -> bool:
-    """Whether a process has these words."""
-    lines = (commandline(int(path.name)) for path in Path("/proc").glob("[0-9]*"))
-    return any(mark in line.replace("\0", " ") for line in lines)
 
 
 def test_no_worker_outlives_its_fleet_nor_a_process_that_is_killed(sshd, tmp_path: Path) -> None:
