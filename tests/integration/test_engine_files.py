@@ -192,7 +192,7 @@ def test_workers_go_on_after_a_pull_that_was_broken_off(sshd, settings: Settings
         run = fleet.perform(Pull((f"{tmp_path}/source",), f"{tmp_path}/back/?HOST"), limit_rate=20e6)
         until(lambda: os.listdir(tmp_path / "back"))
         run.cancel(0)
-        assert {result.outcome for result in run} == {Outcome.LOST}
+        assert {result.outcome for result in run} <= {Outcome.LOST, Outcome.CANCELLED}
         assert fleet.run("true").report().ok
     until(lambda: not litter(tmp_path))
     assert os.listdir(tmp_path / "back") == []
