@@ -256,6 +256,8 @@ class _Remote:
                     self._workers.told(self, *message)
         except _Gone:
             pass
+        except Exception as error:  # of an on_start, which is the caller's
+            log.warning("what Dask worker %s says cannot be taken: %s", self.address, _words(error))
         finally:
             self._end()
 

@@ -98,6 +98,7 @@ class Courier:
         yield "tree", key, tree
         changed = []
         pieces: list[tuple[str, bytes]] = []
+        gathered = 0
         for member in tree.members.values():
             if not member.is_file:
                 continue
@@ -106,10 +107,11 @@ class Courier:
                 with open(member.path, "rb", buffering=0) as file:
                     while data := file.read(_PIECE):
                         size += len(data)
+                        gathered += len(data)
                         pieces.append((member.name, data))
-                        if sum(len(data) for _, data in pieces) >= _PIECE:
+                        if gathered >= _PIECE:
                             yield "pieces", key, pieces
-                            pieces = []
+                            pieces, gathered = [], 0
                 now = os.stat(member.path)
                 same = (size, now.st_mtime_ns) == (member.info.st_size, member.info.st_mtime_ns)
             except OSError:
@@ -131,6 +133,8 @@ class Courier:
                 operation = self._operation.on(host)
                 assert isinstance(operation, Pull)
                 self._landings[index] = Landing(operation, *rest)
+            elif index not in self._landings:
+                return False  # its result has been told meanwhile
             elif kind == "pulled":
                 self._landings[index].take_now(*rest)
             elif kind == "landed":
@@ -192,6 +196,8 @@ class Delivered(Files):
             self._unwanted.update(rest)
         else:
             key, what = rest
+            if key in self._trouble:
+                return  # what follows would find nothing
             try:
                 getattr(self, f"_{kind}")(key, what)
             except OSError as error:

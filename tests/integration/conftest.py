@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from dask_cluster import DaskCluster
 
 from paramgmt_tasks import Host, Settings
 
@@ -123,6 +124,34 @@ def _wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
 @pytest.fixture(scope="session")
 def sshd(start_sshd: Callable[..., Sshd]) -> Sshd:
     return start_sshd("MaxStartups 1000", "MaxSessions 10")
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
+    pytest.importorskip("distributed", reason="needs dask.distributed, from the extra dask")
+    cluster = DaskCluster(tmp_path_factory.mktemp("dask"), workers=2)
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture(params=["threads", "processes", "dask"])
+def engine(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def engine_settings(engine: str, request: pytest.FixtureRequest) -> Settings:
+    if engine == "dask":
+        return request.getfixturevalue("cluster").settings(connect_timeout=20)
+    return Settings(engine=engine, workers=2, connect_timeout=20)
+
+
+@pytest.fixture
+def options(engine: str, request: pytest.FixtureRequest) -> list[str]:
+    """The same on the command line."""
+    if engine == "dask":
+        return request.getfixturevalue("cluster").options()
+    return ["--engine", engine, "--workers", "2"]
 
 
 @pytest.fixture

@@ -8,7 +8,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -51,13 +54,50 @@ def make_certificates(folder: Path) -> None:
     (folder / "key.pem").chmod(0o600)
 
 
-class DaskCluster:
-    """A scheduler and its workers, of which each has a nanny that starts another where it dies."""
+def children(parent: int) -> list[int]:
+    """The processes that another one has started."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = entry.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == parent:
+            found.append(int(entry.parent.name))
+    return found
 
-    def __init__(
-        self, folder: Path, workers: int, tls: bool = True, environment: dict[str, str] | None = None
-    ):
-        self.folder = folder
+
+def commandline(pid: int) -> str:
+    """A process's words; empty where it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""
+
+
+def running(mark: str) -> bool:
+    """Whether a process has these words."""
+    lines = (commandline(int(path.name)) for path in Path("/proc").glob("[0-9]*"))
+    return any(mark in line.replace("\0", " ") for line in lines)
+
+
+def until(done: Callable[[], object], seconds: float = 30) -> None:
+    """Wait for something that is sure to come."""
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+class DaskCluster:
+    """A scheduler and its workers, of which each has a nanny that starts another where it dies.
+
+    They have a home of their own, `home`.
+    """
+
+    def __init__(self, folder: Path, workers: int, tls: bool = True) -> None:
+        self.folder, self.home = folder, folder / "home"
+        self.home.mkdir()
         self._tls: list[str] = []
         if tls:
             make_certificates(folder)
@@ -67,34 +107,23 @@ class DaskCluster:
                 f"--tls-key={folder / 'key.pem'}",
             ]
         self.file = folder / "scheduler.json"
-        self._environment = {**os.environ, **(environment or {})}
-        self._processes = [
-            self._start(
-                "scheduler",
-                f"--protocol={'tls' if tls else 'tcp'}",
-                "--host=127.0.0.1",
-                "--port=0",
-                "--no-dashboard",
-                f"--scheduler-file={self.file}",
-            )
-        ]
-        self._until(self.file.exists)
-        time.sleep(0.1)
+        self._nannies: list[subprocess.Popen[bytes]] = []
+        self._registered = 0
+        self._scheduler = self._start(
+            "scheduler",
+            f"--protocol={'tls' if tls else 'tcp'}",
+            "--host=127.0.0.1",
+            "--port=0",
+            "--no-dashboard",
+            f"--scheduler-file={self.file}",
+        )
+        self._until(lambda: self.file.exists() and self.file.read_text().endswith("}"))
         self.address = json.loads(self.file.read_text())["address"]
         for _ in range(workers):
-            self._processes.append(
-                self._start(
-                    "worker",
-                    self.address,
-                    "--host=127.0.0.1",
-                    "--nthreads=1",
-                    "--no-dashboard",
-                    f"--local-directory={folder}",
-                )
-            )
-        self._until(lambda: self.log.count("Registered to") >= workers)
+            self._start_worker()
+        self.settle()
 
-    def _start(self, what: str, *words: str) -> "subprocess.Popen[bytes]":
+    def _start(self, what: str, *words: str, **environment: str) -> "subprocess.Popen[bytes]":
         with (self.folder / "log").open("ab") as log:
             return subprocess.Popen(
                 [DASK, what, *words, *self._tls],
@@ -102,10 +131,31 @@ class DaskCluster:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=self._environment,
+                env={**os.environ, "HOME": str(self.home), **environment},
             )
 
-    def _until(self, done) -> None:
+    def _start_worker(self, **environment: str) -> "subprocess.Popen[bytes]":
+        words = ["--host=127.0.0.1", "--nthreads=1", "--no-dashboard", f"--local-directory={self.folder}"]
+        nanny = self._start("worker", self.address, *words, **environment)
+        self._nannies.append(nanny)
+        self._registered += 1
+        return nanny
+
+    def settle(self) -> None:
+        """Wait until all workers are there, those that were killed started again."""
+        self._until(lambda: self.log.count("Registered to") >= self._registered)
+
+    @contextmanager
+    def worker(self, **environment: str) -> Iterator[None]:
+        """One worker more meanwhile."""
+        nanny = self._start_worker(**environment)
+        self.settle()
+        yield
+        removed = self.log.count("Remove worker")
+        self._kill(nanny)
+        self._until(lambda: self.log.count("Remove worker") > removed)
+
+    def _until(self, done: Callable[[], object]) -> None:
         deadline = time.monotonic() + 60
         while not done():
             assert time.monotonic() < deadline, self.log
@@ -115,7 +165,31 @@ class DaskCluster:
     def log(self) -> str:
         return (self.folder / "log").read_text()
 
-    def settings(self, **more) -> Settings:
+    @property
+    def pids(self) -> list[int]:
+        """The workers' own, each that of a child of its nanny."""
+        return [pid for nanny in self._nannies for pid in self._workers(nanny)]
+
+    def _workers(self, nanny: "subprocess.Popen[bytes]") -> list[int]:
+        return [pid for pid in children(nanny.pid) if "spawn_main" in commandline(pid)]
+
+    def kill(self, *pids: int) -> None:
+        """Kill workers, which their nannies then start again."""
+        self._registered += len(pids)
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+
+    def _kill(self, nanny: "subprocess.Popen[bytes]") -> None:
+        """Kill a worker and its nanny; they would take their time to end."""
+        workers = self._workers(nanny)
+        nanny.kill()
+        nanny.wait()
+        for pid in workers:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._nannies.remove(nanny)
+
+    def settings(self, **more: Any) -> Settings:
         """Settings for this cluster."""
         files = {"tls_ca": "ca.pem", "tls_cert": "cert.pem", "tls_key": "key.pem"} if self._tls else {}
         paths = {name: str(self.folder / file) for name, file in files.items()}
@@ -128,11 +202,7 @@ class DaskCluster:
         return ["--engine", "dask", "--scheduler", self.address, *words]
 
     def stop(self) -> None:
-        for process in reversed(self._processes):
-            process.send_signal(signal.SIGTERM)
-        for process in self._processes:
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        for nanny in list(self._nannies):
+            self._kill(nanny)
+        self._scheduler.kill()
+        self._scheduler.wait()

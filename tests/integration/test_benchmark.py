@@ -155,14 +155,17 @@ def test_ctrl_c_shows_what_there_is_and_leaves_no_process(tmp_path: Path) -> Non
     until(lambda: not running(str(tmp_path)))
 
 
-def test_uds_vs_tcp_on_hosts(sshd, tmp_path: Path) -> None:
+def test_uds_vs_tcp_on_hosts(sshd, options: list[str], tmp_path: Path) -> None:
     sshd.write_list(tmp_path / "hosts.txt", [host.entry for host in sshd.hosts(3)])
-    done = run(tmp_path, "benchmark.uds-vs-tcp", "--hosts", "hosts.txt", *SMALL)
+    words = ("--sizes", "1", "--runs", "2", "--packets", "200", "--warmup", "0")
+    before = sshd.log.count("Accepted")
+    done = run(tmp_path, "benchmark.uds-vs-tcp", "--hosts", "hosts.txt", *words, *options)
     assert done.returncode == 0, done.stderr
+    assert sshd.log.count("Accepted") - before == 3, "each host is connected once for all steps"
     folder = newest(tmp_path, "uds-vs-tcp")
     assert sorted(path.name for path in (folder / "hosts").iterdir()) == [h.entry for h in sshd.hosts(3)]
-    assert len((folder / "samples.jsonl").read_text().splitlines()) == 3 * 8
-    assert len((folder / "uds_vs_tcp.csv").read_text().splitlines()) == 1 + 3 * 4
+    assert len((folder / "samples.jsonl").read_text().splitlines()) == 3 * 4
+    assert len((folder / "uds_vs_tcp.csv").read_text().splitlines()) == 1 + 3 * 2
     point = json.loads(next((folder / "points").iterdir()).read_text())
     assert point["result"]["hosts"] == 3
     assert point["result"]["skew_ms"] >= 0
@@ -199,6 +202,18 @@ def test_the_network_between_senders_and_receivers(sshd, tmp_path: Path, tool: s
     assert pairs == expected[pairing]
     assert all(json.loads(line)["mbit_per_s"] > 0 for line in lines)
     until(lambda: not running(f"-p {port}") + running(f"--port {port}"))
+
+
+def test_the_network_over_every_engine(sshd, options: list[str], tmp_path: Path) -> None:
+    port = str(20002 + os.getpid() % 20000)
+    words = ["--seconds", "0.3", "--runs", "2", "--base-port", port]
+    before = sshd.log.count("Accepted")
+    done = run(tmp_path, "benchmark.network", *lists(sshd, tmp_path), *words, *options)
+    assert done.returncode == 0, done.stderr
+    samples = (newest(tmp_path, "network") / "samples.jsonl").read_text().splitlines()
+    assert len(samples) == 4
+    assert sshd.log.count("Accepted") - before == 4 + 2, "receivers are looked at while they run"
+    until(lambda: not running(f"--port {port}"))
 
 
 def test_a_receiver_that_is_killed_is_told_and_nothing_is_left(sshd, tmp_path: Path) -> None:

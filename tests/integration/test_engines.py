@@ -5,52 +5,22 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from dask_cluster import DaskCluster
+from dask_cluster import DaskCluster, children, commandline, running, until
 
 from paramgmt_tasks import Fleet, Host, Outcome, RemoteCommand, Settings, UsageError
+from paramgmt_tasks.pool import Pool
 
 BIN = Path(sys.executable).parent
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
-    pytest.importorskip("distributed", reason="needs dask.distributed, from the extra dask")
-    cluster = DaskCluster(tmp_path_factory.mktemp("dask"), workers=2)
-    yield cluster
-    cluster.stop()
-
-
-@pytest.fixture(params=["threads", "processes", "dask"])
-def engine(request: pytest.FixtureRequest) -> str:
-    return request.param
+ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture
-def settings(engine: str, request: pytest.FixtureRequest) -> Settings:
-    if engine == "dask":
-        return request.getfixturevalue("cluster").settings(connect_timeout=20)
-    return Settings(engine=engine, workers=3, connect_timeout=20)
-
-
-@pytest.fixture
-def options(engine: str, request: pytest.FixtureRequest) -> list[str]:
-    """The same on the command line."""
-    if engine == "dask":
-        return request.getfixturevalue("cluster").options()
-    return ["--engine", engine, "--workers", "3"]
-
-
-def until(done, seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+def settings(engine_settings: Settings) -> Settings:
+    return engine_settings
 
 
 def test_every_operation(sshd, settings: Settings, tmp_path: Path) -> None:
@@ -154,6 +124,57 @@ def test_whoever_starts_it_is_told_before_a_host_may_start(sshd, settings: Setti
     assert sorted(told) == [0, 1, 2, 3, 4]
 
 
+_DOOR = """
+import os, socket, sys, threading, time
+folder, address, port = sys.argv[1:]
+open(f"{folder}/knocked", "w").close()
+while not os.path.exists(f"{folder}/open"):
+    time.sleep(0.02)
+sock = socket.create_connection((address, int(port)))
+def give():
+    while data := os.read(0, 65536):
+        sock.sendall(data)
+threading.Thread(target=give, daemon=True).start()
+while data := sock.recv(65536):
+    os.write(1, data)
+"""
+
+
+def test_hosts_start_together_once_all_are_connected_or_given_up(
+    sshd, settings: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / "door.py").write_text(_DOOR)
+    late = f"{sys.executable} {tmp_path}/door.py {tmp_path} %h %p"
+    hosts = [*sshd.hosts(9), sshd.host(9, ProxyCommand=late), sshd.host(10, Port="1")]
+    with Fleet(hosts[:9], settings, pool := Pool()) as fleet:
+        assert fleet.run("true").report().ok
+    with Fleet(hosts, settings, pool) as fleet:
+        run = fleet.run(f"touch {tmp_path}/mark-?HOST", together=True, attempts=1)
+        until((tmp_path / "knocked").exists)
+        until(lambda: 10 in run.told)
+        (tmp_path / "open").touch()
+        report = run.report()
+    pool.close()
+    assert [result.outcome for result in report] == [Outcome.OK] * 10 + [Outcome.UNREACHABLE]
+    opened = (tmp_path / "open").stat().st_mtime_ns
+    assert all((tmp_path / f"mark-{host.entry}").stat().st_mtime_ns >= opened for host in hosts[:10])
+    spread, uncertainty = report.skew()
+    assert spread >= 0
+    assert uncertainty > 0
+
+
+def test_what_is_unsure_of_the_clocks_of_others_stands_in_the_skew(sshd, cluster: DaskCluster) -> None:
+    with Fleet(sshd.hosts(4), cluster.settings(together=True)) as fleet:
+        before = fleet.run("true").report()
+        (engine,) = fleet.pool.engines.values()
+        for link in engine.links:
+            assert 0 < link.uncertain < 5
+            link.uncertain, link.ahead = link.uncertain + 5, link.ahead + 1000
+        after = fleet.run("true").report()
+    assert after.skew()[1] > 5 > before.skew()[1]
+    assert all(late.requested < early.requested - 900 for early, late in zip(before, after, strict=True))
+
+
 def test_no_hosts_are_no_results(settings: Settings) -> None:
     with Fleet([], settings) as fleet:
         assert len(fleet.run("true").report()) == 0
@@ -167,68 +188,116 @@ def test_hosts_are_spread_over_processes_that_share_the_fan_out(sshd) -> None:
         report = fleet.run("echo $SSH_CLIENT").report()
         assert report.ok
         assert len(fleet.pool.engines["processes"].pids) == 2
-        clients = [connections(pid) for pid in fleet.pool.engines["processes"].pids]
+        clients = [len(sockets(pid)) for pid in fleet.pool.engines["processes"].pids]
     assert clients == [3, 3]
 
 
-def connections(pid: int) -> int:
-    """How many sockets a process has besides that to its parent."""
-    sockets = {
-        os.readlink(entry)
-        for entry in Path(f"/proc/{pid}/fd").iterdir()
-        if os.path.islink(entry) and os.readlink(entry).startswith("socket:")
-    }
-    numbers = {name[8:-1] for name in sockets}
+def sockets(pid: int) -> list[list[str]]:
+    """What /proc says of the TCP sockets of a process: 1 is the local address, 3 the state."""
+    links = [os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir() if path.is_symlink()]
+    numbers = {link[8:-1] for link in links if link.startswith("socket:")}
     lines = Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]
-    return sum(line.split()[9] in numbers for line in lines)
+    return [fields for fields in map(str.split, lines) if fields[9] in numbers]
+
+
+def ports(pid: int, listening: bool = False) -> list[int]:
+    """The ports of a process, or those at which it listens."""
+    found = [fields for fields in sockets(pid) if not listening or fields[3] == "0A"]
+    return [int(fields[1].rpartition(":")[2], 16) for fields in found]
+
+
+# -- workers that die
+
+
+class Two:
+    """Two workers of an engine, and the processes that they are."""
+
+    def __init__(self, engine: str, cluster: DaskCluster | None) -> None:
+        self._engine, self._cluster = engine, cluster
+        self.settle()
+
+    def settings(self, **more) -> Settings:
+        if self._cluster is None:
+            return Settings(engine=self._engine, workers=2, **more)
+        return self._cluster.settings(**more)
+
+    def pids(self, fleet: Fleet) -> list[int]:
+        return self._cluster.pids if self._cluster else fleet.pool.engines["processes"].pids
+
+    def kill(self, *pids: int) -> list[str]:
+        """Kill some; what may be said of them."""
+        if self._cluster is None:
+            for pid in pids:
+                os.kill(pid, signal.SIGKILL)
+            return ["its worker process died"]
+        said = [
+            f"its Dask worker tls://127.0.0.1:{port} is gone"
+            for pid in pids
+            for port in ports(pid, listening=True)
+        ]
+        self._cluster.kill(*pids)
+        return said
+
+    def settle(self) -> None:
+        """Wait for new ones in place of those that were killed."""
+        if self._cluster is not None:
+            self._cluster.settle()
+
+
+@pytest.fixture(params=["processes", "dask"])
+def two(request: pytest.FixtureRequest) -> Two:
+    return Two(request.param, request.getfixturevalue("cluster") if request.param == "dask" else None)
 
 
 def test_a_worker_killed_in_the_middle_loses_what_it_had_started_and_nothing_runs_twice(
-    sshd, tmp_path: Path
+    sshd, two: Two, tmp_path: Path
 ) -> None:
     hosts = sshd.hosts(200)
     marks, go = tmp_path / "marks", tmp_path / "go"
     marks.mkdir()
     command = f"echo ran >>{marks}/?HOST; until [ -e {go} ]; do sleep 0.2; done"
-    settings = Settings(engine="processes", workers=2, fanout=80, connect_timeout=60)
-    with Fleet(hosts, settings) as fleet:
+    with Fleet(hosts, two.settings(fanout=80, connect_timeout=60)) as fleet:
         run = fleet.run(command)
         until(lambda: len(list(marks.iterdir())) == 80)
-        os.kill(fleet.pool.engines["processes"].pids[0], signal.SIGKILL)
+        said = two.kill(two.pids(fleet)[0])
         until(lambda: len(run.told) == 40)
         go.touch()
         report = run.report()
-    counts = Counter(result.outcome for result in report)
-    assert counts == {Outcome.OK: 160, Outcome.LOST: 40}
-    assert {result.reason for result in report.failed} == {
-        "its worker process died; the command may have run"
-    }
-    assert sorted(path.name for path in marks.iterdir()) == sorted(host.entry for host in hosts)
-    assert {path.read_text() for path in marks.iterdir()} == {"ran\n"}
+        assert Counter(result.outcome for result in report) == {Outcome.OK: 160, Outcome.LOST: 40}
+        (reason,) = {result.reason for result in report.failed}
+        assert reason in [f"{each}; the command may have run" for each in said]
+        assert sorted(path.name for path in marks.iterdir()) == sorted(host.entry for host in hosts)
+        assert {path.read_text() for path in marks.iterdir()} == {"ran\n"}
+        two.settle()
+        report = fleet.run("echo $SSH_CLIENT").report()
+        assert report.ok
+        clients = {int(result.stdout.split()[1]) for result in report}
+        shares = [len(clients.intersection(ports(pid))) for pid in two.pids(fleet)]
+        assert min(shares) > 10, "those of the one that died are dealt out to both"
 
 
-def test_where_all_workers_die_every_host_still_has_a_result(sshd) -> None:
-    with Fleet(sshd.hosts(10), Settings(engine="processes", workers=2, fanout=4)) as fleet:
+def test_where_all_workers_die_every_host_still_has_a_result(sshd, two: Two) -> None:
+    with Fleet(sshd.hosts(10), two.settings(fanout=4)) as fleet:
         run = fleet.perform(RemoteCommand("echo begun; sleep 60"), live=True)
         next(run.events())
-        for pid in fleet.pool.engines["processes"].pids:
-            os.kill(pid, signal.SIGKILL)
+        two.kill(*two.pids(fleet))
         report = run.report()
-        assert len(report) == 10
-        assert {result.outcome for result in report} <= {Outcome.LOST, Outcome.ERROR}
+        assert [result.index for result in report] == list(range(10))
+        assert {result.outcome for result in report} == {Outcome.LOST, Outcome.ERROR}
+        two.settle()
         assert fleet.run("true").report().ok, "new ones are started"
 
 
-def test_a_push_whose_worker_dies_is_done_by_another(sshd, tmp_path: Path) -> None:
+def test_a_push_whose_worker_dies_is_done_by_another(sshd, two: Two, tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.write_bytes(os.urandom(3_000_000))
-    with Fleet(sshd.hosts(6), Settings(engine="processes", workers=2, limit_rate=2e6)) as fleet:
+    with Fleet(sshd.hosts(6), two.settings(limit_rate=2e6)) as fleet:
         assert fleet.run("true").report().ok
-        pids = fleet.pool.engines["processes"].pids
+        pids = two.pids(fleet)
 
         def kill() -> None:
             until(lambda: list(tmp_path.glob("*there*")))
-            os.kill(pids[0], signal.SIGKILL)
+            two.kill(pids[0])
 
         killer = threading.Thread(target=kill)
         killer.start()
@@ -237,6 +306,27 @@ def test_a_push_whose_worker_dies_is_done_by_another(sshd, tmp_path: Path) -> No
     assert report.ok, [result.reason for result in report.failed]
     copies = [tmp_path / f"there-{host.entry}" for host in sshd.hosts(6)]
     assert {path.read_bytes() for path in copies} == {source.read_bytes()}
+
+
+_HELD = """
+from paramgmt_tasks import *
+from paramgmt_tasks.hosts import Host
+with Fleet({hosts!r}, {settings!r}) as fleet:
+    fleet.report(RemoteCommand({command!r}, held=True))
+"""
+
+
+def test_what_is_held_does_not_outlive_a_client_that_is_killed(
+    sshd, settings: Settings, tmp_path: Path
+) -> None:
+    nap = f"6{os.getpid()}"
+    text = _HELD.format(
+        hosts=sshd.hosts(4), settings=settings, command=f"touch {tmp_path}/?HOST; sleep {nap}"
+    )
+    with subprocess.Popen([sys.executable, "-c", text], cwd=ROOT) as process:
+        until(lambda: len(list(tmp_path.iterdir())) == 4)
+        process.kill()
+    until(lambda: not running(f"sleep {nap}"))
 
 
 def test_no_worker_outlives_its_fleet_nor_a_process_that_is_killed(sshd, tmp_path: Path) -> None:
@@ -262,25 +352,6 @@ def test_no_worker_outlives_its_fleet_nor_a_process_that_is_killed(sshd, tmp_pat
     process.kill()
     process.wait()
     until(lambda: not any(mark in commandline(pid) for pid in pids))
-
-
-def children(parent: int) -> list[int]:
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = entry.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[1]) == parent:
-            found.append(int(entry.parent.name))
-    return found
-
-
-def commandline(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text()
-    except OSError:
-        return ""
 
 
 def test_no_password_stands_where_others_can_read_it(sshd) -> None:

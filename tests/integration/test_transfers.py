@@ -1,18 +1,16 @@
 """Transfers against real sshd: every kind of file, whole or not at all, whatever happens on the way."""
 
-import io
 import os
 import random
 import shutil
 import signal
-import stat
 import subprocess
 import sys
-import tarfile
 import time
 from pathlib import Path
 
 import pytest
+from trees import litter, lying_tar, tree_of
 
 from paramgmt_tasks import Fleet, Host, Outcome, Settings, archive, codec
 from paramgmt_tasks.operations import Copying, Pull, Push
@@ -44,26 +42,6 @@ NAMES = [
 def perform(hosts: list[Host], operation: Push | Pull, **settings: object):
     with Fleet(hosts, Settings(**settings)) as fleet:
         return fleet.report(operation)
-
-
-def tree_of(folder: Path) -> dict[str, object]:
-    found: dict[str, object] = {}
-    for parent, folders, files in os.walk(folder):
-        for name in (*folders, *files):
-            path = os.path.join(parent, name)
-            info = os.lstat(path)
-            content: object = None
-            if stat.S_ISLNK(info.st_mode):
-                found[os.path.relpath(path, folder)] = os.readlink(path)
-                continue
-            if stat.S_ISREG(info.st_mode):
-                content = Path(path).read_bytes()
-            found[os.path.relpath(path, folder)] = (stat.S_IMODE(info.st_mode), content)
-    return found
-
-
-def litter(folder: Path) -> list[str]:
-    return [name for name in tree_of(folder) if ".paramgmt-" in name]
 
 
 @pytest.fixture
@@ -505,7 +483,7 @@ def test_a_host_that_sends_what_was_not_asked_for_writes_nothing(
 ) -> None:
     (tmp_path / "wanted").write_text("text")
     (tmp_path / "back").mkdir()
-    sshd = start_sshd(f"SetEnv PATH={_lying_tar(tmp_path, entry)}:/usr/bin:/bin")
+    sshd = start_sshd(f"SetEnv PATH={lying_tar(tmp_path, entry)}:/usr/bin:/bin")
     (result,) = perform([sshd.host()], Pull((f"{tmp_path}/wanted",), str(tmp_path / "back")))
     assert result.outcome is Outcome.FAILED
     assert tree_of(tmp_path / "back") == {}
@@ -516,27 +494,8 @@ def test_a_host_that_sends_what_was_not_asked_for_writes_nothing(
 def test_a_host_cannot_write_through_a_link_it_has_sent(start_sshd, tmp_path: Path) -> None:
     for folder in ("wanted", "back", "outside"):
         (tmp_path / folder).mkdir()
-    tools = _lying_tar(tmp_path, f"link:{tmp_path}/outside", "wanted/link/escaped")
+    tools = lying_tar(tmp_path, f"link:{tmp_path}/outside", "wanted/link/escaped")
     sshd = start_sshd(f"SetEnv PATH={tools}:/usr/bin:/bin")
     for _ in range(2):  # the second time the link may be there
         perform([sshd.host()], Pull((f"{tmp_path}/wanted",), str(tmp_path / "back"), Copying(verify=False)))
         assert tree_of(tmp_path / "outside") == {}
-
-
-def _lying_tar(folder: Path, *entries: str) -> Path:
-    """A folder with a tar that sends these entries whatever it is asked."""
-    tools = folder / "tools"
-    tools.mkdir()
-    with tarfile.open(tools / "lie", "w") as lie:
-        for entry in entries:
-            target = entry.partition(":")[2]
-            info = tarfile.TarInfo("wanted/link" if target else entry)
-            if target:
-                info.type, info.linkname = tarfile.SYMTYPE, target
-                lie.addfile(info)
-            else:
-                info.size = 4
-                lie.addfile(info, io.BytesIO(b"evil"))
-    (tools / "tar").write_text(f"#!/bin/sh\ncase $* in *-c*) cat {tools}/lie ;; esac\n")
-    (tools / "tar").chmod(0o755)
-    return tools

@@ -1,11 +1,12 @@
 import io
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from paramgmt_tasks.display import progress as progress_module
 from paramgmt_tasks.display.classic import block, painter, reasons, skew, summary
 from paramgmt_tasks.display.progress import Progress
 from paramgmt_tasks.hosts import Host
@@ -76,28 +77,34 @@ def test_reasons_fold_the_hosts() -> None:
 
 
 @pytest.fixture
-def progress() -> Iterator[Progress]:
-    """That of four hosts, ten seconds old, of which two are under way since its fourth and sixth."""
-    began = time.monotonic()
-    under_way = [(Host("h3", "h3"), began + 6), (Host("h1", "h1"), began + 4)]
+def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that stands at 100 s, so that no line is drawn in between however busy this machine is."""
+    monkeypatch.setattr(progress_module, "time", SimpleNamespace(monotonic=lambda: 100.0))
+    monkeypatch.setattr(progress_module, "_FIRST", 600.0)
+
+
+@pytest.fixture
+def progress(_clock: None) -> Iterator[Progress]:
+    """That of four hosts, begun at 100 s, of which two are under way since 104 s and 106 s."""
+    under_way = [(Host("h3", "h3"), 106.0), (Host("h1", "h1"), 104.0)]
     progress = Progress(io.StringIO(), 4, lambda: under_way)
     yield progress
     progress.close()
 
 
 def test_progress_tells_how_many_are_done_how_long_still_and_who_is_slow(progress: Progress) -> None:
-    now = time.monotonic() + 10
-    assert progress.line(now) == "0/4 hosts, 2 running; slowest: h1 6 s, h3 4 s"
+    assert progress.line(110.0) == "0/4 hosts, 2 running; slowest: h1 6 s, h3 4 s"
     progress.count(made({"outcome": "ok"}))
     progress.count(made({"outcome": "lost"}))
-    assert progress.line(now) == "2/4 hosts, 1 failed, 2 running, 0.2/s, 10 s left; slowest: h1 6 s, h3 4 s"
+    assert progress.line(110.0) == "2/4 hosts, 1 failed, 2 running, 0.2/s, 10 s left; slowest: h1 6 s, h3 4 s"
 
 
+@pytest.mark.usefixtures("_clock")
 def test_progress_of_files_tells_bytes_too() -> None:
     out = io.StringIO()
     progress = Progress(out, 4, list, copied=lambda: (30_000_000, 60_000_000))
     progress.count(made({"outcome": "ok"}))
-    line = progress.line(time.monotonic() + 10)
+    line = progress.line(110.0)
     assert line == "[############            ] 30.0 MB 3.0 MB/s  1/4 hosts, 0 running, 0.1/s, 10 s left"
     with progress.aside():
         out.write("a block\n")

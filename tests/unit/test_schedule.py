@@ -145,3 +145,53 @@ def test_hosts_that_wait_to_start_together_are_not_started_once_all_is_stopped()
     assert gone == []
     hosts.hurry()
     assert hosts.next() == first
+
+
+def asking(count: int) -> tuple[Hosts, list[int], list[int]]:
+    """Hosts of which each has asked for leave, and lists of those that asked and that had it."""
+    asked: list[int] = []
+    gone: list[int] = []
+    hosts = Hosts(count, fanout=count, in_order=False, ask=asked.append)
+    for index in range(count):
+        hosts.park((begun(hosts), None), Leave(lambda index=index: gone.append(index)))
+    return hosts, asked, gone
+
+
+def test_hosts_ask_for_leave_and_go_on_once_they_have_it() -> None:
+    hosts, asked, gone = asking(3)
+    assert asked == [0, 1, 2]
+    assert gone == [], "that no other can come is no leave"
+    hosts.go([1])
+    hosts.go([1, 7])
+    assert gone == [1]
+    assert hosts.next() == (1, None)
+    hosts.go([0, 2])
+    assert gone == [1, 0, 2]
+    assert [hosts.next(), hosts.next()] == [(0, None), (2, None)]
+    end(hosts, 3)
+
+
+def test_others_begin_while_one_waits_for_leave() -> None:
+    hosts = Hosts(2, fanout=2, in_order=False, ask=lambda index: None)
+    hosts.park((begun(hosts), None), Leave(lambda: None))
+    assert begun(hosts) == 1
+
+
+def test_leave_that_is_given_while_it_is_asked_for_is_not_missed() -> None:
+    gone: list[int] = []
+    hosts = Hosts(1, fanout=1, in_order=False, ask=lambda index: hosts.go([index]))
+    hosts.park((begun(hosts), None), Leave(lambda: gone.append(0)))
+    assert gone == [0]
+    assert hosts.next() == (0, None)
+
+
+def test_leave_is_denied_once_all_is_stopped() -> None:
+    hosts, asked, gone = asking(2)
+    hosts.go([0])
+    assert hosts.stop() == []
+    assert [hosts.next(), hosts.next()] == [(0, None), (1, None)], "they see for themselves that it is over"
+    hosts.go([1])
+    hosts.park((1, None), Leave(lambda: gone.append(1)))
+    assert hosts.next() == (1, None)
+    assert (asked, gone) == ([0, 1], [0])
+    end(hosts, 2)
