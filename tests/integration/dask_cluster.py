@@ -131,7 +131,7 @@ class DaskCluster:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "HOME": str(self.home), **environment},
+                env={**os.environ, "HOME": str(self.home), "TMPDIR": str(self.home), **environment},
             )
 
     def _start_worker(self, **environment: str) -> "subprocess.Popen[bytes]":
