@@ -36,7 +36,7 @@ log = logging.getLogger("paramgmt_tasks")
 #: Bytes of messages in one batch, and how many may wait before whoever sends much has to wait.
 _BATCH, _FULL = 1024 * 1024, 4 * 1024 * 1024
 #: Seconds in which more messages are gathered for a batch, and after which an empty one is sent.
-_GATHER, _QUIET = 0.01, 5.0
+_GATHER, _QUIET = 0.01, 2.0
 #: Seconds without an answer after which a worker is given up; it cannot start anything by itself then.
 _SILENT = 60.0
 #: Seconds in which the scheduler notices that a worker is gone.
@@ -364,6 +364,8 @@ class Cluster(Workers):
         here = pydoc.locate(_VERSION)
         wrong = {address: version for address, version in found.items() if version != here}
         for address, version in wrong.items():
+            if isinstance(version, OSError):
+                continue  # it is gone, and will be found to be
             more = f" (and on {len(wrong) - 1} more)" if len(wrong) > 1 else ""
             what = "no paramgmt-tasks" if version is None else f"paramgmt-tasks {version}"
             if isinstance(version, BaseException):

@@ -24,14 +24,15 @@ from .hosts import Host
 from .operations import Operation, Pull, Push, Script
 from .output import Output
 from .results import Outcome
-from .unpack import TRAILER, LocalError, Refused
+from .unpack import TRAILER, LocalError, Refused, left_behind
 from .waiting import Silence, Steps
 
 #: Bytes of files in one message.
 _PIECE = 256 * 1024
 #: Seconds between two looks whether there is room for more.
 _LOOK = 0.01
-_BLOCK = 512
+#: How folders for files on workers are called, before the number of their process.
+_OURS = f"paramgmt-worker-{os.uname().nodename}-"
 
 
 class Courier:
@@ -213,7 +214,8 @@ class Delivered(Files):
         """
         with self._lock:
             if not self._root:
-                self._root = tempfile.mkdtemp(prefix="paramgmt-")
+                _sweep()
+                self._root = tempfile.mkdtemp(prefix=f"{_OURS}{os.getpid()}-")
             return self._root
 
     def _tree(self, key: Any, tree: Tree) -> None:
@@ -313,6 +315,14 @@ class Delivered(Files):
     def send(self, kind: str, *rest: Any) -> None:
         """Send a message of the way back."""
         self._send(kind, *rest)
+
+
+def _sweep() -> None:
+    """Remove what workers have left that were killed."""
+    folder = tempfile.gettempdir()
+    for name in os.listdir(folder):
+        if left_behind(name, _OURS):
+            shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
 
 
 class Placed(Files):

@@ -141,7 +141,8 @@ class Fleet:
         if settings.engine == "dask":
             from .cluster import Cluster
 
-            which = (settings.scheduler, settings.tls_ca, settings.tls_cert, settings.tls_key)
+            names = ("scheduler", "tls_ca", "tls_cert", "tls_key", "insecure_scheduler")
+            which = tuple(getattr(settings, name) for name in names)
             return self.pool.engine(which, lambda: Cluster(settings))  # type: ignore[no-any-return]
         raise UsageError(f"engine {settings.engine}: must be one of {', '.join(ENGINES)}")
 
@@ -189,10 +190,10 @@ def _chosen(settings: Settings, hosts: int) -> Settings:
     workers = min(settings.workers or cores, hosts // HOSTS_A_PROCESS)
     alone = settings.together or settings.sequential
     if workers < 2 or alone:
-        why = "they begin together or in turn" if alone else f"for {hosts} hosts on {cores} processors"
-        log.info("engine: threads, %s", why)
+        why = "they begin together or in turn" if alone else f"{hosts} hosts, {cores} processors"
+        log.info("engine: threads (%s)", why)
         return replace(settings, engine="threads")
-    log.info("engine: %d processes, for %d hosts on %d processors", workers, hosts, cores)
+    log.info("engine: %d processes (%d hosts, %d processors)", workers, hosts, cores)
     return replace(settings, engine="processes", workers=workers)
 
 

@@ -248,4 +248,4 @@ def test_which_engine_is_told(words, tmp_path: Path) -> None:
     done = subprocess.run(
         [*words, "--verbose", "--", "true"], cwd=tmp_path, capture_output=True, text=True, check=True
     )
-    assert done.stderr == "INFO: engine: 2 Dask workers\n"
+    assert done.stderr == "INFO: engine: dask, 2 workers\n"

@@ -87,6 +87,10 @@ def tree(tmp_path: Path) -> Path:
     return folder
 
 
+def end_of(courier: Courier, place: int, done: Execution) -> Execution:
+    return Execution(*courier.end(place, done.outcome, done.return_code, done.reason, Output(), Output()))
+
+
 @pytest.mark.parametrize("end", ["", "/."])
 def test_a_worker_has_the_stream_that_there_is_here(work, tree: Path, end: str) -> None:
     worker = work(Push((f"{tree}{end}",), "there")).begin(*HOSTS)
@@ -204,7 +208,7 @@ def pull(worker: Worker, place: int, data: bytes, code: int | None = 0) -> Execu
         done = Execution(Outcome.FAILED, 1, str(error))
     finally:
         landing.close()
-    end = worker.courier.end(place, done, Output(), Output())
+    end = end_of(worker.courier, place, done)
     worker.courier.drop(place)
     return end
 
@@ -254,7 +258,7 @@ def test_what_comes_of_a_host_whose_result_was_told_is_not_wanted(work, tmp_path
     finish(landing.take([sent(file=b"1")]))
     assert worker.files.unwanted(0)
     landing.landed(0)
-    assert worker.courier.end(0, Execution(Outcome.OK, 0), Output(), Output()).return_code == 0
+    assert end_of(worker.courier, 0, Execution(Outcome.OK, 0)).return_code == 0
     assert os.listdir(tmp_path) == []
 
 
@@ -283,6 +287,6 @@ def test_no_more_is_sent_than_there_is_room_for(work, tmp_path: Path) -> None:
     room.append(1)
     finish(steps)
     assert landing.end(0, Output(), Output()).outcome is Outcome.OK
-    done = worker.courier.end(0, Execution(Outcome.OK, 0), Output(), Output())
+    done = end_of(worker.courier, 0, Execution(Outcome.OK, 0))
     assert done.outcome is Outcome.OK
     assert (tmp_path / "file").read_bytes() == b"x"
