@@ -5,7 +5,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -30,6 +29,8 @@ _MOVED = 0.5
 _SMALL = 32 * 1024
 #: Seconds in which results are gathered.
 _GATHER = 0.005
+#: Seconds that it may take to leave all hosts.
+_LEAVE = 2.0
 
 
 class Post(Protocol):
@@ -288,10 +289,12 @@ def main(arguments: list[str]) -> None:
     log = logging.getLogger("paramgmt_tasks")
     log.addHandler(Forward(wire))
     log.propagate = False
-    Worker(wire, len(sockets)).serve()
-    for reaper in reapers:
-        reaper.join(2)
-    sys.stdout.flush()
+    worker = Worker(wire, len(sockets))
+    worker.serve()
+    closing = threading.Thread(target=worker.close, daemon=True)
+    closing.start()
+    for thread in (closing, *reapers):
+        thread.join(_LEAVE)
     # Whatever still runs here is broken off with its connections.
     os._exit(0)
 
