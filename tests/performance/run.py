@@ -136,7 +136,7 @@ WORKLOADS = [
     _copying("pull-1g", "pull of 1 GB from 2 hosts", 2, _PULL, payload=1_000_000_000, before=_PUSH),
     _on_engines("engines-1000", "engines: whoami on 1000 hosts", 1000),
     _on_engines("engines-10000", "engines: whoami on 10,000 hosts", 10_000),
-    _on_engines("engines-output", "engines: 1 MB of output from each of 500 hosts", 500, "megabyte"),
+    _on_engines("engines-output", "engines: 1 MB of output from each of 1000 hosts", 1000, "megabyte"),
 ]
 
 
