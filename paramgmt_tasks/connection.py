@@ -59,7 +59,9 @@ class Resources:
     def __init__(self, share: int = 1) -> None:
         self.ssh_config = ssh_config.load()
         self.config = fabric.Config(ssh_config=self.ssh_config)
+        # Looked up once: Invoke takes long to find what is below another setting.
         self.configured_timeout: float | None = self.config.timeouts.connect
+        self.connect_kwargs: dict[str, Any] = dict(self.config.connect_kwargs)
         self.identities = Identities()
         self.gate = HandshakeGate(share=share)
         self._lock = threading.Lock()
@@ -147,6 +149,7 @@ class HostConnection(fabric.Connection):
         port_option = int(options["port"]) if "port" in options else None
         if "identityfile" in options:
             options["identityfile"] = [options["identityfile"]]
+        self.resources = resources
         super().__init__(
             entry.address,
             user=user or entry.user or options.get("user") or settings.user,
@@ -154,12 +157,12 @@ class HostConnection(fabric.Connection):
             config=config or resources.config,
             gateway=False if gateway is None else gateway,
             forward_agent=forward_agent,
+            connect_timeout=CONNECT_TIMEOUT,  # what holds is found below
             connect_kwargs=connect_kwargs,
             inline_ssh_env=inline_ssh_env,
         )
         self.entry = entry
         self.settings = settings
-        self.resources = resources
         self.ssh_config.update(options)
         self.host = self.ssh_config.get("hostname", self.host)
         self.gateway = self._find_gateway() if gateway is None else gateway
@@ -186,7 +189,10 @@ class HostConnection(fabric.Connection):
 
     def resolve_connect_kwargs(self, connect_kwargs: dict[str, Any] | None) -> dict[str, Any]:
         """As Fabric's, but never changing the dict that all members of a group were given."""
-        return dict(connect_kwargs or self.config.connect_kwargs)
+        shared = self.config is self.resources.config
+        return dict(
+            connect_kwargs or (self.resources.connect_kwargs if shared else self.config.connect_kwargs)
+        )
 
     def _find_gateway(self) -> Any:
         hops = self.settings.jump or self.ssh_config.get("proxyjump")
