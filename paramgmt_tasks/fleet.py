@@ -27,7 +27,7 @@ AnyRun: TypeAlias = "Run | SplitRun"
 
 
 #: Hosts for which it is worth to start another process.
-HOSTS_A_PROCESS = 500
+HOSTS_A_PROCESS = 1000
 
 
 class Fleet:

@@ -112,7 +112,8 @@ def _processes() -> dict[int, _Process]:
     for name in os.listdir("/proc"):
         if name.isdigit():
             try:
-                fields = Path("/proc", name, "stat").read_text().rpartition(")")[2].split()
+                with open(f"/proc/{name}/stat", "rb", buffering=0) as file:
+                    fields = file.read(1024).rpartition(b")")[2].split()
             except OSError:
                 continue
             cpu = sum(map(int, fields[11:15])) / tick
