@@ -1,7 +1,6 @@
 """Fleet: hosts, settings and open connections. The one front door for everything above it."""
 
 import logging
-import os
 import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -12,7 +11,7 @@ from .errors import UsageError
 from .hosts import Host, parse_entry
 from .operations import Copying, LocalCommand, Operation, Pull, Push, RemoteCommand, Script
 from .pool import Engine, Pool
-from .processes import Processes
+from .processes import Processes, processors
 from .results import Report
 from .settings import ENGINES, Settings
 from .split import SplitRun
@@ -186,7 +185,7 @@ def _chosen(settings: Settings, hosts: int) -> Settings:
     """Settings with an engine where `auto` stands: processes where they are worth their start."""
     if settings.engine != "auto":
         return settings
-    cores = len(os.sched_getaffinity(0))
+    cores = processors()
     workers = min(settings.workers or cores, hosts // HOSTS_A_PROCESS)
     alone = settings.together or settings.sequential
     if workers < 2 or alone:

@@ -14,6 +14,13 @@ from .split import Workers
 from .wire import Wire
 
 
+def processors() -> int:
+    """How many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 class _Process:
     """A worker process, and the wire to it."""
 
@@ -68,7 +75,7 @@ class Processes(Workers):
 
     def start(self, settings: Settings, hosts: int) -> int:
         """Have as many as the settings say, else as there are processors."""
-        wanted = settings.workers or len(os.sched_getaffinity(0))
+        wanted = settings.workers or processors()
         count = 1 if settings.sequential else max(1, min(wanted, hosts))
         with self._lock:
             for process in [process for process in self.links if not process.alive]:
