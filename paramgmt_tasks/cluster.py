@@ -321,17 +321,19 @@ class Cluster(Workers):
             there = there[: settings.workers]
             self.links = [link for link in self.links if link.alive]
             known = {link.address for link in self.links}
-            self._open([address for address in there if address not in known])
+            self._open([address for address in there if address not in known], there)
             if not self.links:
                 raise UsageError("the Dask cluster has no workers: start some with dask worker")
             log.info("engine: dask, %d workers", len(self.links))
             return len(self.links)
 
-    def _open(self, addresses: list[str]) -> None:
+    def _open(self, addresses: list[str], there: list[str]) -> None:
+        if not addresses:
+            return
         for address in addresses:
             _allow(address, "worker", self._insecure)
         self._compare_versions(addresses)
-        machines = Counter(urlsplit(address).hostname for address in addresses)
+        machines = Counter(urlsplit(address).hostname for address in there)
         futures = {
             address: self._client.submit(
                 Office,
@@ -354,9 +356,11 @@ class Cluster(Workers):
             except UsageError as error:
                 raise UsageError(f"Dask worker {address}: {error}") from None
             except (TimeoutError, asyncio.TimeoutError):
+                future.cancel()
                 log.warning("Dask worker %s is busy with something else, and left out", address)
-            except _Gone:
-                log.warning("Dask worker %s is gone, and left out", address)
+            except Exception as error:  # Dask's, of a worker that is gone by now, or our own of it
+                reason = "gone" if isinstance(error, _Gone) else f"of no use ({_words(error)})"
+                log.warning("Dask worker %s is %s, and left out", address, reason)
 
     def _compare_versions(self, addresses: list[str]) -> None:
         # By a function that every worker has.

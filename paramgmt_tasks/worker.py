@@ -199,7 +199,7 @@ class _Job:
             if over:
                 return
 
-    def close(self, patience: float | None = None) -> None:
+    def close(self) -> None:
         """Nothing more is wanted of it."""
         for slice_ in list(self.slices):
             if not slice_.run.wait(0):
