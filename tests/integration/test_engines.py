@@ -99,6 +99,17 @@ def test_what_is_written_is_heard_while_it_runs(sshd, settings: Settings, tmp_pa
         assert len(list(events)) == 3
 
 
+@pytest.mark.parametrize("live", [False, True])
+def test_much_output_is_whole_and_stays_when_the_fleet_is_gone(sshd, settings: Settings, live: bool) -> None:
+    hosts = sshd.hosts(6)
+    with Fleet(hosts, settings) as fleet:
+        report = fleet.perform(RemoteCommand("yes ?HOST | head -c 6000000; echo end >&2"), live=live).report()
+    for host, result in zip(hosts, report, strict=True):
+        line = f"{host.entry}\n".encode()
+        assert result.stdout == (line * (6_000_000 // len(line) + 1))[:6_000_000]
+        assert result.stderr == b"end\n"
+
+
 def test_a_cancelled_run_ends_what_runs(sshd, settings: Settings) -> None:
     with Fleet(sshd.hosts(6), settings) as fleet:
         run = fleet.perform(RemoteCommand("echo part; sleep 600"), live=True)
