@@ -1,6 +1,6 @@
 """The engine `dask`: workers in the workers of a Dask cluster, which may be on other machines.
 
-In each Dask worker lives an actor, an `Office`, for as long as this process does; messages go to it and come
+In each Dask worker lives an actor, an Office, for as long as this process does; messages go to it and come
 from it in batches, through the scheduler. No work is a task of the scheduler's, so that none can be run again
 by it. A worker asks before it starts what is not to be repeated, and what it was let start is lost where it
 is gone.
@@ -11,32 +11,25 @@ import contextlib
 import ipaddress
 import json
 import logging
-import pickle
 import pydoc
-import queue
 import socket
 import threading
 import time
 import uuid
-from collections import Counter, deque
-from collections.abc import Iterable
+from collections import Counter
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from .courier import Courier
 from .errors import UsageError, words
+from .office import Box, Office, messages
 from .operations import Operation
 from .settings import Settings
 from .split import Workers
-from .worker import Forward, Worker
 
 log = logging.getLogger("paramgmt_tasks")
 
-#: Bytes of messages in one batch, and how many may wait before whoever sends much has to wait.
-_BATCH, _FULL = 1024 * 1024, 4 * 1024 * 1024
-#: Seconds in which more messages are gathered for a batch, and after which an empty one is sent.
-_GATHER, _QUIET = 0.01, 2.0
 #: Seconds without an answer after which a worker is given up; it cannot start anything by itself then.
 _SILENT = 60.0
 #: Seconds in which the scheduler notices that a worker is gone.
@@ -45,163 +38,6 @@ _NOTICED = 3.0
 _CONNECT, _MAKE = 10.0, 60.0
 _VERSION = "paramgmt_tasks.__version__"
 _ENCRYPTED = ("tls", "wss")
-
-
-class _Box:
-    """Messages that wait to be taken, in batches. Safe for many threads."""
-
-    def __init__(self) -> None:
-        self._messages: deque[bytes] = deque()
-        self._changed = threading.Condition()
-        self._bytes = 0
-        self._closed = False
-        self._watcher: Any = None
-
-    def put(self, message: tuple[Any, ...]) -> bool:
-        """Add a message; False where nobody takes any."""
-        data = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
-        with self._changed:
-            if self._closed:
-                return False
-            self._messages.append(data)
-            self._bytes += len(data)
-            self._changed.notify_all()
-            watcher, self._watcher = self._watcher, None
-        if watcher is not None:
-            watcher()
-        return True
-
-    def roomy(self) -> bool:
-        """Whether more than a little may be put in."""
-        return self._bytes < _FULL or self._closed
-
-    def wait_for_room(self) -> None:
-        """Wait until it is."""
-        with self._changed:
-            self._changed.wait_for(self.roomy)
-
-    def wait(self) -> bool:
-        """Wait until there is something; False where there is nothing any more."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._messages or self._closed)
-            return bool(self._messages) and not self._closed
-
-    def watch(self, watcher: Any) -> bool:
-        """Have `watcher` called when there is something; False where there is already."""
-        with self._changed:
-            self._watcher = None if self._messages else watcher
-            return self._watcher is not None
-
-    def take(self) -> bytes:
-        """A batch, perhaps an empty one."""
-        batch: list[bytes] = []
-        size = 0
-        with self._changed:
-            while self._messages and size < _BATCH:
-                batch.append(self._messages.popleft())
-                size += len(batch[-1])
-            self._bytes -= size
-            self._changed.notify_all()
-        return pickle.dumps(batch, pickle.HIGHEST_PROTOCOL)
-
-    def close(self) -> None:
-        """Nobody takes anything any more."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-
-
-def _messages(batch: bytes) -> Iterable[Any]:
-    return map(pickle.loads, pickle.loads(batch))
-
-
-class Office:
-    """The actor in a Dask worker: a worker of ours with its post.
-
-    Each batch has a number, by which one that is asked for or brought again is known: what was done is not
-    done again.
-    """
-
-    def __init__(self, share: int) -> None:
-        self._post = post = _Post()
-        self._taken = self._given = 0
-        self._last = b""
-        self._collecting: asyncio.Lock | None = None
-        worker = Worker(post, share)
-        handler = Forward(post)
-        log.addHandler(handler)
-
-        def serve() -> None:
-            try:
-                worker.serve()
-            finally:
-                post.close()
-                log.removeHandler(handler)
-                worker.close()
-
-        threading.Thread(target=serve, name="paramgmt office", daemon=True).start()
-
-    async def clock(self) -> float:
-        """The seconds of the monotonic clock here."""
-        return time.monotonic()
-
-    async def deliver(self, number: int, batch: bytes) -> None:
-        """Take messages."""
-        if number > self._taken:
-            self._taken = number
-            for message in _messages(batch):
-                self._post.incoming.put(message)
-
-    async def collect(self, number: int) -> bytes:
-        """Give messages; waits for some.
-
-        Raises:
-            EOFError: there will not be any more.
-        """
-        self._collecting = self._collecting or asyncio.Lock()
-        async with self._collecting:
-            if self._post.closed:
-                raise EOFError("its part of paramgmt-tasks has ended")
-            if number > self._given:
-                come = asyncio.Event()
-                loop = asyncio.get_running_loop()
-                if self._post.box.watch(lambda: loop.call_soon_threadsafe(come.set)):
-                    with contextlib.suppress(asyncio.TimeoutError):
-                        await asyncio.wait_for(come.wait(), _QUIET)
-                        await asyncio.sleep(_GATHER)
-                self._last, self._given = self._post.box.take(), number
-            return self._last
-
-    def __del__(self) -> None:
-        # Dask lets go of an actor when the client has, or is gone.
-        if hasattr(self, "_post"):
-            self._post.close()
-
-
-class _Post:
-    """An office's post, as its worker sees it."""
-
-    sends_files = False
-
-    def __init__(self) -> None:
-        self.box = _Box()
-        self.incoming: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self.roomy, self.wait_for_room = self.box.roomy, self.box.wait_for_room
-        self.closed = False
-
-    def send(self, *message: Any, file: int | None = None) -> bool:
-        """Have a message collected."""
-        return self.box.put(message)
-
-    def receive(self) -> tuple[Any, ...] | None:
-        """The next message that was delivered; None at the end."""
-        return self.incoming.get()  # type: ignore[no-any-return]
-
-    def close(self) -> None:
-        """Nobody collects any more, or has anything to give."""
-        self.closed = True
-        self.box.close()
-        self.incoming.put(None)
 
 
 class _Gone(Exception):
@@ -217,7 +53,7 @@ class _Remote:
         self.alive = True
         self.spools: dict[Any, Any] = {}
         self._future, self._actor, self._workers = future, actor, workers
-        self._box = _Box()
+        self._box = Box()
         self._ending = threading.Lock()
         self.wait_for_room = self._box.wait_for_room
         self.ahead, self.uncertain = self._compare_clocks()
@@ -252,7 +88,7 @@ class _Remote:
         try:
             while self.alive:
                 number += 1
-                for message in _messages(self._call("collect", number)):
+                for message in messages(self._call("collect", number)):
                     self._workers.told(self, *message)
         except _Gone:
             pass

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent.parent / "paramgmt_tasks"
 ORDER = """
     executables __init__ tasks lists journal recipes controller display
     fleet
-    cluster processes worker
+    cluster office processes worker
     pool
     threads
     split
