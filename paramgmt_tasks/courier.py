@@ -42,6 +42,8 @@ class Courier:
         self._operation = operation
         self._files = Files()
         self._lock = threading.Lock()
+        #: Held while something is written here, or given up: whoever cancels is another thread.
+        self._writing = threading.RLock()
         self._trees: dict[Any, Tree] = {}
         self._scripts: dict[str, bytes] = {}
         #: What each worker has.
@@ -75,7 +77,7 @@ class Courier:
                 raise UsageError(str(error)) from None
 
     def parcels(self, worker: Any, hosts: Sequence[Host]) -> Iterator[tuple[Any, ...]]:
-        """The messages that a worker needs for its hosts, and has not had yet."""
+        """The messages that a worker needs for its hosts, and has not had yet; to be sent before others'."""
         sent = self._sent.setdefault(worker, set())
         for host in hosts:
             operation = self._operation.on(host)
@@ -126,6 +128,10 @@ class Courier:
 
     def take(self, kind: str, index: int, host: Host, *rest: Any) -> bool:
         """A worker has sent some of what a host sends; whether more is wanted."""
+        with self._writing:
+            return self._take(kind, index, host, *rest)
+
+    def _take(self, kind: str, index: int, host: Host, *rest: Any) -> bool:
         if index in self._failed and kind != "landing":
             return False
         try:
@@ -150,24 +156,26 @@ class Courier:
     ) -> tuple[Outcome, int | None, str]:
         """What came of a host, of which a worker says what came of it there."""
         done = Execution(outcome, return_code, reason)
-        if index in self._failed:
-            done = failed(self._failed[index], err)
-        elif outcome is Outcome.OK and index in self._landed:
-            try:
-                done = self._landings[index].end(self._landed[index], out, err)
-            except EOFError as error:
-                done = Execution(Outcome.LOST, None, str(error))
-            except LocalError as error:
-                done = failed(error, err)
+        with self._writing:
+            if index in self._failed:
+                done = failed(self._failed[index], err)
+            elif outcome is Outcome.OK and index in self._landed:
+                try:
+                    done = self._landings[index].end(self._landed[index], out, err)
+                except EOFError as error:
+                    done = Execution(Outcome.LOST, None, str(error))
+                except LocalError as error:
+                    done = failed(error, err)
         return done.outcome, done.return_code, done.reason
 
     def drop(self, index: int) -> None:
         """Nothing more is kept of what a host has sent."""
-        landing = self._landings.pop(index, None)
-        self._landed.pop(index, None)
-        self._failed.pop(index, None)
-        if landing is not None:
-            landing.close()
+        with self._writing:
+            landing = self._landings.pop(index, None)
+            self._landed.pop(index, None)
+            self._failed.pop(index, None)
+            if landing is not None:
+                landing.close()
 
 
 class Delivered(Files):

@@ -201,6 +201,7 @@ class SplitRun(Arrivals):
         self._giving = False
         self._with: dict[int, Link] = {}
         self._begun: set[Link] = set()
+        self._turns: dict[Link, threading.Lock] = {}
         self._ready: set[int] = set()
         self._since: dict[int, float] = {}
         self._spool = Spool()
@@ -254,34 +255,38 @@ class SplitRun(Arrivals):
     def _send(self, link: Link, slice_: list[tuple[int, Host]]) -> None:
         """Send a worker its hosts, and before them what it has to know for that."""
         with self._lock:
-            if link not in self._begun:
-                self._begun.add(link)
-                folder = os.getcwd() if self._workers.here else None
-                on_start = self._on_start if self._given_on else None
-                tells = self._given_on or not self._asked
-                link.send(
-                    "begin",
-                    self._number,
-                    folder,
-                    self._operation,
-                    self._each,
-                    self._live,
-                    self._asked,
-                    tells,
-                    on_start,
-                )
-        if self._courier:
-            for kind, *rest in self._courier.parcels(link, [host for _, host in slice_]):
-                if self._halted or not link.send(kind, self._number, *rest):
-                    break
-                link.wait_for_room()
-        if self._halted:
-            for index, _ in slice_:
-                self._tell(index, Outcome.CANCELLED, self._halted)
+            turn = self._turns.setdefault(link, threading.Lock())
+        with turn:  # or hosts could come before files that are on their way for others
+            self._begin(link)
+            if self._courier:
+                for kind, *rest in self._courier.parcels(link, [host for _, host in slice_]):
+                    if self._halted or not link.send(kind, self._number, *rest):
+                        break
+                    link.wait_for_room()
+            if not self._halted:
+                link.send("hosts", self._number, slice_)
+                if self._halted:  # that was said before it had these
+                    link.send("halt", self._number, self._halted)
+                return
+        for index, _ in slice_:
+            self._tell(index, Outcome.CANCELLED, self._halted)
+
+    def _begin(self, link: Link) -> None:
+        """Tell a worker of this run, once."""
+        if link in self._begun:
             return
-        link.send("hosts", self._number, slice_)
-        if self._halted:  # that was said before it had these
-            link.send("halt", self._number, self._halted)
+        self._begun.add(link)
+        link.send(
+            "begin",
+            self._number,
+            os.getcwd() if self._workers.here else None,
+            self._operation,
+            self._each,
+            self._live,
+            self._asked,
+            self._given_on or not self._asked,
+            self._on_start if self._given_on else None,
+        )
 
     def told_by(self, link: Link, kind: str, *rest: Any) -> None:
         """A worker has said something of this run."""

@@ -1,0 +1,118 @@
+"""A run that is split over workers which are none."""
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from paramgmt_tasks import Host, Outcome, Push, RemoteCommand, Settings
+from paramgmt_tasks.courier import Courier
+from paramgmt_tasks.split import Workers
+
+
+class Link:
+    """Keeps what it is sent, and has room when it is told so."""
+
+    ahead = uncertain = 0.0
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.alive = True
+        self.spools: dict[Any, Any] = {}
+        self.sent: list[tuple[Any, ...]] = []
+        self.room = threading.Event()
+
+    def send(self, *message: Any) -> bool:
+        self.sent.append(message)
+        return self.alive
+
+    def wait_for_room(self) -> None:
+        self.room.wait(10)
+
+    def kinds(self) -> list[str]:
+        return [message[0] for message in self.sent]
+
+
+class Elsewhere(Workers):
+    """Workers that have not this machine's files."""
+
+    here = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.links = [Link("one is gone"), Link("two is gone")]
+
+    def start(self, settings: Settings, hosts: int) -> int:
+        return len(self.links)
+
+    def courier(self, operation):
+        return Courier(operation)
+
+    def lose(self, link: Link) -> None:
+        link.alive = False
+        self.gone(link)
+
+
+def until(done) -> None:
+    deadline = time.monotonic() + 10
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+HOSTS = [Host(name, name) for name in "abcd"]
+
+
+def test_hosts_come_to_a_worker_only_behind_their_files(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x" * 600_000)
+    workers = Elsewhere()
+    one, two = workers.links
+    workers.perform(HOSTS, Push((str(tmp_path / "file"),), "/there"), Settings())
+    until(lambda: "tree" in one.kinds() and "tree" in two.kinds())
+    workers.lose(two)
+    one.room.set()
+    two.room.set()
+    until(lambda: one.kinds().count("hosts") == 2)
+    assert one.kinds()[-3:] == ["whole", "hosts", "hosts"]
+    assert one.kinds().count("tree") == 1
+    assert [index for message in one.sent if message[0] == "hosts" for index, _ in message[2]] == [0, 2, 1, 3]
+
+
+def test_what_a_lost_worker_was_let_start_is_lost_and_the_rest_goes_to_another() -> None:
+    workers = Elsewhere()
+    one, two = workers.links
+    told: list[int] = []
+    run = workers.perform(HOSTS, RemoteCommand("true"), Settings(), on_start=told.append)
+    workers.told(two, "ready", 1, 1)
+    assert two.sent[-1] == ("go", 1, [1])
+    assert told == [1]
+    workers.lose(two)
+    assert run.told == {1}
+    result = next(run)
+    assert (result.outcome, result.reason) == (Outcome.LOST, "two is gone; the command may have run")
+    assert [index for index, _ in one.sent[-1][2]] == [3]
+    workers.lose(one)
+    assert {result.reason for result in run} == {"no worker is left"}
+
+
+def test_no_host_starts_before_all_are_ready_that_are_to_start_together() -> None:
+    workers = Elsewhere()
+    one, two = workers.links
+    workers.perform(HOSTS, RemoteCommand("true"), Settings(together=True))
+    for link, index in ((one, 0), (two, 1), (one, 2)):
+        workers.told(link, "ready", 1, index)
+    assert "go" not in one.kinds() + two.kinds()
+    done, times = (Outcome.UNREACHABLE, None, 3, "refused"), (1.0, 2.0, None, None)
+    workers.told(two, "results", 1, 1, [(3, done, times, [[], []])])
+    assert (one.sent[-1], two.sent[-1]) == (("go", 1, [0, 2]), ("go", 1, [1]))
+
+
+def test_what_was_interrupted_on_its_way_to_a_worker_is_not_begun(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x" * 600_000)
+    workers = Elsewhere()
+    run = workers.perform(HOSTS, Push((str(tmp_path / "file"),), "/there"), Settings())
+    until(lambda: all("tree" in link.kinds() for link in workers.links))
+    threading.Timer(0.1, lambda: [link.room.set() for link in workers.links]).start()
+    run.cancel(0.0)
+    assert {result.outcome for result in run} == {Outcome.CANCELLED}
+    assert all("hosts" not in link.kinds() for link in workers.links)
