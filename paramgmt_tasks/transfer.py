@@ -200,7 +200,11 @@ class _Talk:
         return b"".join((yield from self.pieces()))
 
     def ready(self) -> Steps[list[str]]:
-        """What the script has, after what the host's shell may print before; nothing where there is none."""
+        """What the script has, after what the host's shell may print before; nothing where there is none.
+
+        Raises:
+            EOFError: the connection broke, which says nothing of the host.
+        """
         while True:
             line, end, rest = self.data.partition(READY)[2].partition(b"\n")
             if end:
@@ -209,9 +213,15 @@ class _Talk:
             if len(self.data) >= _NOISE:
                 return []
             more = yield from self.more()
+            if not more and self._broken():
+                raise EOFError("connection lost")
             if not more:
                 return []
             self.data += more
+
+    def _broken(self) -> bool:
+        """Whether the channel is over because the connection is."""
+        return self.channel.closed and not self.channel.closed_by_peer
 
     def send(self, pieces: Iterable[bytes]) -> Steps[None]:
         """Send all of them and the end, or until the script ends."""

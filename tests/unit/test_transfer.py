@@ -1,4 +1,5 @@
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -23,8 +24,9 @@ def test_without_a_rate_bytes_may_move_at_once() -> None:
 class _Said(_Talk):
     """What a host says, in the pieces it comes in."""
 
-    def __init__(self, *pieces: bytes) -> None:
+    def __init__(self, *pieces: bytes, broken: bool = False) -> None:
         self.data = b""
+        self.channel = SimpleNamespace(closed=True, closed_by_peer=not broken)
         self._coming = [piece for piece in pieces if piece]
 
     def more(self) -> Steps[bytes]:
@@ -47,3 +49,8 @@ def test_a_script_is_heard_however_much_follows_or_was_said_before(noise: bytes,
 def test_a_shell_that_never_comes_to_the_script_is_given_up() -> None:
     assert finish(_Said(b"no such shell\n").ready()) == []
     assert finish(_Said(*[b"noise\n" * 1000] * 100).ready()) == []
+
+
+def test_a_connection_that_breaks_before_the_script_says_nothing_of_the_host() -> None:
+    with pytest.raises(EOFError):
+        finish(_Said(b"Welcome!\n", broken=True).ready())
