@@ -82,7 +82,7 @@ class Processes(Workers):
                 self.links.remove(process)
             if len(self.links) < count:
                 self.links += self._start(count - len(self.links))
-        return count
+            return min(len(self.links), wanted)  # hosts stay with the one that has their connection
 
     def _start(self, count: int) -> list[_Process]:
         with ExitStack() as stack:

@@ -90,21 +90,23 @@ class Workers:
         """Begin an operation on hosts; as Threads.perform."""
         if settings.together:
             check_together(settings, settings.fanout, len(hosts))
-        rollout = Rollout.of(settings, len(hosts))
-        count = self.start(settings, len(hosts))
+        # One after the other is one at a time, whoever works on it.
+        rollout = Rollout.of(replace(settings, batch=1) if settings.sequential else settings, len(hosts))
+        # No more workers than hosts may be worked on at once.
+        count = max(1, min(self.start(settings, len(hosts)), settings.fanout))
         return SplitRun(self, hosts, operation, settings, rollout, count, on_start, live)
 
-    def deal(self, hosts: Iterable[tuple[int, Host]]) -> dict[Link, list[tuple[int, Host]]]:
-        """Which worker works on which hosts: the one that has a connection, else each in its turn."""
+    def deal(self, hosts: Iterable[tuple[int, Host]], count: int) -> dict[Link, list[tuple[int, Host]]]:
+        """Which of `count` workers works on which hosts: who has a connection, else each in its turn."""
         seen: Counter[Any] = Counter()
         dealt: dict[Link, list[tuple[int, Host]]] = {}
         with self._lock:
-            alive = [link for link in self.links if link.alive]
+            alive = [link for link in self.links if link.alive][:count]
             for index, host in hosts if alive else ():
                 key = (host.entry, tuple(host.options.items()))
                 seen[key] += 1
-                link = self._homes.get((key, seen[key]))
-                if link is None or not link.alive:
+                link: Link = self._homes.get((key, seen[key]))  # type: ignore[assignment]
+                if link not in alive:
                     link = self._homes[key, seen[key]] = alive[next(self._turn) % len(alive)]
                 dealt.setdefault(link, []).append((index, host))
         return dealt
@@ -179,11 +181,12 @@ class SplitRun(Arrivals):
         self.shared = _Moved()
         self._workers, self._host_list, self._operation = workers, hosts, operation
         self._on_start, self._live, self._rollout = on_start, live, rollout
+        self._count = count
         rate = settings.limit_rate_all
         self._each = replace(
             settings,
             engine="threads",
-            fanout=settings.fanout if settings.together else max(1, -(-settings.fanout // count)),
+            fanout=settings.fanout if settings.together else settings.fanout // count,
             limit_rate_all=rate / count if rate else None,
             batch=None,
             canary=0,
@@ -240,7 +243,7 @@ class SplitRun(Arrivals):
             except UsageError as error:
                 self._tell(index, Outcome.ERROR, str(error))
         with self._lock:
-            dealt = self._workers.deal(good)
+            dealt = self._workers.deal(good, self._count)
             for link, slice_ in dealt.items():
                 self._with.update((index, link) for index, _ in slice_)
         for link, slice_ in dealt.items():

@@ -71,7 +71,10 @@ def test_every_way_to_fail_in_the_order_of_the_hosts(sshd, settings: Settings, t
 def test_connections_are_kept(sshd, settings: Settings) -> None:
     with Fleet(sshd.hosts(7), settings) as fleet:
         first, second = ([r.stdout for r in fleet.run("echo $SSH_CONNECTION").report()] for _ in range(2))
+        with Fleet(fleet.hosts[5:], settings, fleet.pool) as some:
+            third = [r.stdout for r in some.run("echo $SSH_CONNECTION").report()]
     assert first == second
+    assert third == first[5:]
 
 
 def test_rolling_holds_over_all(sshd, settings: Settings) -> None:
@@ -97,6 +100,19 @@ def test_what_is_written_is_heard_while_it_runs(sshd, settings: Settings, tmp_pa
         assert {bytes(event.out) for event in early} == {b"early\n"}
         (tmp_path / "go").touch()
         assert len(list(events)) == 3
+
+
+@pytest.mark.parametrize("how", [{"sequential": True}, {"fanout": 1}])
+def test_no_more_hosts_at_once_than_asked_for(sshd, settings: Settings, tmp_path: Path, how: dict) -> None:
+    alone = (
+        f"mkdir {tmp_path}/alone || exit 1; echo ?HOST >>{tmp_path}/order; sleep 0.1; rmdir {tmp_path}/alone"
+    )
+    hosts = sshd.hosts(6)
+    with Fleet(hosts, settings) as fleet:
+        assert fleet.run("true").report().ok
+        assert fleet.run(alone, **how).report().ok
+    if "sequential" in how:
+        assert (tmp_path / "order").read_text().split() == [host.entry for host in hosts]
 
 
 @pytest.mark.parametrize("live", [False, True])
