@@ -26,6 +26,9 @@ HOSTS = (
     ),
     Option("machines", list, "Hosts given here, such as web[01-20],db (repeatable)", "m"),
     Option("exclude", list, "Hosts to leave out, with the same patterns (repeatable)", "x"),
+    Option(
+        "allow_proxy_command", bool, "Take ProxyCommands, which run here, from a list on standard input"
+    ),
 )
 RUN = (
     Option("sequential", bool, "One host after the other", "s"),
@@ -86,6 +89,7 @@ DEFAULTS: dict[str, Any] = {
     "hosts": None,
     "machines": None,
     "exclude": None,
+    "allow_proxy_command": False,
     "sequential": False,
     "no_color": False,
     "fanout": None,
@@ -180,7 +184,8 @@ class Options:
             files = []  # machines named on the command line replace a configured list
         found = host_lists.parse_patterns(inline, "--machines")
         for name in files:
-            found += read_list(name, f"; for hosts given here use --machines {name}")
+            hint = f"; for hosts given here use --machines {name}"
+            found += read_list(name, hint, self.flag("allow_proxy_command"))
         if not files and not inline:
             raise UsageError("no hosts: name a list with --hosts FILE or hosts with --machines HOST")
         kept = host_lists.exclude(found, self.texts("exclude"))
