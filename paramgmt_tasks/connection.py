@@ -30,7 +30,7 @@ from .proxy import Proxy
 from .results import Outcome
 from .retry import Failure
 from .settings import Settings
-from .ssh_lookup import as_found
+from .ssh_lookup import Found, as_found
 from .stream import keep_alive, shut_down
 from .trust import OtherKeyTypes, Verifier
 from .waiting import BLOCKING, Leave, Silence, Steps, finish
@@ -218,7 +218,7 @@ class HostConnection(fabric.Connection):
             looked_up.options = known.find(address, given, *login)
         except UsageError as error:
             self._fault = error
-            looked_up.options = paramiko.SSHConfigDict(hostname=address)
+            looked_up.options = Found(hostname=address)
         return looked_up
 
     def use(self, settings: Settings) -> None:

@@ -6,10 +6,9 @@ import subprocess
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
 from typing import Any
-
-import paramiko
 
 from . import ssh_options
 from .errors import UsageError, words
@@ -18,6 +17,7 @@ from .ssh_lookup import (
     GATHERED,
     PASSES,
     Context,
+    Found,
     Match,
     Names,
     canonical,
@@ -39,7 +39,7 @@ _LISTED = ("host", "originalhost", "user", "localuser", "tagged")
 class LookedUp(str):
     """A host's name with what was found for it: Fabric, which asks by name alone, gets that again."""
 
-    options: paramiko.SSHConfigDict
+    options: Found
 
 
 _Conditions = tuple[Names | Match, ...]
@@ -53,15 +53,15 @@ class _Block:
     options: list[tuple[str, Value, str]] = field(default_factory=list)
 
 
-class SSHConfig(paramiko.SSHConfig):
-    """What ssh_config says of hosts; in place of paramiko's, which stops where ssh goes on.
+class SSHConfig:
+    """What ssh_config says of hosts; for use in place of paramiko's, which stops where ssh goes on.
 
     `parse` reads one more file, `lookup` and `find` tell what holds for a host. Blocks of literal names are
     found by index, so that many hosts and many blocks do not multiply. Safe for many threads once parsed.
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        self._config: list[object] = []  # which Fabric copies from one of paramiko's to another
         self._blocks: list[_Block] = []
         self._literal: dict[str, list[int]] = {}
         self._general: list[int] = []
@@ -70,6 +70,24 @@ class SSHConfig(paramiko.SSHConfig):
         self._final = False
         self._ran: dict[str, bool] = {}
         self._running = threading.Lock()
+
+    @classmethod
+    def from_text(cls, text: str) -> "SSHConfig":
+        """What a text says; raises as `parse`."""
+        return cls.from_file(StringIO(text))
+
+    @classmethod
+    def from_path(cls, path: str) -> "SSHConfig":
+        """What a file says; raises as `parse`, and OSError."""
+        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
+            return cls.from_file(file)
+
+    @classmethod
+    def from_file(cls, flo: Iterable[str]) -> "SSHConfig":
+        """What an open file says; raises as `parse`."""
+        config = cls()
+        config.parse(flo)
+        return config
 
     # -- reading
 
@@ -165,13 +183,13 @@ class SSHConfig(paramiko.SSHConfig):
         """The names that stand in `Host` lines without wildcards."""
         return set(self._literal)
 
-    def lookup(self, hostname: str) -> paramiko.SSHConfigDict:
+    def lookup(self, hostname: str) -> Found:
         """What holds for a host, as paramiko and Fabric ask for it; see `find`."""
         return hostname.options if isinstance(hostname, LookedUp) else self.find(hostname)
 
     def find(
         self, name: str, given: Mapping[str, Value] | None = None, user: str | None = None, port: int = 22
-    ) -> paramiko.SSHConfigDict:
+    ) -> Found:
         """What holds for a host: options by their names in lower case.
 
         `given` options come before all others, as `ssh -o` has them. `user` and `port` are those where

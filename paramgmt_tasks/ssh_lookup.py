@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import paramiko
-
 from .errors import UsageError
 
 #: Options of which every value counts, not only the first.
@@ -33,6 +31,18 @@ _TOKEN = re.compile(r"%(.?)|\$\{([^}]*)\}")
 
 #: Whether a name is meant, and whether it is one that is not.
 _Pattern = tuple[Callable[[str], Any], bool]
+
+
+class Found(dict[str, Any]):
+    """Options that hold for a host, as paramiko gives them."""
+
+    def as_bool(self, key: str) -> bool:
+        """Whether an option is `yes`."""
+        return str(self[key]).lower() == "yes"
+
+    def as_int(self, key: str) -> int:
+        """An option's number."""
+        return int(self[key])
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +125,7 @@ class Context:
         return values[token]()
 
 
-def finished(context: Context) -> paramiko.SSHConfigDict:
+def finished(context: Context) -> Found:
     """What was found in its final form: tokens filled in, several words as one text, `none` left out.
 
     Raises:
@@ -130,7 +140,7 @@ def finished(context: Context) -> paramiko.SSHConfigDict:
             some = [os.path.expanduser(one) for one in some] if is_path else some
             some = [_expand(one, _TOKENS[keyword], context.token, keyword, is_path) for one in some]
             found[keyword] = some if several else some[0]
-    result: Any = paramiko.SSHConfigDict(as_found(found))
+    result = Found(as_found(found))
     for keyword in ("proxycommand", "proxyjump"):
         if result.get(keyword, "").lower() == "none":
             del result[keyword]
@@ -138,7 +148,7 @@ def finished(context: Context) -> paramiko.SSHConfigDict:
         del result["connecttimeout"]  # no limit of its own
     if "forwardagent" in result:
         result["forwardagent"] = _forwarded(result["forwardagent"])
-    return result  # type: ignore[no-any-return]
+    return result
 
 
 def as_found(options: Mapping[str, Any]) -> dict[str, Any]:

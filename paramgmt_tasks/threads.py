@@ -14,7 +14,6 @@ from .operations import Operation
 from .rolling import check_together
 from .run import Run
 from .settings import Settings
-from .ssh_options import check_user
 
 log = logging.getLogger("paramgmt_tasks")
 
@@ -64,13 +63,7 @@ class Threads:
             raise
 
     def lend(self, hosts: Iterable[Host], settings: Settings) -> list[HostConnection]:
-        """A connection for each host, one made before where host and settings are the same.
-
-        Raises:
-            UsageError: settings that cannot be used.
-        """
-        if settings.user is not None:
-            check_user(settings.user)
+        """A connection for each host, one made before where host and settings are the same."""
         lent: list[HostConnection] = []
         reached = _reaching(settings)
         try:

@@ -26,9 +26,7 @@ HOSTS = (
     ),
     Option("machines", list, "Hosts given here, such as web[01-20],db (repeatable)", "m"),
     Option("exclude", list, "Hosts to leave out, with the same patterns (repeatable)", "x"),
-    Option(
-        "allow_proxy_command", bool, "Take ProxyCommands, which run here, from a list on standard input"
-    ),
+    Option("allow_proxy_command", bool, "Take ProxyCommands, which run here, from a list on standard input"),
 )
 RUN = (
     Option("sequential", bool, "One host after the other", "s"),
@@ -65,7 +63,7 @@ REMOTE = (
     Option("tls_ca", str, "File with the certificate authority of the Dask cluster"),
     Option("tls_cert", str, "File with the certificate for the Dask cluster"),
     Option("tls_key", str, "File with the key of that certificate"),
-    Option("insecure_scheduler", bool, "Allow a Dask cluster on other machines without TLS"),
+    Option("insecure_scheduler", bool, "Allow a Dask cluster without TLS"),
     Option("verbose", bool, "Tell more: which engine is taken, and each file that is copied", "v"),
     Option("sudo", bool, "Run as root by sudo"),
     Option("ask_password", bool, "Ask once for the password: sudo's with --sudo, else for logging in"),
