@@ -121,7 +121,7 @@ def _carry_out(c: Context, recipe: "Recipe", steps: Sequence[str], given: dict[s
         order = given.get("order") or "interleaved"
         if order not in ORDERS:
             raise UsageError(f"--order {order}: must be one of {', '.join(ORDERS)}")
-        seed = positive("--seed", given["seed"]) if given.get("seed") else None
+        seed = positive(f"--seed {given['seed']}", given["seed"]) if given.get("seed") else None
         root = Path(given.get("results") or Path("results") / name)
         show = _Progress()
         cycle = Cycle(

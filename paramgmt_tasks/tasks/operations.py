@@ -1,10 +1,12 @@
 """The six operations as Invoke tasks."""
 
 import atexit
+import difflib
+import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from invoke import Context, Exit
+from invoke import Config, Context, Exit
 
 from .. import operations
 from ..errors import UsageError
@@ -155,14 +157,39 @@ def _options(c: Context, given: dict[str, Any]) -> Options:
     Raises:
         UsageError: a setting that there is not.
     """
-    configured = dict((c.config.get("paramgmt") or {}).items())
-    for name in configured.keys() - DEFAULTS.keys():
-        known = ", ".join(sorted(DEFAULTS))
-        raise UsageError(f"{name}, below paramgmt in the configuration: no such setting; there are {known}")
-    missing = {name: default for name, default in DEFAULTS.items() if name not in configured}
-    environment = type(c.config)(defaults={"paramgmt": missing}, lazy=True)
-    environment.load_shell_env()
-    return Options(given, {**environment["paramgmt"], **configured})
+    section = c.config.get("paramgmt")
+    if section is not None and not hasattr(section, "items"):
+        raise UsageError(f"paramgmt in the configuration: {section}: must be settings, such as hosts: web")
+    configured = dict(section.items()) if section is not None else {}
+    environment = _environment(c.config)
+    for name in {**configured, **environment}:
+        if name not in DEFAULTS:
+            near = difflib.get_close_matches(str(name), DEFAULTS, 1)
+            meant = f"; did you mean {near[0]}?" if near else ": see the options of inv rcmd --help"
+            raise UsageError(f"{name}, below paramgmt in the configuration: no such setting{meant}")
+    for name, text in environment.items():
+        # To Invoke a text other than 0 is true where a switch is configured, be it `false`.
+        if name not in configured or (isinstance(configured[name], bool) and not _later(c.config, name)):
+            configured[name] = text
+    if c.config.run.dry:
+        given = {**given, "dry_run": True}
+    return Options(given, configured)
+
+
+def _environment(config: Config) -> dict[str, str]:
+    """The settings in the environment, as they stand there."""
+    prefix = f"{config.env_prefix or config.prefix}_PARAMGMT_".upper()
+    return {
+        name.removeprefix(prefix).lower(): text
+        for name, text in os.environ.items()
+        if name.startswith(prefix)
+    }
+
+
+def _later(config: Config, name: str) -> bool:
+    """Whether a setting stands where it goes before the environment: `inv -f FILE`, or a task's change."""
+    levels = (vars(config).get(level) for level in ("_runtime", "_overrides", "_modifications"))
+    return any(name in ((level or {}).get("paramgmt") or {}) for level in levels)
 
 
 def _pool(c: Context) -> "Pool":

@@ -118,15 +118,12 @@ class Show:
     @classmethod
     def of(cls, options: Options, hosts: Sequence[Host]) -> "Show":
         """Raises UsageError: options that exclude each other, or a folder that cannot be used."""
-        json, live, quiet = (options.flag(name) for name in ("json", "live", "quiet"))
-        diff = options.flag("diff")
-        gather = options.flag("gather") or diff
-        given = [f"--{name}" for name in ("json", "live", "gather", "diff", "quiet") if options.flag(name)]
-        if len(given) > 1 and (json or quiet):
-            raise UsageError(f"{' and '.join(given)} do not go together")
+        kinds = _kinds(options)
+        json, live, quiet, diff = (name in kinds for name in ("json", "live", "quiet", "diff"))
+        gather = "gather" in kinds or diff
         order = options["order"] or "hosts"
         if order not in ("hosts", "finished"):
-            raise UsageError(f"--order {order}: must be hosts or finished")
+            raise UsageError(f"{options.called('order', order)}: must be hosts or finished")
         paint = classic.painter(color(options))
         views: list[View] = []
         if live:
@@ -180,6 +177,26 @@ class Show:
         if together:
             lines.append(classic.skew(report))
         _write((ERR, f"{line}\n") for line in lines)
+
+
+def _kinds(options: Options) -> list[str]:
+    """Which of the kinds of output are wanted; what is configured gives way to what is given.
+
+    Raises:
+        UsageError: those that do not go together.
+    """
+    wanted = [name for name in ("json", "live", "gather", "diff", "quiet") if options.flag(name)]
+    given = [name for name in wanted if options.is_given(name)]
+    if given and not _go_together(wanted):
+        alone = not {"json", "quiet"}.isdisjoint(given)
+        wanted = given if alone else [name for name in wanted if name not in ("json", "quiet")]
+    if not _go_together(wanted):
+        raise UsageError(f"{' and '.join(f'--{name}' for name in wanted)} do not go together")
+    return wanted
+
+
+def _go_together(kinds: Sequence[str]) -> bool:
+    return len(kinds) < 2 or {"json", "quiet"}.isdisjoint(kinds)
 
 
 def _write_pieces(pieces: Iterator[Piece], progress: Progress | None) -> None:

@@ -40,7 +40,7 @@ def up(c: Context, count: str = "8") -> None:
     """Start a fleet of SSH servers on this machine, as the host list `sandbox`."""
     with usage_errors("sandbox.up"):
         sandbox = _sandbox()
-        sandbox.up(positive("--count", count))
+        sandbox.up(positive(f"--count {count}", count))
         _list().parent.mkdir(exist_ok=True)
         shutil.copyfile(sandbox.hosts, _list())
     print(f"{count} servers are up. Try:  inv rcmd --hosts sandbox whoami")
@@ -81,7 +81,7 @@ def demo(c: Context, count: str = "3") -> None:
         os.environ["XDG_STATE_HOME"] = folder  # what it does is not of the user's record
         try:
             print(f"Bringing up {count} SSH servers on this machine...", flush=True)
-            fleet.up(positive("--count", count))
+            fleet.up(positive(f"--count {count}", count))
             os.chdir(folder)
             _play(c, {"hosts": [str(fleet.hosts)]})
         finally:

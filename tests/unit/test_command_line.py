@@ -77,7 +77,7 @@ def test_duplicates_are_kept_with_a_note(inv) -> None:
         (["rcmd", "-m", "a", "--jump", "x@", "x"], "rcmd: no host name in 'x@'"),
         (["rcmd", "-m", "a", "--user", "a b", "x"], "rcmd: --user 'a b': not a user name"),
         (["rcmd", "-m", "a", "--bogus", "x"], "rcmd: no option '--bogus': see inv rcmd --help"),
-        (["rcmd", "-m", "a", "--user", "-s", "x"], "rcmd: Flag <Argument: user (u)> needed value"),
+        (["rcmd", "-m", "a", "--user", "-s", "x"], "rcmd: Flag --user needed value"),
         (["lcmd", "-m", "a", "ls", "-l"], "lcmd: '-l' follows 'ls'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
