@@ -16,6 +16,7 @@ from .results import Heard, HostResult, Outcome, Report
 from .settings import Settings
 from .tasks import namespace
 from .tasks.benchmark import benchmark
+from .tasks.perform import RunFailed
 
 if TYPE_CHECKING:
     from .controller import Controller, all_success, parse_file, parse_stream
@@ -46,6 +47,7 @@ __all__ = [
     "Report",
     "Role",
     "Run",
+    "RunFailed",
     "Script",
     "Settings",
     "UsageError",

@@ -11,12 +11,15 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, NoReturn
+from typing import Any, Generic, NoReturn, ParamSpec, TypeVar
 
 from invoke import Executor, Exit, Task
 from invoke.exceptions import ParseError
 from invoke.parser import Argument, Parser, ParserContext, ParseResult
 from invoke.program import Program
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 
 class Absent(Enum):
@@ -164,27 +167,38 @@ class _Expected:
         return self
 
 
-class OperationTask(Task[Any]):
-    """An Invoke task with the options of an operation and, where `words` names them, words."""
+class OperationTask(Task[Any], Generic[_P, _R]):
+    """An Invoke task with the options of an operation and, where `words` names them, words.
+
+    `keywords` are more that it takes from Python, and not on the command line.
+    """
 
     def __init__(
-        self, body: Callable[..., Any], *, options: Sequence[Option], words: str = "", words_help: str = ""
+        self,
+        body: Callable[_P, _R],
+        *,
+        options: Sequence[Option],
+        words: str = "",
+        words_help: str = "",
+        keywords: Sequence[str] = (),
     ) -> None:
         super().__init__(body, positional=(words,) if words else ())
         self.options = options
         self.words = words
         self.words_help = words_help
+        self.keywords = keywords
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         """Run the task; from Python the words are the first argument after the context.
 
         What was not typed is left out, so that the body knows what was given.
         """
-        kwargs = {name: value for name, value in kwargs.items() if value is not ABSENT}
-        unknown = set(kwargs) - {option.name for option in self.options} - {self.words}
+        given: dict[str, Any] = {name: value for name, value in kwargs.items() if value is not ABSENT}
+        unknown = set(given) - {option.name for option in self.options} - {self.words, *self.keywords}
         if unknown:
             raise TypeError(f"{self.name}() got unexpected options: {', '.join(sorted(unknown))}")
-        return super().__call__(*args, **kwargs)
+        result: _R = super().__call__(*args, **given)
+        return result
 
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
         """The task's arguments, as Invoke asks for them before it parses the command line."""

@@ -167,10 +167,7 @@ class Options:
         Raises:
             UsageError: it is neither.
         """
-        text = str(self[name]).lower()
-        if text not in (*_ON, *_OFF):
-            raise UsageError(f"{self.called(name, self[name])}: must be true or false")
-        return text in _ON
+        return switch(self.called(name, self[name]), self[name])
 
     def number(self, name: str, whole: bool = True, least: int = 1) -> Any:
         """A positive number, or None; one that is `whole` is `least` or more.
@@ -355,6 +352,18 @@ def _no_list(pattern: str) -> str:
     if os.path.exists(find_list(pattern)):
         return "; a host list cannot be excluded, only the names of hosts"
     return ""
+
+
+def switch(said: str, value: Any) -> bool:
+    """Whether something is on, from True, False or text.
+
+    Raises:
+        UsageError: it is neither on nor off, with what was `said` in front.
+    """
+    text = str(value).lower()
+    if text not in (*_ON, *_OFF):
+        raise UsageError(f"{said}: must be true or false")
+    return text in _ON
 
 
 def positive(said: str, value: Any, whole: bool = True, least: int = 1) -> Any:

@@ -35,6 +35,21 @@ if TYPE_CHECKING:
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+class RunFailed(Exit):
+    """A run that did not succeed on all hosts, or was interrupted; `report` has the result of each.
+
+    It is an Exit: where nobody catches it, `inv` ends with `code`, 1 or 128 and the number of the signal.
+    """
+
+    def __init__(self, report: Report, code: int = 1) -> None:
+        super().__init__(code=code)
+        self.report = report
+
+    def __str__(self) -> str:
+        failed, total = len(self.report.failed), len(self.report)
+        return f"{failed} of {total} hosts failed" if self.code == 1 else f"ended with status {self.code}"
+
+
 def perform(
     options: Options, operation: operations.Operation, pool: "Pool | None" = None, keep: bool = False
 ) -> Report:
@@ -44,7 +59,8 @@ def perform(
 
     Raises:
         UsageError: options that cannot be used, or what is missing here.
-        Exit: it was interrupted, or nobody reads standard output any more.
+        RunFailed: it was interrupted, nobody reads standard output any more, or files for it cannot be
+            written. That hosts failed is not an exception.
     """
     hosts = options.hosts()
     settings = options.settings()
@@ -68,20 +84,26 @@ def perform(
                 journal.discard()
                 raise
             _note_one_place(operation, hosts)
+            results: list[HostResult] = []
             try:
                 with _interruptible(run) as interrupted, show.progress(run, operation, len(hosts)) as line:
-                    report = Report(show.results(run, line, journal))
-            except BaseException:
+                    for result in show.results(run, line, journal):
+                        results.append(result)  # noqa: PERF402 - an interruption keeps those until then
+            except BaseException as error:
                 for result in run:  # it was cancelled, so that all have come
                     journal.finished(result)
+                    results.append(result)
                 journal.end(interrupted=True)
+                if isinstance(error, Exit):
+                    raise RunFailed(Report(results), error.code) from None
                 raise
+            report = Report(results)
             journal.end(interrupted=bool(interrupted))
         show.end(report, together=settings.together)
     if interrupted:
-        raise Exit(code=128 + interrupted[0])
+        raise RunFailed(report, 128 + interrupted[0])
     if show.folder is not None and not show.folder.whole:
-        raise Exit(code=1)
+        raise RunFailed(report)
     return report
 
 
