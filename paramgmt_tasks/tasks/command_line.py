@@ -32,8 +32,8 @@ class Absent(Enum):
 ABSENT = Absent.ABSENT
 
 
-#: Said once below the options, as a line for each opposite would double the help.
-OPPOSITES = "Each switch has its opposite, which turns it off: --no-dry-run, --color."
+#: Said once, as a line for each opposite would double the help.
+OPPOSITES = "Each switch has its opposite, which turns it off: --no-gather, --color."
 
 
 @dataclass(frozen=True)
@@ -356,12 +356,12 @@ class OperationTask(Task[Any], Generic[_P, _R]):
         groups: dict[str, list[tuple[str, str | None]]] = {}
         for option in self.options:
             groups.setdefault(option.group, []).append((option.typed, option.help))
+        if any(option.kind is bool for option in self.options):
+            print(f"{program.leading_indent}{OPPOSITES}\n")
         print("Options:\n" if self.options else "Options: none")
         for group, rows in groups.items():
             print(f"{group or 'Its own'}:")
             program.print_columns(rows)
-        if any(option.kind is bool for option in self.options):
-            print(OPPOSITES)
         raise Exit
 
     def _parse(self, program: Program, tokens: list[str]) -> ParseResult:

@@ -193,7 +193,7 @@ class Options:
             inline = []
         found = host_lists.parse_patterns(inline, self.called("machines"))
         for name in files:
-            found += read_list(name, f"; for hosts given here use --machines {name}")
+            found += read_list(name, _hint(name))
         if not files and not inline:
             raise UsageError("no hosts: name a list with --hosts FILE or hosts with --machines HOST")
         kept = self.without_excluded(found) if found else []
@@ -343,6 +343,13 @@ class Options:
 
 def _is_several(value: Any) -> bool:
     return isinstance(value, Iterable) and not isinstance(value, (str, Mapping))
+
+
+def _hint(name: str) -> str:
+    """What is added where there is no list of that name."""
+    if name == "sandbox":
+        return "; inv sandbox.up makes it, for this folder and those below"
+    return f"; for hosts given here use --machines {name}"
 
 
 def _no_list(pattern: str) -> str:

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ Project = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
+def project(tmp_path: Path) -> Iterator[Project]:
     """Run a program in a project of somebody else's, with a task of its own and a benchmark."""
     (tmp_path / "tasks.py").write_text(
         "from invoke import Collection, task\n"
@@ -48,7 +48,9 @@ def project(tmp_path: Path) -> Project:
             check=False,
         )
 
-    return run
+    yield run
+    if (tmp_path / ".sandbox").exists():  # it was brought up where nothing was to be done
+        run("inv", "sandbox.down")
 
 
 # -- Invoke's dry run
