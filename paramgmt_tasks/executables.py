@@ -22,7 +22,7 @@ from .tasks.perform import log_to_stderr, perform
 #: Options that ParaMgmt has, by their names here, with its own short and long ones.
 _CLASSIC = {
     "sequential": ("-s", "--sequential"),
-    "no_color": ("-c", "--no_color"),
+    "no_color": ("-c", "--no_color", "--no-color"),
     "user": ("-u", "--user"),
     "attempts": ("-a", "--attempts"),
     "destination": ("-d", "--destination"),

@@ -250,6 +250,8 @@ def exclude(
     unwanted: set[str] = set()
     for pattern in patterns:
         try:
+            if _CONTROL.search(pattern):
+                raise UsageError(f"control characters in {pattern!r}")
             parts = {part: _expand_one(part) for part in _split_commas(pattern.strip())}
         except UsageError as error:
             raise UsageError(f"{source.rstrip(':')}: {error}") from None

@@ -4,11 +4,13 @@ What is left out is as the configuration says; None, or an empty text, is withou
 """
 
 from collections.abc import Iterable, Mapping
+from os import PathLike
 from typing import TypeAlias, TypedDict
 
 from ..hosts import Host
 
-Hosts: TypeAlias = str | Iterable[str | Host] | None
+Lists: TypeAlias = str | PathLike[str] | Iterable[str | PathLike[str]] | None
+Hosts: TypeAlias = str | Host | Iterable[str | Host] | None
 Text: TypeAlias = str | None
 Switch: TypeAlias = bool | None
 Number: TypeAlias = int | str | None
@@ -19,7 +21,7 @@ Variables: TypeAlias = str | Iterable[str] | Mapping[str, str | int | float] | N
 class HostOptions(TypedDict, total=False):
     """The options of `rhosts`, which all others take too."""
 
-    hosts: Hosts
+    hosts: Lists
     machines: Hosts
     exclude: Hosts
 

@@ -111,8 +111,6 @@ TOGETHER = Option(
 CHANGED = Option("changed", bool, "Leave out files that are the same on the host already", group="Files")
 
 _ALL = (*HOSTS, *RUN, *REMOTE, *COPY, TOGETHER, CHANGED)
-#: The names of the options that are on or off.
-SWITCHES = frozenset(option.name for option in _ALL if option.kind is bool)
 _LISTS = frozenset(option.name for option in _ALL if option.kind is list)
 #: The `paramgmt` section of Invoke's configuration, with what holds where nothing is said; None is the
 #: default of Settings.
@@ -154,12 +152,32 @@ class Options:
             called, between = f"{name}, below paramgmt in the configuration", ": "
         return called if value is None else f"{called}{between}{value}"
 
-    def texts(self, name: str) -> list[str]:
-        """An option that may be given several times; one text in the configuration is split at spaces."""
+    def several(self, name: str) -> list[str | Host]:
+        """An option that may be given several times; one text in the configuration is split at spaces.
+
+        Raises:
+            UsageError: what is neither text nor a Host, such as a result.
+        """
         value = self[name]
         if value is None:
             return []
-        return value.split() if isinstance(value, str) else [str(item) for item in value]
+        items = value.split() if isinstance(value, str) else [value] if _is_one(value) else value
+        if not isinstance(items, Iterable):
+            raise UsageError(f"{self.called(name, repr(value))}: must be text, or a list of texts")
+        return [item if isinstance(item, Host) else self._text(name, item) for item in items]
+
+    def _text(self, name: str, item: Any) -> str:
+        if isinstance(item, bool) or not isinstance(item, (str, int, os.PathLike)):
+            raise UsageError(f"{self.called(name, repr(item))}: must be text")
+        return str(item)
+
+    def texts(self, name: str) -> list[str]:
+        """The same as texts alone: a Host as it was written.
+
+        Raises:
+            UsageError: what is neither text nor a Host.
+        """
+        return [str(item) for item in self.several(name)]
 
     def flag(self, name: str) -> bool:
         """An option that is on or off.
@@ -186,12 +204,17 @@ class Options:
         Raises:
             UsageError: a list that cannot be read, a malformed entry, or no host at all.
         """
-        files, inline = self.texts("hosts"), self.texts("machines")
+        files, inline = self.texts("hosts"), self.several("machines")
         if self._given.get("machines") is not None and self._given.get("hosts") is None:
             files = []  # machines that are given, be it none, replace a configured list
         if self._is_empty("hosts") and self._given.get("machines") is None:
             inline = []
-        found = host_lists.parse_patterns(inline, self.called("machines"))
+        found: list[Host] = []
+        for machine in inline:
+            if isinstance(machine, Host):  # with the variables and options of its line
+                found.append(machine)
+            else:
+                found += host_lists.parse_patterns([machine], self.called("machines"))
         for name in files:
             found += read_list(name, _hint(name))
         if not files and not inline:
@@ -343,6 +366,10 @@ class Options:
 
 def _is_several(value: Any) -> bool:
     return isinstance(value, Iterable) and not isinstance(value, (str, Mapping))
+
+
+def _is_one(value: Any) -> bool:
+    return isinstance(value, (Host, os.PathLike))
 
 
 def _hint(name: str) -> str:

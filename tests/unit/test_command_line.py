@@ -144,7 +144,7 @@ def test_help_is_asked_for_in_each_way_and_runs_nothing(inv, words: list[str]) -
     assert "Where the files go (~/)" in done.stdout
 
 
-def test_help_of_others_tasks_is_invokes_own(inv) -> None:
+def test_help_of_the_other_tasks(inv) -> None:
     assert "How many servers" in inv("sandbox.up", "--help").stdout
     assert "Hosts:" in inv("benchmark.network.run", "--help").stdout
     assert "Host list of the senders" in inv("--help", "benchmark.network").stdout

@@ -87,6 +87,30 @@ def test_without_machines_the_configured_list_holds(
     assert refusal(rhosts, context(hosts="web"), hosts=None).startswith("rhosts: no hosts")
 
 
+def test_a_host_of_a_report_keeps_what_stands_on_its_line(tmp_path: Path, capsys) -> None:
+    (tmp_path / "list").write_text("web1 PEER=db1\nweb2 PEER=db2 Port=2222\n")
+    hosts = rhosts(context(), hosts=tmp_path / "list")
+    assert Options({"machines": [hosts[1]]}, {}).hosts()[0].options == {"Port": "2222"}
+    assert Options({"machines": hosts[1]}, {}).hosts() == [hosts[1]]
+    lcmd(context(), "echo ?PEER", machines=hosts, exclude=hosts[0])
+    assert capsys.readouterr().out.splitlines()[-4:-2] == ["stdout:", "db2"]
+
+
+@pytest.mark.parametrize("name", ["machines", "hosts", "exclude"])
+@pytest.mark.parametrize("wrong", [5.5, [None], [b"a"], [["a"]], [True], object])
+def test_what_is_no_name_of_a_host_is_refused(name: str, wrong: Any) -> None:
+    given = {"machines": "a", name: wrong}
+    assert ": must be text" in refusal(rhosts, context(), **given)
+
+
+def test_a_task_that_changes_a_setting_goes_before_the_environment(monkeypatch, capsys) -> None:
+    monkeypatch.setenv("INVOKE_PARAMGMT_GATHER", "false")
+    c = Context(Config())
+    c.config["paramgmt"] = {"gather": True}
+    lcmd(c, "echo x", machines="a,b")
+    assert capsys.readouterr().out.startswith("a b (2 hosts):")
+
+
 # -- switches and numbers
 
 

@@ -218,6 +218,7 @@ def test_an_interruption_has_the_report_of_all_hosts(tmp_path: Path) -> None:
         (["--gather"], "a b (2 hosts):"),
         (["--gather", "--no-gather"], "lcmd [a]: echo x"),
         (["--no-gather", "--gather"], "a b (2 hosts):"),
+        (["--no-color"], "lcmd [a]: echo x"),
         (["--no_color", "--color"], "lcmd [a]: echo x"),
         (["--no"], "lcmd [a]: echo x"),
         (["-c", "--s"], "lcmd [a]: echo x"),
