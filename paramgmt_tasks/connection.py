@@ -446,12 +446,13 @@ class HostConnection(fabric.Connection):
             gone = True
             self._begun()
             self.requested = time.monotonic()
+            sent = transport.sent
             try:
                 if not ahead:
                     transport.request(channel, request, no_input)
                 transport.flush()
             except EOFError:
-                self.started = False  # whoever goes on is told
+                self.started = transport.sent != sent  # whoever goes on is told
 
         if ahead:
             transport.request(channel, request, no_input)
