@@ -23,6 +23,8 @@ from .waiting import Steps, finish
 _READ = 4 * 1024 * 1024
 #: Bytes that sudo may write before the command runs.
 _TALK = 64 * 1024
+#: Bytes of that which may say why it does not.
+_LAST_WORDS = 500
 #: Bytes of data that fit one packet of a server with the usual limit.
 WRITE = 32704
 _LOST = "connection lost; the command may have run"
@@ -101,7 +103,7 @@ class Sudo:
             if at >= 0:
                 return bytes(heard[at + len(self._ready) :])
             if not data or len(heard) > _TALK:
-                raise Denied(self._refusal(bytes(heard[-_TALK:])))
+                raise Denied(self._refusal(bytes(heard[-_LAST_WORDS:])))
             if heard.count(self._prompt) > asked:
                 asked += 1
                 if asked == 1 and self.password is not None:

@@ -61,6 +61,8 @@ _LARGEST_KEX = 35_000
 #: Messages that serve nothing which a host may send, and how many more for each second; as how many counts a
 #: key exchange, and after how many bytes it does not.
 _USELESS, _USELESS_A_SECOND, _REKEY, _WORTH_A_KEY = 1000, 100, 20, 16 * 1024
+#: How many of them go with one of data: some servers send one that hides its length.
+_DATA = 4
 #: Extensions that a host may have (RFC 8308, section 2.5), and questions that it may ask at once.
 _EXTENSIONS, _PROMPTS = 1024, 64
 #: Pieces that may wait to be sent before more is taken from a command's standard input.
@@ -88,7 +90,7 @@ def _channel_data(channel: Any, message: paramiko.Message) -> None:
     pieces = getattr(channel, "pieces", None)
     data = message.get_binary()
     if not data:
-        channel.transport.count_useless()
+        channel.transport.count_useless(_DATA + 1)
     elif pieces is None:
         channel._feed(bytes(data))
         _check_window(channel, len(channel.in_buffer), channel.in_window_size)
@@ -103,7 +105,7 @@ def _channel_extended_data(channel: Any, message: paramiko.Message) -> None:
     channel._feed_extended(message)
     unread = len(channel.in_stderr_buffer)
     if unread == before:
-        channel.transport.count_useless()
+        channel.transport.count_useless(_DATA + 1)
     _check_window(channel, unread, max(_BULK, channel.in_window_size))
 
 
@@ -400,7 +402,9 @@ class LeanTransport(paramiko.Transport):
         if packetizer.need_rekey() and not self.in_kex:
             self._send_kex_init()  # type: ignore[attr-defined]
         kind, message = packetizer.read_message()
-        if kind not in (MSG_CHANNEL_DATA, MSG_CHANNEL_EXTENDED_DATA):
+        if kind in (MSG_CHANNEL_DATA, MSG_CHANNEL_EXTENDED_DATA):
+            self._useless -= _DATA if self._useless > 0 else 0
+        else:
             for_nothing = kind == MSG_KEXINIT and packetizer.received() < _WORTH_A_KEY
             self.count_useless(_REKEY if for_nothing else 1)
         if kind == MSG_KEXINIT or kind in _KEX_METHOD:
