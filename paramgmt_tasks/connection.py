@@ -264,14 +264,14 @@ class HostConnection(fabric.Connection):
             ours = {
                 "sock": sock,
                 "timeout": max(0.1, deadline - time.monotonic()),
-                "transport_factory": verifier.transport,
+                "transport_factory": lambda sock, **how: self._offering(verifier.transport(sock, **how)),
                 "auth_strategy": authentication,
             }
             client.connect(self.host, port=self.port, **{**ours, **others})
             self.transport = client.get_transport()
             return
         # What SSHClient.connect does, without what was asked for once for all hosts.
-        transport: Any = verifier.transport(sock)
+        transport = self._offering(verifier.transport(sock))
         transport.on_stall = lambda: self.on_stall()
         client._transport = transport  # type: ignore[attr-defined]
         yield from transport.exchange_keys(deadline)
@@ -282,6 +282,14 @@ class HostConnection(fabric.Connection):
     def _go_on(self) -> None:
         if self._abandoned:
             raise ConnectionAbortedError
+
+    def _offering(self, transport: Any) -> Any:
+        """The transport, which offers what ssh_config says."""
+        for kind in ("ciphers", "macs"):
+            wanted = self.ssh_config.get(kind)
+            if wanted:
+                transport.prefer(kind, str(wanted))
+        return transport
 
     def _verifier(self) -> Verifier:
         options = self.ssh_config

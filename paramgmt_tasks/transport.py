@@ -13,6 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from fnmatch import fnmatchcase
 from typing import Any
 
 import paramiko
@@ -201,7 +202,7 @@ class Quiet(Silence):
 class LeanTransport(paramiko.Transport):
     """A transport without a thread of its own, see the module's text, that prefers AEAD ciphers.
 
-    (paramiko compares MACs byte by byte in Python.)
+    (paramiko compares MACs byte by byte in Python.) 3DES, CBC and MD5 are offered only if asked for.
     """
 
     def __init__(self, sock: Any, **options: Any) -> None:
@@ -227,10 +228,10 @@ class LeanTransport(paramiko.Transport):
         #: Called when the connection breaks.
         self.on_break: Callable[[], object] | None = None
 
-    _preferred_ciphers = _AEAD + tuple(
-        name
-        for name in paramiko.Transport._preferred_ciphers  # type: ignore[attr-defined]
-        if name not in _AEAD
+    _preferred_ciphers = (*_AEAD, "aes128-ctr", "aes192-ctr", "aes256-ctr")
+    _preferred_macs = (
+        *("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com"),
+        *("hmac-sha2-256", "hmac-sha2-512", "hmac-sha1"),
     )
 
     # Their lists are asked for several times in each key exchange.
@@ -253,6 +254,28 @@ class LeanTransport(paramiko.Transport):
         if self.disabled_algorithms:
             return self._filter_algorithm(kind)  # type: ignore[attr-defined, no-any-return]
         return getattr(self, f"_preferred_{kind}")  # type: ignore[no-any-return]
+
+    def prefer(self, kind: str, wanted: str) -> None:
+        """Offer the `ciphers` or `macs` that a list of ssh_config(5) names, as far as there are any here.
+
+        With `+` or `^` in front these are offered too, last or first, with `-` those that match are not.
+
+        Raises:
+            paramiko.SSHException: there are none.
+        """
+        table: dict[str, Any] = self._cipher_info if kind == "ciphers" else self._mac_info  # type: ignore[attr-defined]
+        usual: tuple[str, ...] = getattr(self, f"_preferred_{kind}")
+        sign = wanted[:1] if wanted[:1] in "+-^" else ""
+        named = wanted[len(sign) :].split(",")
+        if sign == "-":
+            offered = [name for name in usual if not any(fnmatchcase(name, each) for each in named)]
+        else:
+            own = [name for name in named if name in table]
+            others = [name for name in usual if name not in own] if sign else []
+            offered = [*own, *others] if sign == "^" else [*others, *own]
+        if not offered:
+            raise paramiko.SSHException(f"none of these {kind} can be used here: {wanted}")
+        setattr(self, f"_preferred_{kind}", tuple(dict.fromkeys(offered)))
 
     # -- the handshake
 
