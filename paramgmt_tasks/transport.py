@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, ClassVar
 
 import paramiko
 from paramiko.auth_handler import AuthHandler
@@ -35,6 +35,7 @@ from paramiko.common import (
     cMSG_CHANNEL_WINDOW_ADJUST,
     cMSG_UNIMPLEMENTED,
 )
+from paramiko.kex_gex import KexGexSHA256
 
 from .failures import Silent
 from .packets import ChannelData, StreamPacketizer
@@ -54,6 +55,10 @@ _WINDOW = 2**30
 _BULK = 4 * 1024 * 1024
 #: How OpenSSH tells of an authorized_keys line with command="…", since and before its version 7.7.
 _FORCED = re.compile(rb"key options:.* command\b|^Forced command")
+#: Bytes of a text for debugging that are looked at.
+_DEBUG_TEXT = 1024
+#: Bits of the largest group that a host may choose: what paramiko takes, 8192, costs this thread seconds.
+_LARGEST_GROUP = 4096
 #: Numbers of the messages of a key exchange method (RFC 4250, section 4.1.2).
 _KEX_METHOD = range(30, 50)
 #: Bytes of a message of the key exchange: what RFC 4253, section 6.1, has for a packet. paramiko takes time
@@ -61,7 +66,7 @@ _KEX_METHOD = range(30, 50)
 _LARGEST_KEX = 35_000
 #: Messages that serve nothing which a host may send, and how many more for each second; as how many counts a
 #: key exchange, and after how many bytes it does not.
-_USELESS, _USELESS_A_SECOND, _REKEY, _WORTH_A_KEY = 1000, 100, 20, 16 * 1024
+_USELESS, _USELESS_A_SECOND, _REKEY, _WORTH_A_KEY = 1000, 100, 300, 16 * 1024
 #: How many of them go with one of data: some servers send one that hides its length.
 _DATA = 4
 #: Extensions that a host may have (RFC 8308, section 2.5), and questions that it may ask at once.
@@ -156,6 +161,20 @@ class Awaited(threading.Event):
         return True
 
 
+class _GroupExchange(KexGexSHA256):
+    """paramiko's, with groups that cost no more than the fixed ones."""
+
+    max_bits = _LARGEST_GROUP
+
+    def _parse_kexdh_gex_group(self, message: Any) -> None:
+        position = message.packet.tell()
+        size = message.get_int()
+        message.packet.seek(position)
+        if size > _LARGEST_GROUP // 8 + 1:
+            raise paramiko.SSHException(f"a group of {size} bytes, more than {_LARGEST_GROUP} bits")
+        super()._parse_kexdh_gex_group(message)  # type: ignore[misc]
+
+
 class _EagerAuth(AuthHandler):
     """Sends the key along with the request for the service, which no server refuses: a round trip less."""
 
@@ -228,6 +247,10 @@ class LeanTransport(paramiko.Transport):
         #: Called when the connection breaks.
         self.on_break: Callable[[], object] | None = None
 
+    _kex_info: ClassVar = {
+        **paramiko.Transport._kex_info,  # type: ignore[attr-defined]
+        KexGexSHA256.name: _GroupExchange,
+    }
     _preferred_ciphers = (*_AEAD, "aes128-ctr", "aes192-ctr", "aes256-ctr")
     _preferred_macs = (
         *("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com"),
@@ -472,7 +495,7 @@ class LeanTransport(paramiko.Transport):
         transport: Any = self
         if kind == MSG_DEBUG:
             message.get_boolean()
-            self.forced |= _FORCED.search(message.get_binary()) is not None
+            self.forced |= _FORCED.search(message.get_binary()[:_DEBUG_TEXT]) is not None
         if kind in (MSG_IGNORE, MSG_DEBUG):
             transport._enforce_strict_kex(kind)
             return

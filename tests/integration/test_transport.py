@@ -315,3 +315,10 @@ def test_nothing_but_what_ssh_config_allows_is_offered(sshd, blank_home: Path) -
         (result,) = fleet.report(RemoteCommand("echo hello"))
     assert (result.outcome, result.attempts) == (Outcome.UNREACHABLE, 1)
     assert result.reason == "none of these ciphers can be used here: -aes*"
+
+
+def test_a_group_that_the_server_chooses_will_do(start_sshd) -> None:
+    sshd = start_sshd("KexAlgorithms diffie-hellman-group-exchange-sha256")
+    with Fleet([sshd.host()]) as fleet:
+        (result,) = fleet.report(RemoteCommand("echo hello"))
+    assert (result.outcome, result.stdout) == (Outcome.OK, b"hello\n")

@@ -132,3 +132,10 @@ def test_extensions_end_with_their_message() -> None:
     assert transport.server_extensions == {"server-sig-algs": b"ssh-ed25519"}
     with pytest.raises(paramiko.SSHException, match="4294967295 extensions"):
         LeanTransport._take_extensions(transport, message(2**32 - 1))
+
+
+def test_no_group_of_the_key_exchange_keeps_the_thread_for_seconds() -> None:
+    exchange = LeanTransport._kex_info["diffie-hellman-group-exchange-sha256"](SimpleNamespace())
+    assert exchange.max_bits == 4096
+    with pytest.raises(paramiko.SSHException, match="more than 4096 bits"):
+        exchange._parse_kexdh_gex_group(message(b"\x7f" * 1024, b"\2"))
