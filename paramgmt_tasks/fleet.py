@@ -15,6 +15,7 @@ from .processes import Processes, processors
 from .results import Report
 from .settings import ENGINES, Settings
 from .split import SplitRun
+from .ssh_options import check_user
 
 log = logging.getLogger("paramgmt_tasks")
 
@@ -126,6 +127,8 @@ class Fleet:
                 the fan-out.
         """
         settings = _chosen(self._changed(changes), len(self.hosts))
+        if settings.user is not None:
+            check_user(settings.user)
         engine = self.pool.threads if operation.local else self._engine(settings)
         run: AnyRun = engine.perform(self.hosts, operation, settings, on_start=on_start, live=live)
         self._runs.add(run)

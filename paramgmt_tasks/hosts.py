@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from math import prod
 from types import MappingProxyType
 
+from . import ssh_options
 from .errors import UsageError
 
 #: ssh_config options that a host-list line may set for its host, spelled as in ssh_config(5).
@@ -21,7 +22,8 @@ SSH_OPTIONS = frozenset(
 MOST = 1_000_000
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_SPACE = re.compile(r"\s")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 #: What only shlex takes apart, which is slow, and the words of what has none of it.
 _QUOTING, _WORD = re.compile(r"['\"\\]"), re.compile(r"[^ \t\r\n]+")
 _NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
@@ -60,7 +62,8 @@ def parse_entry(entry: str) -> Host:
     ('fe80::1', '::1')
 
     Raises:
-        UsageError: the entry is empty, begins with `-`, has control characters or a bad port.
+        UsageError: the entry is empty, begins with `-`, has a bad port, or characters that no name has: those
+            that a shell takes for its own, white space, control characters, and `/`.
     """
     user, at, rest = entry.rpartition("@")
     if at and not user:
@@ -77,11 +80,17 @@ def parse_entry(entry: str) -> Host:
         port = number if colon else None
     if not address:
         raise UsageError(f"no host name in {entry!r}")
+    if _CONTROL.search(entry) or _SPACE.search(entry):
+        raise UsageError(f"control characters or white space in {entry!r}")
     for part in (user, address):
         if part.startswith("-"):
             raise UsageError(f"{entry!r} begins with '-': a host never does")
-        if _CONTROL.search(part) or any(character.isspace() for character in part):
-            raise UsageError(f"control characters or white space in {entry!r}")
+    # As ?HOST the entry is part of paths.
+    if "/" in entry or not address.strip("."):
+        raise UsageError(f"{entry!r} is a path: a host never is")
+    ssh_options.check_host(address)
+    if user:
+        ssh_options.check_user(user)
     return Host(entry, address, user or None, None if port is None else _port(port, entry))
 
 
@@ -158,8 +167,6 @@ def _hosts(words: list[str], defaults: Mapping[str, str]) -> list[Host]:
     pattern, settings = words[0], {**defaults, **_assignments(words[1:])}
     options = {key: value for key, value in settings.items() if key in SSH_OPTIONS}
     variables = {key: value for key, value in settings.items() if key not in SSH_OPTIONS}
-    if "Port" in options:
-        _port(options["Port"], f"Port={options['Port']}")
     return [replace(parse_entry(entry), variables=variables, options=options) for entry in expand(pattern)]
 
 
@@ -181,14 +188,26 @@ def _assignments(words: Iterable[str]) -> dict[str, str]:
             raise UsageError(f"{word!r} is neither KEY=VALUE nor a comment: one host a line")
         if key == "HOST":
             raise UsageError("HOST cannot be set: it always stands for the host as written")
+        if key == "Port":
+            _port(value, word)
+        elif key in SSH_OPTIONS:
+            _check_option(key, value)
         settings[key] = value
     return settings
 
 
-def parse_lines(lines: Iterable[str], source: str) -> list[Host]:
+def _check_option(key: str, value: str) -> None:
+    try:
+        ssh_options.given(key, value)
+    except UsageError as error:
+        raise UsageError(f"{key}={value}: {error}") from None
+
+
+def parse_lines(lines: Iterable[str], source: str, proxy_commands: bool = True) -> list[Host]:
     """The hosts of a list's lines, in their order, duplicates kept.
 
-    A line whose entry is `*` sets variables and options for the lines after it.
+    A line whose entry is `*` sets variables and options for the lines after it. Without `proxy_commands` a
+    ProxyCommand, which runs here, is refused. A byte order mark in front is no part of the first name.
 
     Raises:
         UsageError: with `source` and the line's number.
@@ -197,7 +216,9 @@ def parse_lines(lines: Iterable[str], source: str) -> list[Host]:
     defaults: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         try:
-            words = _words(line)
+            words = _words(line.removeprefix("\ufeff") if number == 1 else line)
+            if not proxy_commands and any(word.startswith("ProxyCommand=") for word in words[1:]):
+                raise UsageError("a ProxyCommand runs here: allow it with --allow-proxy-command")
             if words and words[0] == "*":
                 defaults.update(_assignments(words[1:]))
             else:

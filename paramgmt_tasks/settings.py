@@ -24,7 +24,7 @@ class Settings:
     machine (without: as many as it has processors), `dask` at `workers` (without: all) of the Dask cluster of
     a `scheduler`, an address or a scheduler file; `auto` takes threads or processes, by the number of hosts.
     The `tls_` files are the cluster's; without them the configuration of dask.distributed holds.
-    `insecure_scheduler` allows connections to other machines that are not encrypted.
+    `insecure_scheduler` allows connections to the cluster that are not encrypted.
     `keep` leaves its connection open for the next operation.
     `identity` is a private key file, `jump` is `[user@]host[:port]`, several separated by commas.
     `limit_rate` is how many bytes a second are copied to or from a host, `limit_rate_all` all hosts together.

@@ -26,6 +26,7 @@ HOSTS = (
     ),
     Option("machines", list, "Hosts given here, such as web[01-20],db (repeatable)", "m"),
     Option("exclude", list, "Hosts to leave out, with the same patterns (repeatable)", "x"),
+    Option("allow_proxy_command", bool, "Take ProxyCommands, which run here, from a list on standard input"),
 )
 RUN = (
     Option("sequential", bool, "One host after the other", "s"),
@@ -62,7 +63,7 @@ REMOTE = (
     Option("tls_ca", str, "File with the certificate authority of the Dask cluster"),
     Option("tls_cert", str, "File with the certificate for the Dask cluster"),
     Option("tls_key", str, "File with the key of that certificate"),
-    Option("insecure_scheduler", bool, "Allow a Dask cluster on other machines without TLS"),
+    Option("insecure_scheduler", bool, "Allow a Dask cluster without TLS"),
     Option("verbose", bool, "Tell more: which engine is taken, and each file that is copied", "v"),
     Option("sudo", bool, "Run as root by sudo"),
     Option("ask_password", bool, "Ask once for the password: sudo's with --sudo, else for logging in"),
@@ -86,6 +87,7 @@ DEFAULTS: dict[str, Any] = {
     "hosts": None,
     "machines": None,
     "exclude": None,
+    "allow_proxy_command": False,
     "sequential": False,
     "no_color": False,
     "fanout": None,
@@ -180,7 +182,8 @@ class Options:
             files = []  # machines named on the command line replace a configured list
         found = host_lists.parse_patterns(inline, "--machines")
         for name in files:
-            found += read_list(name, f"; for hosts given here use --machines {name}")
+            hint = f"; for hosts given here use --machines {name}"
+            found += read_list(name, hint, self.flag("allow_proxy_command"))
         if not files and not inline:
             raise UsageError("no hosts: name a list with --hosts FILE or hosts with --machines HOST")
         kept = host_lists.exclude(found, self.texts("exclude"))

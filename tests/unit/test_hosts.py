@@ -1,9 +1,13 @@
+import io
 import json
+import os
 import pickle
+import sys
 from pathlib import Path
 
 import pytest
 
+from paramgmt_tasks import lists
 from paramgmt_tasks.errors import UsageError
 from paramgmt_tasks.hosts import duplicates, exclude, fold, parse_lines, parse_patterns
 
@@ -74,3 +78,78 @@ def test_a_host_can_be_pickled_and_hashed() -> None:
     (host,) = parse_lines(["a K=v Port=1"], "x")
     assert pickle.loads(pickle.dumps(host)) == host
     assert len({host, pickle.loads(pickle.dumps(host))}) == 1
+
+
+# -- where lists come from
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_host(tmp_path: Path) -> None:
+    (tmp_path / "list").write_bytes(b"\xef\xbb\xbfweb1 Port=22\nweb2\n")
+    assert [host.entry for host in lists.read_list(str(tmp_path / "list"))] == ["web1", "web2"]
+
+
+@pytest.mark.parametrize("name", ["-", "/dev/stdin"])
+@pytest.mark.parametrize("line", ["web1 ProxyCommand='nc %h %p'", "* ProxyCommand=x"])
+def test_a_proxycommand_from_standard_input_has_to_be_allowed(
+    name: str, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"web0\n{line}\n"))
+    with pytest.raises(UsageError) as caught:
+        lists.read_list(name)
+    assert str(caught.value) == (
+        "standard input, line 2: a ProxyCommand runs here: allow it with --allow-proxy-command"
+    )
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"web0\n{line}\n"))
+    assert lists.read_list(name, allow_proxy_command=True)[0].entry == "web0"
+
+
+def test_standard_input_that_is_no_text_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"web\xff\n"), "utf-8"))
+    with pytest.raises(UsageError, match="not a text file in UTF-8"):
+        lists.read_list("-")
+
+
+@pytest.fixture
+def below(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with hostlists/web.txt, two folders above the current one."""
+    (tmp_path / "hostlists").mkdir(mode=0o755)
+    (tmp_path / "hostlists" / "web.txt").write_text("web1\n")
+    (tmp_path / "hostlists" / "web.txt").chmod(0o644)
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "a" / "b")
+    return tmp_path
+
+
+@pytest.mark.parametrize("part", ["hostlists", "hostlists/web.txt"])
+def test_a_list_above_that_others_can_write_is_refused(
+    below: Path, part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert [host.entry for host in lists.read_list("web")] == ["web1"]
+    (below / part).chmod(0o777)
+    with pytest.raises(UsageError) as caught:
+        lists.read_list("web")
+    assert str(caught.value) == (
+        f"host list web: {below / part} is not used, as others can write it: chmod go-w or chown it, "
+        f"or name the file: {below / 'hostlists' / 'web.txt'}"
+    )
+    assert [host.entry for host in lists.read_list(str(below / "hostlists" / "web.txt"))] == ["web1"]
+    monkeypatch.chdir(below)
+    assert [host.entry for host in lists.read_list("web")] == ["web1"]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file away")
+@pytest.mark.parametrize("part", ["hostlists", "hostlists/web.txt"])
+def test_a_list_above_of_another_user_is_refused(below: Path, part: str) -> None:
+    os.chown(below / part, 12345, -1)
+    with pytest.raises(UsageError, match="is not used, as it belongs to the user 12345"):
+        lists.read_list("web")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file away")
+def test_a_link_that_another_user_made_is_refused(below: Path) -> None:
+    (below / "hostlists").rename(below / "own")
+    (below / "hostlists").symlink_to(below / "own")
+    assert [host.entry for host in lists.read_list("web")] == ["web1"]
+    os.chown(below / "hostlists", 12345, -1, follow_symlinks=False)
+    with pytest.raises(UsageError, match="is not used, as it belongs to the user 12345"):
+        lists.read_list("web")
