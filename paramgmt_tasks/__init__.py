@@ -7,6 +7,7 @@ What needs Fabric is imported when it is first used, so that `inv --list` stays 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .arrivals import Run
 from .errors import UsageError
 from .hosts import Host
 from .lists import read_list
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from .fleet import Fleet
     from .group import ParallelGroup
     from .pool import Pool
-    from .run import Run
 
 __version__ = "0.1.0"
 
@@ -63,7 +63,6 @@ _LATER = {
     "Fleet": "fleet",
     "ParallelGroup": "group",
     "Pool": "pool",
-    "Run": "run",
     "all_success": "controller",
     "parse_file": "controller",
     "parse_stream": "controller",
@@ -74,3 +73,7 @@ def __getattr__(name: str) -> Any:
     if name in _LATER:
         return getattr(import_module(f".{_LATER[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

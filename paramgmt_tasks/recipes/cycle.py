@@ -18,8 +18,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..arrivals import Run
 from ..errors import UsageError, words
-from ..fleet import AnyRun, Fleet
+from ..fleet import Fleet
 from ..hosts import Host, fold
 from ..operations import LocalCommand, Operation, Pull, Push, RemoteCommand
 from ..pool import Pool
@@ -69,7 +70,7 @@ class Cycle:
         self.pool = pool
         self._note, self._say, self._progress = note, say, progress
         self._python = python
-        self._current: list[AnyRun] = []
+        self._current: list[Run] = []
         self._interrupted = False
         self.hosts = {role.name: list(hosts.get(role.name, ())) for role in recipe.roles}
         self.remote = any(hosts.values())
@@ -103,7 +104,7 @@ class Cycle:
 
     # -- the operations
 
-    def _run(self, hosts: Sequence[Host], operation: Operation, **settings: Any) -> AnyRun:
+    def _run(self, hosts: Sequence[Host], operation: Operation, **settings: Any) -> Run:
         if self._interrupted:
             raise KeyboardInterrupt
         fleet = Fleet(hosts, replace(self.settings, **settings), pool=self.pool)
@@ -112,9 +113,11 @@ class Cycle:
         return run
 
     def _report(self, hosts: Sequence[Host], operation: Operation, **settings: Any) -> Report:
+        if not hosts:
+            return Report([])
         run = self._run(hosts, operation, **settings)
         try:
-            return Report(run)
+            return run.report()
         except BaseException:
             run.cancel()
             raise
