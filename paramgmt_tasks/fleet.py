@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from os import PathLike, fspath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .arrivals import Run
 from .errors import UsageError
@@ -16,9 +16,12 @@ from .operations import Copying, LocalCommand, Operation, Pull, Push, RemoteComm
 from .pool import Engine, Pool
 from .processes import Processes, processors
 from .results import Report
-from .settings import Settings
+from .settings import Changes, Settings
 
 log = logging.getLogger("paramgmt_tasks")
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 #: Hosts for which it is worth to start another process.
 HOSTS_A_PROCESS = 1000
@@ -63,7 +66,7 @@ class Fleet:
 
     # -- the operations
 
-    def run(self, command: str, **changes: Any) -> Run:
+    def run(self, command: str, **changes: "Unpack[Changes]") -> Run:
         """Run a command by the login shell of each host, at once; iterate over the results as hosts finish.
 
         `changes` are Settings of this call alone, such as `timeout=30`. The command runs whether or not
@@ -74,11 +77,11 @@ class Fleet:
         """
         return self.perform(RemoteCommand(command), **changes)
 
-    def local(self, command: str, **changes: Any) -> Run:
+    def local(self, command: str, **changes: "Unpack[Changes]") -> Run:
         """Run a command here, once for each host; otherwise as `run`."""
         return self.perform(LocalCommand(command), **changes)
 
-    def script(self, *paths: str | PathLike[str], **changes: Any) -> Run:
+    def script(self, *paths: str | PathLike[str], **changes: "Unpack[Changes]") -> Run:
         """Run local scripts on each host, in order, until one fails; otherwise as `run`."""
         return self.perform(Script(_names(paths)), **changes)
 
@@ -87,7 +90,7 @@ class Fleet:
         sources: str | PathLike[str] | Iterable[str | PathLike[str]],
         destination: str = "~/",
         how: Copying = Copying(),  # noqa: B008
-        **changes: Any,
+        **changes: "Unpack[Changes]",
     ) -> Report:
         """Copy local files and folders to each host, and wait for all.
 
@@ -101,7 +104,7 @@ class Fleet:
         sources: str | Iterable[str],
         destination: str | PathLike[str] = ".",
         how: Copying = Copying(),  # noqa: B008
-        **changes: Any,
+        **changes: "Unpack[Changes]",
     ) -> Report:
         """Copy files and folders of each host here, and wait for all.
 
@@ -116,7 +119,7 @@ class Fleet:
         *,
         on_start: Callable[[int], object] | None = None,
         live: bool = False,
-        **changes: Any,
+        **changes: "Unpack[Changes]",
     ) -> Run:
         """Do `operation` on every host; an iterator over HostResults as they finish, with `cancel()`.
 
@@ -149,11 +152,11 @@ class Fleet:
         which = tuple(getattr(settings, name) for name in names)
         return self.pool.engine(which, lambda: Cluster(settings))  # type: ignore[no-any-return]
 
-    def report(self, operation: Operation, **changes: Any) -> Report:
+    def report(self, operation: Operation, **changes: "Unpack[Changes]") -> Report:
         """Do `operation` on every host and wait for all."""
         return self.perform(operation, **changes).report()
 
-    def _changed(self, changes: dict[str, Any]) -> Settings:
+    def _changed(self, changes: Changes) -> Settings:
         if not changes:
             return self.settings
         known = Settings.__dataclass_fields__

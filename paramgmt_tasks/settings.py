@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, TypedDict
 
 from .errors import UsageError
 
@@ -114,6 +114,39 @@ class Settings:
             if value is not None and name not in ("password", "env", "stdin")
         }
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+
+class Changes(TypedDict, total=False):
+    """Settings of one call: those of Settings, by their names."""
+
+    user: str | None
+    port: int | None
+    identity: str | None
+    jump: str | None
+    host_keys: str | None
+    connect_timeout: float | None
+    timeout: float | None
+    attempts: int
+    fanout: int
+    sequential: bool
+    together: bool
+    batch: int | str | None
+    canary: int
+    max_fail: int | str | None
+    engine: str
+    workers: int | None
+    scheduler: str | None
+    tls_ca: str | None
+    tls_cert: str | None
+    tls_key: str | None
+    insecure_scheduler: bool
+    keep: bool
+    sudo: bool
+    password: str | None
+    env: Mapping[str, str] | Iterable[tuple[str, str]]
+    stdin: bytes | None
+    limit_rate: float | None
+    limit_rate_all: float | None
 
 
 def share(value: int | str, hosts: int, least: int = 0) -> int:
