@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import string
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
@@ -27,6 +28,9 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 #: What only shlex takes apart, which is slow, and the words of what has none of it.
 _QUOTING, _WORD = re.compile(r"['\"\\]"), re.compile(r"[^ \t\r\n]+")
 _NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
+#: Names that can be folded, and what their numbers are; longer ones stand for themselves.
+_PLAIN, _NUMBERS, _LONGEST = re.compile(r"[A-Za-z0-9._-]+"), re.compile(r"([0-9]+)"), 32
+_NO_DIGITS = string.ascii_letters + "._-"
 
 
 @dataclass(frozen=True)
@@ -271,16 +275,54 @@ def duplicates(hosts: Iterable[Host]) -> dict[str, int]:
 def fold(entries: Iterable[str]) -> str:
     """Entries as one short text: `web[01-03,07]`, those that are no plain names as they are.
 
+    Only the last number of a name is folded, so that this takes no longer than to sort the names.
+
     >>> fold(["web02", "web01", "db", "nic@a:22"])
     'db web[01-02] nic@a:22'
     """
     seen = dict.fromkeys(entries)
-    plain = [entry for entry in seen if re.fullmatch(r"[A-Za-z0-9._-]+", entry)]
-    folded: list[str] = []
-    if plain:
-        from ClusterShell.NodeSet import RESOLVER_NOGROUP, NodeSet
+    numbered: dict[tuple[str, str], list[str]] = {}
+    folded, others = [], []
+    for entry in seen:
+        to_number = entry.rstrip(_NO_DIGITS)
+        if not _PLAIN.fullmatch(entry):
+            others.append(entry)
+        elif to_number:
+            before = to_number.rstrip(string.digits)
+            key = before, entry[len(to_number) :]
+            numbered.setdefault(key, []).append(to_number[len(before) :])
+        else:
+            folded.append((_place(entry), entry))
+    for (before, after), numbers in numbered.items():
+        shown = numbers[0] if len(numbers) == 1 else _ranges(numbers)
+        folded.append((_place(before, f"%s{after}"), f"{before}{shown}{after}"))
+    return " ".join([*(text for _, text in sorted(folded)), *others])
 
-        nodes = NodeSet.fromlist(plain, resolver=RESOLVER_NOGROUP)
-        nodes.fold_axis = (-1,)
-        folded = re.split(r",(?![^\[]*\])", str(nodes))
-    return " ".join(folded + [entry for entry in seen if entry not in set(plain)])
+
+def _place(before: str, rest: str = "") -> str:
+    """What to sort names by that begin so: their text, then their numbers but the last."""
+    parts = _NUMBERS.split(before)
+    numbers = (f"{len(number):9}{number}" for number in parts[1::2])
+    return f"{'%s'.join(parts[::2])}{rest} {''.join(numbers)}"
+
+
+def _ranges(numbers: Iterable[str]) -> str:
+    """Numbers, which may have zeros in front, as `[1-3,7]`; those of as many digits stand together."""
+    spans: list[tuple[str, str]] = []
+    for number in sorted(numbers, key=lambda number: (len(number), number)):
+        if spans and _follows(*spans[-1], number):
+            spans[-1] = spans[-1][0], number
+        else:
+            spans.append((number, number))
+    return f"[{','.join(first if first == last else f'{first}-{last}' for first, last in spans)}]"
+
+
+def _follows(first: str, last: str, number: str) -> bool:
+    """Whether `number` goes on a range: with as many digits, or with more where none is a zero in front."""
+    if len(number) != len(last) and first != "0" and first[0] == "0":
+        return False
+    return (
+        len(number) <= _LONGEST
+        and int(last) + 1 == int(number)
+        and (number[0] != "0" or len(number) == len(last))
+    )

@@ -1,7 +1,8 @@
 """Benchmarks as Invoke tasks: those of this package, and any recipe of one's own."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ _SWEEP = (
     Option("order", str, "Order of the runs: interleaved (without it) or random"),
     Option("seed", str, "Number that a random order follows"),
     Option("stop_on_failure", bool, "Stop at the first run that fails; without it the rest goes on"),
-    Option("results", str, "Folder for the results (results/NAME)"),
+    Option("results", str, "Folder for the results (results/NAME); for pull and analyze also that of a run"),
     Option("dry_run", bool, "Print what would be run and do nothing"),
 )
 _REACHING = tuple(option for option in REMOTE if option.name not in ("sudo", "ask_password", "verbose"))
@@ -62,7 +63,7 @@ _DOCS = {
     "configure": "Write the configuration files of each host and push them.",
     "run": "Run all that is to be measured; services are started before and ended after.",
     "pull": "Pull the results into a folder for each host.",
-    "analyze": "Make tables and charts of the last results.",
+    "analyze": "Make tables and charts of the last results, or of those in --results.",
 }
 
 
@@ -109,52 +110,91 @@ class _RecipeTask(OperationTask):
 
 
 def _carry_out(c: Context, recipe: "Recipe", steps: Sequence[str], given: dict[str, Any]) -> "Results | None":
-    from ..recipes.cycle import Cycle
-    from ..recipes.recipe import RecipeFailed
-    from ..recipes.sweep import ORDERS
-
     name = recipe.name
     with usage_errors(name):
         recipe = recipe.prepare(recipe, {o.name: given.get(o.name) or o.default for o in recipe.options})
-        options = _options(c, given)
-        hosts = {role.name: _hosts(given, role.name) for role in recipe.roles}
-        order = given.get("order") or "interleaved"
-        if order not in ORDERS:
-            raise UsageError(f"--order {order}: must be one of {', '.join(ORDERS)}")
-        seed = positive("--seed", given["seed"]) if given.get("seed") else None
-        root = Path(given.get("results") or Path("results") / name)
         show = _Progress()
-        cycle = Cycle(
-            recipe,
-            hosts,
-            options.settings(),
-            root,
-            _pool(c),
-            note=show.note,
-            progress=show.tell,
-            python=sys.executable,
-        )
-        if given.get("dry_run"):
-            _dry_run(cycle, order, seed)
-            return None
-        try:
-            results = _steps(cycle, steps, order, seed, given)
-        except RecipeFailed as error:
-            raise Exit(f"{name}: {error}", code=1) from None
-        except KeyboardInterrupt:
-            show.close()
-            raise Exit(f"{name}: interrupted{_salvage(cycle, pulls='pull' in steps)}", code=130) from None
-        finally:
-            show.close()
+        if tuple(steps) == ("analyze",):  # for which the folder is enough
+            results = _analyze(recipe, given, show)
+        else:
+            results = _cycle(c, recipe, steps, given, show)
     if results is not None and results.failures:
         raise Exit(code=1)
     return results
 
 
-def _steps(
-    cycle: "Cycle", steps: Sequence[str], order: str, seed: int | None, given: dict[str, Any]
+def _analyze(recipe: "Recipe", given: dict[str, Any], show: "_Progress") -> "Results | None":
+    from ..recipes.cycle import analyze
+
+    folder = _latest(_root(recipe, given))
+    if given.get("dry_run"):
+        print(f"analyze: {folder}")
+        return None
+    with _failures(recipe):
+        return analyze(recipe, folder, note=show.note)
+
+
+def _cycle(
+    c: Context, recipe: "Recipe", steps: Sequence[str], given: dict[str, Any], show: "_Progress"
 ) -> "Results | None":
-    folder: Path | None = None
+    from ..recipes.cycle import Cycle
+    from ..recipes.sweep import ORDERS
+
+    options = _options(c, given)
+    hosts = {role.name: _hosts(given, role.name) for role in recipe.roles}
+    order = given.get("order") or "interleaved"
+    if order not in ORDERS:
+        raise UsageError(f"--order {order}: must be one of {', '.join(ORDERS)}")
+    seed = positive("--seed", given["seed"]) if given.get("seed") else None
+    root, folder = _root(recipe, given), None
+    if _is_of_a_run(root):
+        if "run" in steps:
+            raise UsageError(f"--results {root}: has a run's results already: name the folder above it")
+        root, folder = root.parent, root
+    cycle = Cycle(
+        recipe,
+        hosts,
+        options.settings(),
+        root,
+        _pool(c),
+        note=show.note,
+        progress=show.tell,
+        python=sys.executable,
+    )
+    if given.get("dry_run"):
+        _dry_run(cycle, order, seed)
+        return None
+    try:
+        with _failures(recipe):
+            return _steps(cycle, steps, order, seed, given, folder)
+    except KeyboardInterrupt:
+        show.close()
+        salvaged = _salvage(cycle, pulls="pull" in steps)
+        raise Exit(f"{recipe.name}: interrupted{salvaged}", code=130) from None
+    finally:
+        show.close()
+
+
+@contextmanager
+def _failures(recipe: "Recipe") -> Iterator[None]:
+    """What failed on all hosts is one line on standard error and exit status 1."""
+    from ..recipes.recipe import RecipeFailed
+    from ..recipes.sweep import StepFailed
+
+    try:
+        yield
+    except (RecipeFailed, StepFailed) as error:
+        raise Exit(f"{recipe.name}: {error}", code=1) from None
+
+
+def _steps(
+    cycle: "Cycle",
+    steps: Sequence[str],
+    order: str,
+    seed: int | None,
+    given: dict[str, Any],
+    folder: Path | None,
+) -> "Results | None":
     for step in steps:
         if step == "run":
             fresh, stop = bool(given.get("fresh")), bool(given.get("stop_on_failure"))
@@ -168,9 +208,20 @@ def _steps(
     return None
 
 
+def _root(recipe: "Recipe", given: dict[str, Any]) -> Path:
+    return Path(given.get("results") or Path("results") / recipe.name)
+
+
+def _is_of_a_run(folder: Path) -> bool:
+    return (folder / "plan.json").is_file()
+
+
 def _latest(root: Path) -> Path:
+    """The last folder of results below `root`, or that itself."""
     from ..recipes.cycle import folders
 
+    if _is_of_a_run(root):
+        return root
     found = folders(root)
     if not found:
         raise UsageError(f"{root}: no results yet: run the benchmark first")

@@ -29,7 +29,7 @@ from ..results import HostResult, Report
 from .options import Options, color
 
 if TYPE_CHECKING:
-    from ..fleet import AnyRun
+    from ..arrivals import Run
     from ..pool import Pool
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -140,9 +140,7 @@ class Show:
         return cls([*views, *([folder] if folder else [])], folder, live, quiet, live or gather or json)
 
     @contextmanager
-    def progress(
-        self, run: "AnyRun", operation: operations.Operation, hosts: int
-    ) -> Iterator[Progress | None]:
+    def progress(self, run: "Run", operation: operations.Operation, hosts: int) -> Iterator[Progress | None]:
         """A line that tells how far it is, on a terminal."""
         if self.quiet or not hosts or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
             yield None
@@ -156,7 +154,7 @@ class Show:
         finally:
             progress.close()
 
-    def results(self, run: "AnyRun", progress: Progress | None, journal: Journal) -> Iterator[HostResult]:
+    def results(self, run: "Run", progress: Progress | None, journal: Journal) -> Iterator[HostResult]:
         """The results of a run as they come, each recorded and shown before it is given."""
         for event in run.events():
             if isinstance(event, HostResult):
@@ -217,7 +215,7 @@ def _write(pieces: Iterable[Piece]) -> None:
 
 
 @contextmanager
-def _interruptible(run: "AnyRun") -> Iterator[list[int]]:
+def _interruptible(run: "Run") -> Iterator[list[int]]:
     """Ctrl-C, TERM and HUP cancel the run, and its results go on to come; a second one ends at once.
 
     What is given has the signal's number in it, once there was one.
