@@ -17,6 +17,7 @@ from .results import Heard, HostResult, Outcome, Report
 from .settings import Settings
 from .tasks import namespace
 from .tasks.benchmark import benchmark
+from .tasks.perform import RunFailed
 
 if TYPE_CHECKING:
     from .controller import Controller, all_success, parse_file, parse_stream
@@ -49,6 +50,7 @@ __all__ = [
     "Results",
     "Role",
     "Run",
+    "RunFailed",
     "Script",
     "Settings",
     "UsageError",

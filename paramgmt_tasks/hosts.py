@@ -1,9 +1,11 @@
 """Hosts and host lists: entries, ranges, per-line variables and SSH options."""
 
+import difflib
+import fnmatch
 import re
 import shlex
 import string
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from types import MappingProxyType
@@ -21,6 +23,8 @@ SSH_OPTIONS = frozenset(
 
 #: How many hosts one range may stand for.
 MOST = 1_000_000
+#: Among how many hosts, and for how many names, a mistyped name is sought.
+_NEAR, _NEAR_NAMES = 2000, 50
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SPACE = re.compile(r"\s")
@@ -249,19 +253,52 @@ def parse_patterns(patterns: Iterable[str], source: str) -> list[Host]:
     return hosts
 
 
-def exclude(hosts: Iterable[Host], patterns: Iterable[str]) -> list[Host]:
+def exclude(
+    hosts: Iterable[Host],
+    patterns: Iterable[str],
+    source: str = "--exclude",
+    hint: Callable[[str], str] = lambda part: "",
+) -> list[Host]:
     """`hosts` without those a pattern names, by the entry as written or by its address alone.
 
     >>> [h.entry for h in exclude(parse_patterns(["n[1-4]", "nic@n9"], "-m"), ["n[2-3]", "n9"])]
     ['n1', 'n4']
+
+    Raises:
+        UsageError: a part of a pattern that cannot be read, or meets no host, so that nothing would be
+            spared by it; `source` is in front, and what `hint` says of the part at the end.
     """
+    hosts, patterns = list(hosts), list(patterns)
+    if not patterns:
+        return hosts
+    there = {name for host in hosts for name in (host.entry, host.address)}
     unwanted: set[str] = set()
     for pattern in patterns:
         try:
-            unwanted.update(expand(pattern.strip()))
+            if _CONTROL.search(pattern):
+                raise UsageError(f"control characters in {pattern!r}")
+            parts = {part: _expand_one(part) for part in _split_commas(pattern.strip())}
         except UsageError as error:
-            raise UsageError(f"--exclude: {error}") from None
+            raise UsageError(f"{source.rstrip(':')}: {error}") from None
+        for part, names in parts.items():
+            if there.isdisjoint(names):
+                what = "none of these is" if len(names) > 1 else "not"
+                raise UsageError(
+                    f"{source} {part}: {what} in the list{_near(part, names, hosts)}{hint(part)}"
+                )
+            unwanted.update(names)
     return [host for host in hosts if host.entry not in unwanted and host.address not in unwanted]
+
+
+def _near(part: str, names: Sequence[str], hosts: Sequence[Host]) -> str:
+    """What may have been meant by names that are not in the list."""
+    known = [host.entry for host in hosts[:_NEAR]]
+    if "*" in part or "?" in part:
+        meant = fnmatch.filter(known, part)
+        return "; there are no wildcards here, only ranges" + (f" such as {fold(meant)}" if meant else "")
+    found = (match for name in names[:_NEAR_NAMES] for match in difflib.get_close_matches(name, known, 1))
+    near = fold(found)
+    return f" (near: {near})" if near else ""
 
 
 def duplicates(hosts: Iterable[Host]) -> dict[str, int]:

@@ -69,6 +69,8 @@ def test_errors_of_inline_hosts_and_excludes_name_their_option() -> None:
         parse_patterns(["-x"], "--machines")
     with pytest.raises(UsageError, match="--exclude: "):
         exclude([], ["a[1"])
+    with pytest.raises(UsageError, match=r"--exclude: control characters in 'a\\nb'"):
+        exclude([], ["a\nb"])
 
 
 def test_folding_keeps_what_is_no_plain_name() -> None:
