@@ -7,6 +7,7 @@ from itertools import chain
 from ..hosts import fold
 from ..output import Output
 from ..results import HostResult, Outcome, Report
+from .progress import amount
 from .view import OUT, Piece, Silent
 
 _CODES = {"blue": 34, "green": 32, "yellow": 33, "red": 31}
@@ -46,6 +47,8 @@ def body(result: HostResult, paint: Painter) -> Iterator[str]:
     yield from _stream("stdout:", result.out, "", paint, "green")
     name = "yellow" if result.ok else "red"
     yield from _stream("stderr:", result.err, _explanation(result), paint, name)
+    if result.dropped:
+        yield paint("dropped:     output beyond --max-output", "yellow") + "\n"
     if result.exit_status != 0:
         yield paint(f"return code: {result.exit_status}", name) + "\n"
 
@@ -112,6 +115,16 @@ class Blocks(Silent):
         """The summary."""
         for line in summary(report, self._paint):
             yield OUT, f"{line}\n"
+
+
+def dropped(report: Report) -> list[str]:
+    """What was not kept of hosts that wrote more than is kept of one: a line, or none."""
+    cut = [result for result in report if result.dropped]
+    if not cut:
+        return []
+    hosts = fold(result.host.entry for result in cut)
+    size = amount(sum(result.dropped for result in cut))
+    return [f"note: output beyond --max-output was dropped: {size} of {hosts}"]
 
 
 def skew(report: Report) -> str:

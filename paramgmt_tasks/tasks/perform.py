@@ -176,7 +176,7 @@ class Show:
         for view in self.views:
             _write_pieces(view.ended(report), None)
         lines = [classic.counts(report)] if self.counts_aside else []
-        lines += classic.reasons(report)
+        lines += classic.reasons(report) + classic.dropped(report)
         if together:
             lines.append(classic.skew(report))
         _write((ERR, f"{line}\n") for line in lines)

@@ -117,6 +117,7 @@ def test_a_result_is_one_line_of_json() -> None:
         "reason": "",
         "attempts": 1,
         "seconds": 1.5,
+        "dropped": 0,
         "description": "rcmd [web3]: c",
         "stdout": 'a "quoted"\n\té\x00',
         "stderr": "e",
