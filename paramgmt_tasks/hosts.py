@@ -21,7 +21,7 @@ SSH_OPTIONS = frozenset(
 MOST = 1_000_000
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 #: What only shlex takes apart, which is slow, and the words of what has none of it.
 _QUOTING, _WORD = re.compile(r"['\"\\]"), re.compile(r"[^ \t\r\n]+")
 _NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
