@@ -25,6 +25,7 @@ from typing import Any, BinaryIO
 from .errors import UsageError, one_line, words
 from .hosts import SSH_OPTIONS, Host, parse_entry
 from .operations import Operation
+from .private import make_private
 from .results import HostResult, Outcome
 from .settings import Settings
 
@@ -177,13 +178,6 @@ def _make_folder() -> Path:
             time.sleep(0.001)
             continue
         return root() / name
-
-
-def make_private(folder: Path) -> None:
-    """Make a folder, and each that is missing above it, such that nobody else can look into it."""
-    for missing in (*reversed(folder.parents), folder):
-        if not missing.exists():
-            missing.mkdir(mode=0o700, exist_ok=True)
 
 
 def _heading(operation: Operation, hosts: Sequence[Host], settings: Settings) -> dict[str, Any]:
@@ -348,25 +342,23 @@ def _read(name: str) -> Past | None:
     try:
         with _open(name) as stream:
             under_way = _is_locked(stream)  # asked first: it may end meanwhile
-            *lines, rest = stream.read().split(b"\n")
+            head, *lines = stream.read().split(b"\n")
     except FileNotFoundError:
         return None
     except OSError:
         return Past(name, "", "", UNREADABLE, [], set(), {})
-    if not lines:
-        return None
     try:
-        heading = _parsed(lines[0])
+        heading = _parsed(head)
         began, description = _text(heading["began"]), _text(heading["description"])
         hosts = [_host(heading["options"], *line) for line in heading["hosts"]]
     except (ValueError, LookupError, TypeError):
-        return Past(name, "", "", UNREADABLE, [], set(), {})
+        # Without a line's end the run was killed right then, with nothing started on any host.
+        return Past(name, "", "", UNREADABLE, [], set(), {}) if lines else None
     past = Past(name, began, description, "running" if under_way else "killed", hosts, set(), {})
     twice: set[int] = set()
+    rest = lines.pop() if lines else head  # empty, unless it was broken off
     damaged = bool(rest) and not under_way
-    for line in (*lines[1:], rest):
-        if not line:
-            continue
+    for line in (*lines, rest):
         try:
             past = _with(past, _parsed(line), twice)
         except (ValueError, LookupError, TypeError):

@@ -279,7 +279,7 @@ def test_a_run_that_had_not_begun_is_none(state: Path, begun: bytes) -> None:
 
 
 def test_where_the_disk_is_full_nobody_is_said_to_be_unstarted(state: Path, monkeypatch, caplog) -> None:
-    record = recorded(Outcome.OK, ends=False)
+    record = Journal(RemoteCommand("c"), HOSTS, Settings())
     with monkeypatch.context() as context:
         context.setattr(journal.os, "write", _full)
         record.finished(HostResult(HOSTS[0], 0, "", Outcome.OK))
