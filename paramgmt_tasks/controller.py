@@ -7,6 +7,7 @@ from typing import Any, TextIO
 
 from . import hosts as host_lists
 from .display import classic
+from .display.terminal import shown_on
 from .fleet import Fleet
 from .operations import LocalCommand, Operation, Pull, Push, RemoteCommand, Script
 from .results import HostResult, Report
@@ -121,9 +122,9 @@ class Controller:
         return [Result(result) for result in report]
 
     def _print(self, report: Report) -> None:
-        paint = classic.painter(self.color and sys.stdout.isatty())
+        paint, show = classic.painter(self.color and sys.stdout.isatty()), shown_on(sys.stdout)
         for result in report:
-            sys.stdout.writelines(classic.block(result, paint))
+            sys.stdout.writelines(classic.block(result, paint, show))
         sys.stdout.writelines(f"{line}\n" for line in classic.summary(report, paint))
 
 

@@ -16,8 +16,8 @@ from .failures import Denied, Known
 from .files import Files
 from .hosts import Host
 from .operations import LocalCommand, Operation, RemoteCommand, Script, describe
-from .output import Output, Spool
-from .results import PATIENCE, Heard, HostResult, Outcome
+from .output import Output, Room, Spool
+from .results import PATIENCE, Heard, HostResult, Outcome, unless_not_kept
 from .retry import Failure
 from .rolling import Rollout
 from .schedule import Work
@@ -151,7 +151,8 @@ class GroupRun(Work, Run):
             self.hear(Heard(self.connections[index].entry, index, out, err))
 
         more = tell if self._live else None
-        out, err = Output(spool=self.spool, tell=more), Output(spool=self.spool, tell=more)
+        room = Room(self.settings.max_output)
+        out, err = (Output(spool=self.spool, tell=more, room=room) for _ in range(2))
         self._outputs[index] = out, err
         return out, err
 
@@ -201,6 +202,10 @@ class GroupRun(Work, Run):
     def _tell(self, index: int, outcome: Outcome, reason: str, done: Execution | None = None) -> None:
         connection, tries = self.connections[index], self.tries[index]
         out, err = self._outputs.pop(index, (Output(), Output()))
+        dropped = 0
+        if out.room is not None:
+            dropped = out.room.dropped
+            outcome, reason = unless_not_kept(outcome, reason, out.room.trouble)
         host = connection.entry
         result = HostResult(
             host=host,
@@ -216,6 +221,7 @@ class GroupRun(Work, Run):
             finished=time.monotonic(),
             requested=connection.requested,
             confirmed=connection.confirmed,
+            dropped=dropped,
         )
         counts = self.put(result)
         if counts is not None:

@@ -66,6 +66,7 @@ class Settings:
     `keep` leaves its connection open for the next operation.
     `identity` is a private key file, `jump` is `[user@]host[:port]`, several separated by commas.
     `limit_rate` is how many bytes a second are copied to or from a host, `limit_rate_all` all hosts together.
+    `max_output` is how many bytes are kept of what each host writes; its command goes on where that is more.
     `password` is for sudo where `sudo` is set, else for logging in. `stdin` goes to every host.
     `env` is given as a mapping or as pairs of name and value.
 
@@ -101,6 +102,7 @@ class Settings:
     stdin: bytes | None = None
     limit_rate: float | None = None
     limit_rate_all: float | None = None
+    max_output: int = 1_000_000_000
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():

@@ -20,8 +20,8 @@ from .arrivals import Run
 from .errors import UsageError
 from .hosts import Host
 from .operations import Operation, describe
-from .output import FileSpool, Output, Spool
-from .results import PATIENCE, Heard, HostResult, Outcome
+from .output import FileSpool, Output, Room, Spool
+from .results import PATIENCE, Heard, HostResult, Outcome, unless_not_kept
 from .rolling import Rollout, check_together
 from .settings import Settings
 
@@ -366,7 +366,9 @@ class SplitRun(Run):
 
     def _streams(self, index: int) -> tuple[Output, Output]:
         if index not in self._outputs:
-            self._outputs[index] = Output(spool=self._spool), Output(spool=self._spool)
+            room = Room(self.settings.max_output)
+            out, err = (Output(spool=self._spool, room=room) for _ in range(2))
+            self._outputs[index] = out, err
         return self._outputs[index]
 
     def _add(self, link: Link, number: int, output: Output, parts: list[Any]) -> None:
@@ -390,7 +392,7 @@ class SplitRun(Run):
         link: Link,
         number: int,
         index: int,
-        done: tuple[Outcome, int | None, int, str],
+        done: tuple[Outcome, int | None, int, str, int],
         times: tuple[float, float, float | None, float | None],
         written: list[list[Any]],
     ) -> None:
@@ -399,7 +401,7 @@ class SplitRun(Run):
         for stream, parts in enumerate(written):
             if parts:
                 self._add(link, number, self._streams(index)[stream], parts)
-        outcome, return_code, attempts, reason = done
+        outcome, return_code, attempts, reason, dropped = done
         if self._courier is not None:
             out, err = self._streams(index)
             outcome, return_code, reason = self._courier.end(index, outcome, return_code, reason, out, err)
@@ -411,6 +413,7 @@ class SplitRun(Run):
             reason,
             return_code=return_code,
             attempts=attempts,
+            dropped=dropped,
             started=started and started - link.ahead,
             finished=finished - link.ahead,
             requested=None if requested is None else requested - link.ahead - unsure,
@@ -424,6 +427,8 @@ class SplitRun(Run):
     def _arrive(self, index: int, outcome: Outcome, reason: str, **known: Any) -> None:
         host = self._host_list[index]
         out, err = self._outputs.pop(index, (Output(), Output()))
+        if out.room is not None:
+            outcome, reason = unless_not_kept(outcome, reason, out.room.trouble)
         description = describe(self._operation, host, self.settings.user)
         result = HostResult(host, index, description, outcome, out=out, err=err, reason=reason, **known)
         counts = self.put(result)

@@ -67,7 +67,7 @@ class _Slice:
 
 
 def _facts(place: int, result: HostResult, rest: list[list[Any]]) -> tuple[Any, ...]:
-    done = (result.outcome, result.return_code, result.attempts, result.reason)
+    done = (result.outcome, result.return_code, result.attempts, result.reason, result.dropped)
     times = (result.started, result.finished, result.requested, result.confirmed)
     return place, done, times, rest
 

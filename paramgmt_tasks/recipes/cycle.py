@@ -20,7 +20,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ..arrivals import Run
-from ..errors import UsageError, words
+from ..errors import UsageError, one_line, words
 from ..fleet import Fleet
 from ..hosts import Host, fold
 from ..operations import LocalCommand, Operation, Pull, Push, RemoteCommand
@@ -511,7 +511,7 @@ def why(result: HostResult) -> str:
     if result.outcome is Outcome.FAILED:
         lines = (result.stderr or result.stdout).decode("utf-8", "replace").strip().splitlines()
         if lines:
-            return lines[-1].strip()
+            return one_line(lines[-1])
     return result.reason or str(result.outcome)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from invoke import Collection, Context, Exit, task
 
 from ..display.progress import duration
-from ..errors import UsageError
+from ..errors import UsageError, escaped
 from ..hosts import Host
 from ..lists import read_list
 from .command_line import OperationTask, Option
@@ -340,7 +340,7 @@ class _Progress:
                 self.note(f"{progress.found} of {progress.total} runs are done already")
             return
         if error:
-            self.note(f"{step.name}: failed: {error}")
+            self.note(f"{step.name}: failed: {escaped(error)}")
         left = "" if progress.left is None else f", {duration(progress.left)} left"
         failed = f", {progress.failed} failed" if progress.failed else ""
         line = f"{progress.done}/{progress.total} runs{failed}{left}: {step.name}"
