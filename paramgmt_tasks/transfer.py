@@ -293,7 +293,8 @@ def _push(
     ]
     names = None
     if how.changed:
-        same = yield from _same(connection, tree, arguments, shared, err)
+        # What it says of the destination is said once more below.
+        same = yield from _same(connection, tree, arguments, shared, Output())
         if same is None:
             return None
         names = frozenset(tree.members.keys() - same)
