@@ -395,13 +395,13 @@ def sum_line(name: str, digest: str) -> bytes:
 
 def read_sums(lines: Iterable[bytes]) -> list[tuple[str, str]]:
     """The plain names and sums that sha256sum or openssl print, which does not escape the ends of lines."""
-    whole: list[bytes] = []
+    whole: list[list[bytes]] = []
     for line in lines:
         if whole and not re.match(rb"\\?[0-9a-f]{64} [ *]", line):
-            whole[-1] += b"\n" + line
+            whole[-1].append(line)
         else:
-            whole.append(line)
-    return [read_sum_line(line) for line in whole]
+            whole.append([line])
+    return [read_sum_line(b"\n".join(parts)) for parts in whole]
 
 
 def read_sum_line(line: bytes) -> tuple[str, str]:
