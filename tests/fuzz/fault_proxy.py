@@ -196,7 +196,7 @@ def servers() -> Iterator[Servers]:
     folder = Path(tempfile.mkdtemp(prefix="fuzz-sshd-"))
     running: list[subprocess.Popen[bytes]] = []
     try:
-        behind, port = _free_ports(2)
+        behind, port = free_ports(2)
         _configure(folder, behind)
         (folder / "known_hosts").write_text(f"[127.*]:{port} {(folder / 'host_key.pub').read_text()}")
         if os.geteuid() == 0:
@@ -239,7 +239,7 @@ def _configure(folder: Path, port: int) -> None:
     )
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for sock in sockets:
