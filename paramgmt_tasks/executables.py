@@ -12,7 +12,7 @@ from invoke import Exit
 from invoke.program import Program
 
 from . import __version__
-from .errors import UsageError
+from .errors import UsageError, escaped
 from .tasks import namespace
 from .tasks.command_line import OPPOSITES, Option
 from .tasks.operations import operation_of, print_hosts
@@ -124,7 +124,7 @@ def _main(name: str, description: str) -> Callable[[], int]:
                 report = perform(options, operation_of(name, words, options))
                 return 0 if report.ok else _FAILED
         except UsageError as error:
-            print(f"{name}: {error}", file=sys.stderr)
+            print(f"{name}: {escaped(str(error))}", file=sys.stderr)
             return 2
         except KeyboardInterrupt:
             return 130

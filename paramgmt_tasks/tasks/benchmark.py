@@ -1,14 +1,15 @@
 """Benchmarks as Invoke tasks: those of this package, and any recipe of one's own."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invoke import Collection, Context, Exit, task
 
 from ..display.progress import duration
-from ..errors import UsageError
+from ..errors import UsageError, escaped
 from ..hosts import Host
 from ..lists import read_list
 from .command_line import OperationTask, Option
@@ -26,7 +27,7 @@ _SWEEP = (
     Option("order", str, "Order of the runs: interleaved (without it) or random"),
     Option("seed", str, "Number that a random order follows"),
     Option("stop_on_failure", bool, "Stop at the first run that fails; without it the rest goes on"),
-    Option("results", str, "Folder for the results (results/NAME)"),
+    Option("results", str, "Folder for the results (results/NAME); for pull and analyze also that of a run"),
     Option("dry_run", bool, "Print what would be run and do nothing"),
 )
 _REACHING = tuple(option for option in REMOTE if option.name not in ("sudo", "ask_password", "verbose"))
@@ -62,7 +63,7 @@ _DOCS = {
     "configure": "Write the configuration files of each host and push them.",
     "run": "Run all that is to be measured; services are started before and ended after.",
     "pull": "Pull the results into a folder for each host.",
-    "analyze": "Make tables and charts of the last results.",
+    "analyze": "Make tables and charts of the last results, or of those in --results.",
 }
 
 
@@ -111,53 +112,92 @@ class _RecipeTask(OperationTask[..., Any]):
 
 
 def _carry_out(c: Context, recipe: "Recipe", steps: Sequence[str], given: dict[str, Any]) -> "Results | None":
-    from ..recipes.cycle import Cycle
-    from ..recipes.recipe import RecipeFailed
-    from ..recipes.sweep import ORDERS
-
     name = recipe.name
     with usage_errors(name):
         recipe = recipe.prepare(recipe, {choice.name: _chosen(given, choice) for choice in recipe.options})
-        options = _options(c, given)
-        hosts = _without_excluded(options, {role.name: _hosts(given, role.name) for role in recipe.roles})
-        order = _own(given, "order", "interleaved")
-        if order not in ORDERS:
-            raise UsageError(f"--order {order}: must be one of {', '.join(ORDERS)}")
-        seed = _own(given, "seed", None)
-        seed = None if seed is None else positive(f"--seed {seed}", seed)
-        root = Path(_own(given, "results", Path("results") / name))
         show = _Progress()
-        cycle = Cycle(
-            recipe,
-            hosts,
-            options.settings(),
-            root,
-            _pool(c),
-            note=show.note,
-            progress=show.tell,
-            python=sys.executable,
-        )
-        if options.flag("dry_run"):
-            _dry_run(cycle, steps, order, seed)
-            return None
-        try:
-            results = _steps(cycle, steps, order, seed, given)
-        except RecipeFailed as error:
-            raise Exit(f"{name}: {error}", code=1) from None
-        except KeyboardInterrupt:
-            show.close()
-            raise Exit(f"{name}: interrupted{_salvage(cycle, pulls='pull' in steps)}", code=130) from None
-        finally:
-            show.close()
+        if tuple(steps) == ("analyze",):  # for which the folder is enough
+            results = _analyze(c, recipe, given, show)
+        else:
+            results = _cycle(c, recipe, steps, given, show)
     if results is not None and results.failures:
         raise Exit(code=1)
     return results
 
 
-def _steps(
-    cycle: "Cycle", steps: Sequence[str], order: str, seed: int | None, given: dict[str, Any]
+def _analyze(c: Context, recipe: "Recipe", given: dict[str, Any], show: "_Progress") -> "Results | None":
+    from ..recipes.cycle import analyze
+
+    folder = _latest(_root(recipe, given))
+    if _options(c, given).flag("dry_run"):
+        print(f"analyze: {folder}")
+        return None
+    with _failures(recipe):
+        return analyze(recipe, folder, note=show.note)
+
+
+def _cycle(
+    c: Context, recipe: "Recipe", steps: Sequence[str], given: dict[str, Any], show: "_Progress"
 ) -> "Results | None":
-    folder: Path | None = None
+    from ..recipes.cycle import Cycle
+    from ..recipes.sweep import ORDERS
+
+    options = _options(c, given)
+    hosts = _without_excluded(options, {role.name: _hosts(given, role.name) for role in recipe.roles})
+    order = _own(given, "order", "interleaved")
+    if order not in ORDERS:
+        raise UsageError(f"--order {order}: must be one of {', '.join(ORDERS)}")
+    seed = _own(given, "seed", None)
+    seed = None if seed is None else positive(f"--seed {seed}", seed)
+    root, folder = _root(recipe, given), None
+    if _is_of_a_run(root):
+        if "run" in steps:
+            raise UsageError(f"--results {root}: has a run's results already: name the folder above it")
+        root, folder = root.parent, root
+    cycle = Cycle(
+        recipe,
+        hosts,
+        options.settings(),
+        root,
+        _pool(c),
+        note=show.note,
+        progress=show.tell,
+        python=sys.executable,
+    )
+    if options.flag("dry_run"):
+        _dry_run(cycle, steps, order, seed)
+        return None
+    try:
+        with _failures(recipe):
+            return _steps(cycle, steps, order, seed, given, folder)
+    except KeyboardInterrupt:
+        show.close()
+        salvaged = _salvage(cycle, pulls="pull" in steps)
+        raise Exit(f"{recipe.name}: interrupted{salvaged}", code=130) from None
+    finally:
+        show.close()
+
+
+@contextmanager
+def _failures(recipe: "Recipe") -> Iterator[None]:
+    """What failed on all hosts is one line on standard error and exit status 1."""
+    from ..recipes.recipe import RecipeFailed
+    from ..recipes.sweep import StepFailed
+
+    try:
+        yield
+    except (RecipeFailed, StepFailed) as error:
+        raise Exit(f"{recipe.name}: {error}", code=1) from None
+
+
+def _steps(
+    cycle: "Cycle",
+    steps: Sequence[str],
+    order: str,
+    seed: int | None,
+    given: dict[str, Any],
+    folder: Path | None,
+) -> "Results | None":
     for step in steps:
         if step == "run":
             fresh, stop = _is_on(given, "fresh"), _is_on(given, "stop_on_failure")
@@ -171,9 +211,20 @@ def _steps(
     return None
 
 
+def _root(recipe: "Recipe", given: dict[str, Any]) -> Path:
+    return Path(_own(given, "results", Path("results") / recipe.name))
+
+
+def _is_of_a_run(folder: Path) -> bool:
+    return (folder / "plan.json").is_file()
+
+
 def _latest(root: Path) -> Path:
+    """The last folder of results below `root`, or that itself."""
     from ..recipes.cycle import folders
 
+    if _is_of_a_run(root):
+        return root
     found = folders(root)
     if not found:
         raise UsageError(f"{root}: no results yet: run the benchmark first")
@@ -289,7 +340,7 @@ class _Progress:
                 self.note(f"{progress.found} of {progress.total} runs are done already")
             return
         if error:
-            self.note(f"{step.name}: failed: {error}")
+            self.note(f"{step.name}: failed: {escaped(error)}")
         left = "" if progress.left is None else f", {duration(progress.left)} left"
         failed = f", {progress.failed} failed" if progress.failed else ""
         line = f"{progress.done}/{progress.total} runs{failed}{left}: {step.name}"

@@ -24,6 +24,7 @@ class HostOptions(TypedDict, total=False):
     hosts: Lists
     machines: Hosts
     exclude: Hosts
+    allow_proxy_command: Switch
 
 
 class RunOptions(HostOptions, total=False):
@@ -44,6 +45,7 @@ class RunOptions(HostOptions, total=False):
     diff: Switch
     live: Switch
     json: Switch
+    max_output: Number
     output_dir: Text
     quiet: Switch
     order: Text

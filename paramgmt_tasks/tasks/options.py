@@ -35,6 +35,7 @@ HOSTS = _group(
     Option(
         "exclude", list, "Hosts to leave out, with the same patterns; each must be there (repeatable)", "x"
     ),
+    Option("allow_proxy_command", bool, "Take ProxyCommands, which run here, from a list on standard input"),
 )
 _DOING = _group(
     "Run",
@@ -57,6 +58,7 @@ _SHOWING = _group(
     Option("diff", bool, "As --gather, with how each output differs from that of most hosts"),
     Option("live", bool, "Show lines as they come, each with its host"),
     Option("json", bool, "Show each result as a line of JSON"),
+    Option("max_output", str, "Bytes kept of what each host writes, such as 10M (1G without it)"),
     Option("output_dir", str, "Folder for what each host wrote: HOST.out, HOST.err and results.jsonl"),
     Option("quiet", bool, "Show no results; failed hosts are still named on standard error"),
     Option("order", str, "Show results as they finish, `finished`, or in the order of the hosts (hosts)"),
@@ -91,7 +93,7 @@ _WHERE = _group(
     Option("tls_ca", str, "File with the certificate authority of the Dask cluster"),
     Option("tls_cert", str, "File with the certificate for the Dask cluster"),
     Option("tls_key", str, "File with the key of that certificate"),
-    Option("insecure_scheduler", bool, "Allow a Dask cluster on other machines without TLS"),
+    Option("insecure_scheduler", bool, "Allow a Dask cluster without TLS"),
 )
 REMOTE = (*_REACHING, *_WHERE)
 COPY = _group(
@@ -216,7 +218,7 @@ class Options:
             else:
                 found += host_lists.parse_patterns([machine], self.called("machines"))
         for name in files:
-            found += read_list(name, _hint(name))
+            found += read_list(name, _hint(name), self.flag("allow_proxy_command"))
         if not files and not inline:
             raise UsageError("no hosts: name a list with --hosts FILE or hosts with --machines HOST")
         kept = self.without_excluded(found) if found else []
@@ -280,8 +282,9 @@ class Options:
             env=self._environment(),
             stdin=self._stdin(),
             password=self._password(),
-            limit_rate=self._rate("limit_rate"),
-            limit_rate_all=self._rate("limit_rate_all"),
+            limit_rate=self._bytes("limit_rate", " a second"),
+            limit_rate_all=self._bytes("limit_rate_all", " a second"),
+            max_output=int(self._bytes("max_output") or Settings.max_output),
         )
 
     def _engine(self) -> str:
@@ -303,15 +306,15 @@ class Options:
             raise UsageError(f"{self.called(name, error)}") from None
         return str(value)
 
-    def _rate(self, name: str) -> float | None:
+    def _bytes(self, name: str, per: str = "") -> float | None:
         value = self[name]
         if value is None:
             return None
         found = re.fullmatch(r"(\d+(?:\.\d+)?)([kKmMgG]?)", str(value))
-        rate = float(found[1]) * 1000 ** " kmg".index(found[2].lower() or " ") if found else 0.0
-        if not rate:
-            raise UsageError(f"{self.called(name, value)}: must be bytes a second, such as 500K or 10M")
-        return rate
+        count = float(found[1]) * 1000 ** " kmg".index(found[2].lower() or " ") if found else 0.0
+        if not 1 <= count < float("inf"):
+            raise UsageError(f"{self.called(name, value)}: must be bytes{per}, such as 500K or 10M")
+        return count
 
     def _user(self) -> str | None:
         user: str | None = self["user"]

@@ -21,15 +21,16 @@ from ..display.gathered import Gathered
 from ..display.jsonl import JsonLines
 from ..display.live import Live
 from ..display.progress import Progress
+from ..display.terminal import shown_on
 from ..display.view import ERR, OUT, InOrder, Piece, View
-from ..errors import UsageError
+from ..errors import UsageError, escaped
 from ..hosts import Host, duplicates
 from ..journal import KEPT, Journal
 from ..results import HostResult, Report
 from .options import Options, color
 
 if TYPE_CHECKING:
-    from ..fleet import AnyRun
+    from ..arrivals import Run
     from ..pool import Pool
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -146,22 +147,20 @@ class Show:
         order = options["order"] or "hosts"
         if order not in ("hosts", "finished"):
             raise UsageError(f"{options.called('order', order)}: must be hosts or finished")
-        paint = classic.painter(color(options))
+        paint, show = classic.painter(color(options)), shown_on(sys.stdout)
         views: list[View] = []
         if live:
-            views.append(Live(paint))
+            views.append(Live(paint, show, shown_on(sys.stderr)))
         if gather:
-            views.append(Gathered(paint, diff))
+            views.append(Gathered(paint, diff, show))
         if not views and not quiet:
-            view: View = JsonLines() if json else classic.Blocks(paint)
+            view: View = JsonLines() if json else classic.Blocks(paint, show)
             views.append(view if order == "finished" else InOrder(view))
         folder = Folder(options["output_dir"], hosts) if options["output_dir"] else None
         return cls([*views, *([folder] if folder else [])], folder, live, quiet, live or gather or json)
 
     @contextmanager
-    def progress(
-        self, run: "AnyRun", operation: operations.Operation, hosts: int
-    ) -> Iterator[Progress | None]:
+    def progress(self, run: "Run", operation: operations.Operation, hosts: int) -> Iterator[Progress | None]:
         """A line that tells how far it is, on a terminal."""
         if self.quiet or not hosts or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
             yield None
@@ -175,7 +174,7 @@ class Show:
         finally:
             progress.close()
 
-    def results(self, run: "AnyRun", progress: Progress | None, journal: Journal) -> Iterator[HostResult]:
+    def results(self, run: "Run", progress: Progress | None, journal: Journal) -> Iterator[HostResult]:
         """The results of a run as they come, each recorded and shown before it is given."""
         for event in run.events():
             if isinstance(event, HostResult):
@@ -195,7 +194,7 @@ class Show:
         for view in self.views:
             _write_pieces(view.ended(report), None)
         lines = [classic.counts(report)] if self.counts_aside else []
-        lines += classic.reasons(report)
+        lines += classic.reasons(report) + classic.dropped(report)
         if together:
             lines.append(classic.skew(report))
         _write((ERR, f"{line}\n") for line in lines)
@@ -232,7 +231,8 @@ def _write_pieces(pieces: Iterator[Piece], progress: Progress | None) -> None:
 
 def write_lines(lines: Iterable[str]) -> None:
     """Write lines to standard output."""
-    _write((OUT, f"{line}\n") for line in lines)
+    show = shown_on(sys.stdout)
+    _write((OUT, f"{show(line)}\n") for line in lines)
 
 
 def _write(pieces: Iterable[Piece]) -> None:
@@ -256,7 +256,7 @@ def _write(pieces: Iterable[Piece]) -> None:
 
 
 @contextmanager
-def _interruptible(run: "AnyRun") -> Iterator[list[int]]:
+def _interruptible(run: "Run") -> Iterator[list[int]]:
     """Ctrl-C, TERM and HUP cancel the run, and its results go on to come; a second one ends at once.
 
     What is given has the signal's number in it, once there was one.
@@ -299,7 +299,7 @@ def _interruptible(run: "AnyRun") -> Iterator[list[int]]:
 def note_duplicates(hosts: Sequence[Host]) -> None:
     """Tell which hosts stand more than once."""
     for entry, count in duplicates(hosts).items():
-        print(f"note: {entry} stands {count} times in the host list", file=sys.stderr)
+        print(f"note: {escaped(entry)} stands {count} times in the host list", file=sys.stderr)
 
 
 def _note_one_place(operation: operations.Operation, hosts: Sequence[Host]) -> None:
@@ -320,7 +320,12 @@ def usage_errors(name: str) -> Iterator[None]:
     try:
         yield
     except UsageError as error:
-        raise Exit(f"{name}: {error}", code=2) from None
+        raise Exit(f"{name}: {escaped(str(error))}", code=2) from None
+
+
+class _OneLine(logging.Formatter):
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return escaped(super().formatMessage(record))
 
 
 def log_to_stderr() -> None:
@@ -328,6 +333,6 @@ def log_to_stderr() -> None:
     log = logging.getLogger("paramgmt_tasks")
     if not log.handlers:
         handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+        handler.setFormatter(_OneLine("%(levelname)s: %(message)s"))
         log.addHandler(handler)
         log.propagate = False
