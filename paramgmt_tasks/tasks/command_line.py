@@ -9,6 +9,7 @@ import inspect
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy, deepcopy
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Generic, NoReturn, ParamSpec, TypeVar
@@ -102,6 +103,10 @@ class _Given(Argument):
         self.raw_value = value
         self._value = [*(self._value or ()), value] if self.kind is list else value
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Given":
+        """A copy for another call of the task, as Invoke makes of all options of all tasks: quick."""
+        return copy(self)
+
 
 class _Opposite(Argument):
     """What turns a switch off. Of the two the last one typed holds."""
@@ -117,6 +122,11 @@ class _Opposite(Argument):
     @value.setter
     def value(self, on: Any) -> None:
         self._switch.set_value(not on)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Opposite":
+        copied = copy(self)
+        copied._switch = deepcopy(self._switch, memo)
+        return copied
 
 
 class _Words(Argument):
