@@ -20,6 +20,8 @@ def read_list(name: str, hint: str = "") -> list[Host]:
     """
     if name.startswith("@"):
         return journal.select(name)
+    if name == "-" and sys.stdin is None:
+        raise UsageError("host list -: standard input is closed")
     if name == "-":
         return host_lists.parse_lines(sys.stdin, "standard input")
     try:

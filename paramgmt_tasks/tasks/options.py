@@ -324,6 +324,8 @@ def _environment(given: str | Iterable[str] | Mapping[str, Any] | None) -> tuple
 def _stdin(name: str | None) -> bytes | None:
     if not name:
         return None
+    if name == "-" and sys.stdin is None:
+        raise UsageError("--stdin -: standard input is closed")
     try:
         return sys.stdin.buffer.read() if name == "-" else Path(os.path.expanduser(name)).read_bytes()
     except OSError as error:
