@@ -19,7 +19,12 @@ from .output import Output
 from .results import Outcome
 from .waiting import Steps, finish
 
-_READ = 65536
+#: Bytes of standard error that are taken at once: all there can be.
+_READ = 4 * 1024 * 1024
+#: Bytes that sudo may write before the command runs.
+_TALK = 64 * 1024
+#: Bytes of that which may say why it does not.
+_LAST_WORDS = 500
 #: Bytes of data that fit one packet of a server with the usual limit.
 WRITE = 32704
 _LOST = "connection lost; the command may have run"
@@ -84,23 +89,25 @@ class Sudo:
             ConnectionAbortedError: `stop` says so.
             TimeoutError: the deadline (seconds on the monotonic clock) passed.
         """
-        heard, asked = b"", 0
+        heard, asked = bytearray(), 0
+        transport: Any = channel.transport
         while True:
             heard_more = lambda: stop() or channel.recv_stderr_ready() or over(channel)  # noqa: E731
             yield from _await(channel, heard_more, deadline)
             if stop():
                 raise ConnectionAbortedError
             data = channel.recv_stderr(_READ)
+            known = max(0, len(heard) - len(self._ready))
             heard += data
-            _, ready, rest = heard.partition(self._ready)
-            if ready:
-                return rest
-            if not data:
-                raise Denied(self._refusal(heard))
+            at = heard.find(self._ready, known)
+            if at >= 0:
+                return bytes(heard[at + len(self._ready) :])
+            if not data or len(heard) > _TALK:
+                raise Denied(self._refusal(bytes(heard[-_LAST_WORDS:])))
             if heard.count(self._prompt) > asked:
                 asked += 1
                 if asked == 1 and self.password is not None:
-                    channel.sendall(f"{self.password}\n".encode())
+                    yield from transport.send(channel, f"{self.password}\n".encode(), deadline)
                 else:
                     channel.shutdown_write()  # the password was wrong: it is not tried again
 
@@ -138,7 +145,7 @@ def converse(
     _drain(channel, out, err)
 
     def news() -> bool:
-        if unsent.nbytes and channel.send_ready():
+        if unsent.nbytes and transport.takes_more(channel):
             return True
         return stop() or transport.has_come(channel) or channel.recv_stderr_ready() or over(channel)
 
@@ -197,8 +204,9 @@ def _drain(channel: paramiko.Channel, out: Output, err: Output) -> None:
 
 def _feed(channel: paramiko.Channel, unsent: memoryview) -> memoryview:
     """Send what the window takes without blocking, and the end of the input; what is left."""
-    while unsent.nbytes and channel.send_ready():
-        unsent = unsent[channel.send(bytes(unsent[:WRITE])) :]
+    transport: Any = channel.transport
+    while unsent.nbytes and transport.takes_more(channel):
+        unsent = unsent[transport.send_data(channel, unsent[:WRITE]) :]
     if not unsent.nbytes:
         channel.shutdown_write()
     return unsent

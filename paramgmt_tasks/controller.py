@@ -113,8 +113,10 @@ class Controller:
             attempts=self.attempts,
             connect_timeout=float(self.ssh_connect_timeout * self.ssh_connection_attempts),
         )
-        with Fleet(self.hosts, settings) as fleet:
-            report = fleet.report(operation)
+        report = Report([])
+        if self.hosts:  # ParaMgmt does nothing where there are none
+            with Fleet(self.hosts, settings) as fleet:
+                report = fleet.report(operation)
         if not self.quiet:
             self._print(report)
         return [Result(result) for result in report]

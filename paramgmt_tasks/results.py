@@ -1,8 +1,10 @@
 """Outcome, HostResult and Report: what is known of a host, and of a run, when it is over."""
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import overload
 
 from .errors import one_line
 from .hosts import Host
@@ -125,11 +127,30 @@ def unless_not_kept(outcome: Outcome, reason: str, trouble: str) -> tuple[Outcom
     return outcome, f"{reason}; output not kept: {trouble}"
 
 
-class Report:
+def tally(results: Iterable[HostResult]) -> list[str]:
+    """How many ended how, such as `2 ok`, in the order of the outcomes."""
+    counts = Counter(result.outcome for result in results)
+    return [f"{counts[outcome]} {outcome}" for outcome in Outcome if outcome in counts]
+
+
+class Report(Sequence[HostResult]):
     """All results of a run in host order; its counts always add up to the hosts."""
 
     def __init__(self, results: Iterable[HostResult]) -> None:
         self.results = sorted(results, key=lambda result: result.index)
+
+    def __repr__(self) -> str:
+        counts = ", ".join(tally(self.results))
+        return f"<Report of {len(self)} host{'s' * (len(self) != 1)}{': ' * bool(counts)}{counts}>"
+
+    @overload
+    def __getitem__(self, index: int) -> HostResult: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[HostResult]: ...
+
+    def __getitem__(self, index: int | slice) -> HostResult | list[HostResult]:
+        return self.results[index]
 
     def __iter__(self) -> Iterator[HostResult]:
         return iter(self.results)

@@ -1,4 +1,4 @@
-"""A Run: an operation under way on many hosts, and the one result of each."""
+"""A GroupRun: an operation under way over the connections of a group, and the one result of each host."""
 
 import signal
 import subprocess
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from . import local, script, transfer
-from .arrivals import Arrivals
+from .arrivals import Run
 from .command import Execution, Sudo, converse, held, with_env
 from .connection import HostConnection
 from .ending import GRACE
@@ -28,17 +28,14 @@ _MAY_HAVE_RUN = "the command may have run"
 _INTERRUPTED = "interrupted before it was started"
 
 
-class Run(Work, Arrivals):
-    """An operation under way on many hosts: an iterator over their results, as they finish.
+class GroupRun(Work, Run):
+    """A Run over connections, in this process.
 
-    Every host gives exactly one result, also where the run is cancelled. `on_start` is called with a host's
-    place in the list right before something may be started there; with `live`, `events` tells also what
-    commands write while they run. Each connection is given to `release` when it is not needed any more.
-    `ask` is called where all is ready to start what is not to be repeated, which then waits for `go`.
-    `files` are those that are copied, of this machine without it; `spool` keeps what commands write.
-
-    Raises:
-        UsageError: settings that cannot be used.
+    `on_start` is called with a host's place in the list right before something may be started there; with
+    `live`, `events` tells also what commands write while they run. Each connection is given to `release`
+    when it is not needed any more. `ask` is called where all is ready to start what is not to be repeated,
+    which then waits for `go`. `files` are those that are copied, of this machine without it; `spool` keeps
+    what commands write.
     """
 
     def __init__(
@@ -63,9 +60,9 @@ class Run(Work, Arrivals):
         #: Where the outputs are kept.
         self.spool = spool or Spool()
         self._outputs: dict[int, tuple[Output, Output]] = {}
-        Arrivals.__init__(self, len(connections))
+        Run.__init__(self, len(connections), operation)
         #: What its transfers share.
-        self.shared = transfer.Shared(settings, len(connections), files or Files())
+        self.shared: transfer.Shared = transfer.Shared(settings, len(connections), files or Files())
         waits = not operation.repeatable and (settings.together or ask is not None)
         for index, connection in enumerate(connections):
             connection.on_start = partial(on_start, index)
@@ -79,11 +76,7 @@ class Run(Work, Arrivals):
         return [(host, since) for host, since in begun if since]
 
     def cancel(self, patience: float = PATIENCE) -> None:
-        """Start nothing more and end what runs, also on the hosts; may be called from any thread.
-
-        Hosts on which nothing was started become `cancelled`, those with a command under way `lost`.
-        `patience` is how many seconds these are given to end it; what is left is broken off then.
-        """
+        """As every Run's."""
         self.stopped = True
         self.halt(_INTERRUPTED)
         ends = patience > 0 and not self._operation.repeatable

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .arrivals import Arrivals
+from .arrivals import Run
 from .errors import UsageError
 from .hosts import Host
 from .operations import Operation, describe
@@ -162,8 +162,8 @@ class _Moved:
         return sum(expected for _, expected in self._by.values())
 
 
-class SplitRun(Arrivals):
-    """An operation under way at several workers: as a Run, an iterator over results, with `cancel`."""
+class SplitRun(Run):
+    """A Run at several workers."""
 
     def __init__(
         self,
@@ -176,9 +176,9 @@ class SplitRun(Arrivals):
         on_start: Callable[[int], object] | None,
         live: bool,
     ) -> None:
-        super().__init__(len(hosts))
+        super().__init__(len(hosts), operation)
         self.settings = settings
-        self.shared = _Moved()
+        self.shared: _Moved = _Moved()
         self._workers, self._host_list, self._operation = workers, hosts, operation
         self._on_start, self._live, self._rollout = on_start, live, rollout
         self._count = count
@@ -471,7 +471,7 @@ class SplitRun(Arrivals):
         return [(self._host_list[index], since) for index, since in list(self._since.items())]
 
     def cancel(self, patience: float = PATIENCE) -> None:
-        """As a Run's."""
+        """As every Run's."""
         self._halt("interrupted before it was started")
         with self._lock:
             links = set(self._with.values())

@@ -31,10 +31,25 @@ from . import streams
 from .options import Options, color
 
 if TYPE_CHECKING:
-    from ..fleet import AnyRun
+    from ..arrivals import Run
     from ..pool import Pool
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class RunFailed(Exit):
+    """A run that did not succeed on all hosts, or was interrupted; `report` has the result of each.
+
+    It is an Exit: where nobody catches it, `inv` ends with `code`, 1 or 128 and the number of the signal.
+    """
+
+    def __init__(self, report: Report, code: int = 1) -> None:
+        super().__init__(code=code)
+        self.report = report
+
+    def __str__(self) -> str:
+        failed, total = len(self.report.failed), len(self.report)
+        return f"{failed} of {total} hosts failed" if self.code == 1 else f"ended with status {self.code}"
 
 
 def perform(
@@ -46,7 +61,8 @@ def perform(
 
     Raises:
         UsageError: options that cannot be used, or what is missing here.
-        Exit: it was interrupted, or nobody reads standard output any more.
+        RunFailed: it was interrupted, nobody reads standard output any more, or files for it cannot be
+            written. That hosts failed is not an exception.
     """
     hosts = options.hosts()
     settings = options.settings()
@@ -70,20 +86,26 @@ def perform(
                 journal.discard()
                 raise
             _note_one_place(operation, hosts)
+            results: list[HostResult] = []
             try:
                 with _interruptible(run) as interrupted, show.progress(run, operation, len(hosts)) as line:
-                    report = Report(show.results(run, line, journal))
-            except BaseException:
+                    for result in show.results(run, line, journal):
+                        results.append(result)  # noqa: PERF402 - an interruption keeps those until then
+            except BaseException as error:
                 for result in run:  # it was cancelled, so that all have come
                     journal.finished(result)
+                    results.append(result)
                 journal.end(interrupted=True)
+                if isinstance(error, Exit):
+                    raise RunFailed(Report(results), error.code) from None
                 raise
+            report = Report(results)
             journal.end(interrupted=bool(interrupted))
         show.end(report, together=settings.together)
     if interrupted:
-        raise Exit(code=128 + interrupted[0])
+        raise RunFailed(report, 128 + interrupted[0])
     if streams.lost() or (show.folder is not None and not show.folder.whole):
-        raise Exit(code=1)
+        raise RunFailed(report)
     return report
 
 
@@ -120,15 +142,12 @@ class Show:
     @classmethod
     def of(cls, options: Options, hosts: Sequence[Host]) -> "Show":
         """Raises UsageError: options that exclude each other, or a folder that cannot be used."""
-        json, live, quiet = (options.flag(name) for name in ("json", "live", "quiet"))
-        diff = options.flag("diff")
-        gather = options.flag("gather") or diff
-        given = [f"--{name}" for name in ("json", "live", "gather", "diff", "quiet") if options.flag(name)]
-        if len(given) > 1 and (json or quiet):
-            raise UsageError(f"{' and '.join(given)} do not go together")
+        kinds = _kinds(options)
+        json, live, quiet, diff = (name in kinds for name in ("json", "live", "quiet", "diff"))
+        gather = "gather" in kinds or diff
         order = options["order"] or "hosts"
         if order not in ("hosts", "finished"):
-            raise UsageError(f"--order {order}: must be hosts or finished")
+            raise UsageError(f"{options.called('order', order)}: must be hosts or finished")
         paint, show = classic.painter(color(options)), shown_on(sys.stdout)
         views: list[View] = []
         if live:
@@ -146,9 +165,7 @@ class Show:
         return cls([*views, *([folder] if folder else [])], folder, live, quiet, live or gather or json)
 
     @contextmanager
-    def progress(
-        self, run: "AnyRun", operation: operations.Operation, hosts: int
-    ) -> Iterator[Progress | None]:
+    def progress(self, run: "Run", operation: operations.Operation, hosts: int) -> Iterator[Progress | None]:
         """A line that tells how far it is, on a terminal."""
         if self.quiet or not hosts or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
             yield None
@@ -162,7 +179,7 @@ class Show:
         finally:
             progress.close()
 
-    def results(self, run: "AnyRun", progress: Progress | None, journal: Journal) -> Iterator[HostResult]:
+    def results(self, run: "Run", progress: Progress | None, journal: Journal) -> Iterator[HostResult]:
         """The results of a run as they come, each recorded and shown before it is given."""
         for event in run.events():
             if isinstance(event, HostResult):
@@ -186,6 +203,26 @@ class Show:
         if together:
             lines.append(classic.skew(report))
         _write((ERR, f"{line}\n") for line in lines)
+
+
+def _kinds(options: Options) -> list[str]:
+    """Which of the kinds of output are wanted; what is configured gives way to what is given.
+
+    Raises:
+        UsageError: those that do not go together.
+    """
+    wanted = [name for name in ("json", "live", "gather", "diff", "quiet") if options.flag(name)]
+    given = [name for name in wanted if options.is_given(name)]
+    if given and not _go_together(wanted):
+        alone = not {"json", "quiet"}.isdisjoint(given)
+        wanted = given if alone else [name for name in wanted if name not in ("json", "quiet")]
+    if not _go_together(wanted):
+        raise UsageError(f"{' and '.join(f'--{name}' for name in wanted)} do not go together")
+    return wanted
+
+
+def _go_together(kinds: Sequence[str]) -> bool:
+    return len(kinds) < 2 or {"json", "quiet"}.isdisjoint(kinds)
 
 
 def _write_pieces(pieces: Iterator[Piece], progress: Progress | None) -> None:
@@ -257,7 +294,7 @@ def _lose(stream: TextIO, error: OSError) -> None:
 
 
 @contextmanager
-def _interruptible(run: "AnyRun") -> Iterator[list[int]]:
+def _interruptible(run: "Run") -> Iterator[list[int]]:
     """Ctrl-C, TERM and HUP cancel the run, and its results go on to come; a second one ends at once.
 
     What is given has the signal's number in it, once there was one.

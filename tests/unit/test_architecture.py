@@ -29,12 +29,13 @@ ORDER = """
     transport proxy
     packets
     stream
-    gate identities known_hosts ssh_config
+    gate identities known_hosts ssh_config ssh_lookup ownership
     waiting wire
     failures
     retry operations arrivals
     results
     hosts output rolling
+    ssh_options
     settings substitution errors private
 """.split()  # noqa: SIM905
 PURE = {"results", "operations", "hosts", "substitution", "retry", "rolling", "settings", "errors"}
