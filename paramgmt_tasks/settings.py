@@ -7,6 +7,7 @@ from numbers import Integral, Real
 from typing import Any, TypedDict
 
 from .errors import UsageError
+from .ssh_options import check_user
 
 #: How host keys are checked: `strict` accepts known keys only, `accept-new` also records new hosts,
 #: `ignore` checks nothing.
@@ -221,8 +222,7 @@ def _text(name: str, value: Any) -> None:
 
 def _user(name: str, value: Any) -> None:
     _text(name, value)
-    if value.startswith("-") or re.search(r"[\s\x00-\x1f\x7f]", value):
-        raise UsageError(f"{name} {value!r}: not a user name")
+    check_user(value)
 
 
 def _password(name: str, value: Any) -> None:
