@@ -32,7 +32,7 @@ RUN = (
     Option("no_color", bool, "No colours, also on a terminal", "c"),
     Option("fanout", str, "How many hosts are worked on at once"),
     Option("timeout", str, "Seconds a command may take on a host"),
-    Option("env", list, "KEY=VALUE in the command's environment (repeatable)"),
+    Option("env", list, "KEY=VALUE in the command's environment, or KEY as it is here (repeatable)"),
     Option("stdin", str, "File whose bytes every command gets as standard input"),
     Option("dry_run", bool, "Print what would be done on each host and do nothing"),
     Option("batch", str, "Hosts that finish before the next ones begin: a number, or a share such as 10%"),
@@ -313,10 +313,12 @@ def _environment(given: str | Iterable[str] | Mapping[str, Any] | None) -> tuple
     pairs = []
     for text in [given] if isinstance(given, str) else given or []:
         name, equals, value = text.partition("=")
-        if not equals or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
             # The value may be a secret, so it is not shown.
             raise UsageError(f"--env {name}: must be KEY=VALUE, KEY of letters, digits and underscores")
-        pairs.append((name, value))
+        if not equals and name not in os.environ:
+            raise UsageError(f"--env {name}: is not set here: set it, or give {name}=VALUE")
+        pairs.append((name, value if equals else os.environ[name]))
     return tuple(pairs)
 
 
