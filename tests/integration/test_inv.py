@@ -1,5 +1,6 @@
 """`inv` as a user types it, against real sshd."""
 
+import json
 import os
 import signal
 import subprocess
@@ -302,3 +303,10 @@ def test_nothing_is_coloured_but_for_a_terminal(hosts, tmp_path: Path) -> None:
     assert "\x1b[34mrcmd [127.1.0.1]: echo\x1b[0m" in on_a_terminal()
     assert "\x1b" not in on_a_terminal("--no-color")
     assert "\x1b" not in on_a_terminal(NO_COLOR="1")
+
+
+def test_a_variable_without_a_value_is_as_it_is_here(inv, hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("K", "from here")
+    for task in ("rcmd", "lcmd"):
+        done = inv(task, "-f", hosts, "--env", "K", "--json", "echo $K")
+        assert {json.loads(line)["stdout"] for line in done.stdout.splitlines()} == {"from here\n"}
