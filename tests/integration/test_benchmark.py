@@ -137,7 +137,7 @@ def test_a_sweep_killed_goes_on_where_it_stopped(tmp_path: Path) -> None:
     lines = (folder / "uds_vs_tcp.csv").read_text().splitlines()
     assert [len([cell for cell in line.split(",") if cell.strip()]) for line in lines] == [5] * 5
     again = run(tmp_path, *words, "--dry-run")
-    assert len(again.stdout.splitlines()) == 1 + 4 + 16
+    assert len(again.stdout.splitlines()) == 1 + 2 + 4 + 16  # hosts, files, warm-up and runs
     assert run(tmp_path, *words[:-1], "10").returncode == 0
     assert newest(tmp_path, "uds-vs-tcp") != folder, "what is finished, or another plan, begins anew"
 
