@@ -11,6 +11,7 @@ import importlib
 import json
 import os
 import random
+import re
 import resource
 import selectors
 import shutil
@@ -41,8 +42,10 @@ FUZZERS = {
 GROWTH, MAPPED = 64 * 2**20, 3 * 2**30
 #: Seconds after which a child is replaced, so that what it has cached does not add up.
 CHILD = 120.0
-#: Levels of folders that a transfer may make.
+#: Levels of folders that a transfer may make, some more than are allowed.
 DEEPEST = 260
+#: Bytes of the names that it may make, so that all here can be looked at by its path.
+LONGEST = 3900
 
 
 class Violation(Exception):
@@ -59,9 +62,9 @@ class Finding:
 
     @property
     def kind(self) -> str:
-        """What it has in common with others of its kind: the text without numbers and names."""
-        line = self.what.splitlines()[0]
-        return "".join("#" if character.isdigit() else character for character in line)[:100]
+        """What it has in common with others of its kind: its first words, without names and numbers."""
+        line = self.what.splitlines()[0].partition(" (")[0]
+        return re.sub(r"'[^']*'|\"[^\"]*\"|[0-9.]+", "#", line)[:60]
 
     @property
     def command(self) -> str:
@@ -259,8 +262,8 @@ def _walk(root: Path, without: Path | None) -> Iterator[Path]:
     left = [(root, 0)]
     while left:
         here, depth = left.pop()
-        if depth > DEEPEST:
-            raise Violation(f"folders of more than {DEEPEST} levels")
+        if depth > DEEPEST or len(str(here)) - len(str(root)) > LONGEST:
+            raise Violation(f"folders of more than {DEEPEST} levels or names of more than {LONGEST} bytes")
         for entry in os.scandir(here):
             path = here / entry.name
             if path != without:
@@ -278,7 +281,9 @@ def same(before: dict[str, Any], after: dict[str, Any], what: str) -> None:
     if before == after:
         return
     names = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
-    shown = ", ".join(f"{name}: {before.get(name)!r:.80} -> {after.get(name)!r:.80}" for name in names[:3])
+    shown = ", ".join(
+        f"{name!r:.100}: {before.get(name)!r:.80} -> {after.get(name)!r:.80}" for name in names[:3]
+    )
     raise Violation(f"{what} ({len(names)}): {shown}")
 
 

@@ -76,13 +76,13 @@ async def _forever() -> None:
 
 @at("kexinit")
 async def big_packet(peer: "HostilePeer") -> None:
-    await peer.raw(struct.pack(">I", 4_000_000_000) + bytes(100))
+    await peer.raw(struct.pack(">I", 4_000_000_004) + bytes(100))
     await _forever()
 
 
 @at("kexinit")
 async def big_packet_fed(peer: "HostilePeer") -> None:
-    await peer.raw(struct.pack(">I", 1_500_000_000))
+    await peer.raw(struct.pack(">I", 1_500_000_004))
     while True:
         await peer.raw(bytes(65536))
 
@@ -402,7 +402,7 @@ class HostilePeer(Peer):
         return await super().sftp_answer(kind, number, fields)
 
 
-def _archive() -> bytes:
+def small_archive() -> bytes:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.GNU_FORMAT) as archive:
         info = tarfile.TarInfo("f")
@@ -411,7 +411,7 @@ def _archive() -> bytes:
     return out.getvalue() + b"paramgmt-sums\nnone\nend 0\n"
 
 
-_ARCHIVE = _archive()
+_ARCHIVE = small_archive()
 
 
 async def _serve(port: int, kinds: list[str]) -> None:
