@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,9 +74,15 @@ class Finding:
         return f"{self.fuzzer} {self.seed}: {self.what}\n    again: {self.command}"
 
 
-def hunt(fuzzer: str, seed: int, cases: int | None = None, seconds: float | None = None) -> "Hunt":
-    """Run `cases` from `seed` on, or as many as `seconds` take."""
-    hunting = Hunt(fuzzer, seed)
+def hunt(
+    fuzzer: str,
+    seed: int,
+    cases: int | None = None,
+    seconds: float | None = None,
+    tell: Callable[[Finding], object] = lambda finding: None,
+) -> "Hunt":
+    """Run `cases` from `seed` on, or as many as `seconds` take; `tell` is called when one has failed."""
+    hunting = Hunt(fuzzer, seed, tell)
     ends = time.monotonic() + seconds if seconds is not None else float("inf")
     while (cases is None or hunting.done < cases) and time.monotonic() < ends:
         hunting.child(None if cases is None else cases - hunting.done, ends)
@@ -86,7 +92,8 @@ def hunt(fuzzer: str, seed: int, cases: int | None = None, seconds: float | None
 class Hunt:
     """What came of the cases of a fuzzer: how many there were, and those that failed."""
 
-    def __init__(self, fuzzer: str, seed: int) -> None:
+    def __init__(self, fuzzer: str, seed: int, tell: Callable[[Finding], object]) -> None:
+        self._tell = tell
         self.fuzzer, self.first, self.done = fuzzer, seed, 0
         self.findings: list[Finding] = []
         self.limit = float(_module(fuzzer).SECONDS)
@@ -120,10 +127,12 @@ class Hunt:
             if not why and code not in (0, -signal.SIGTERM):
                 why = f"the process ended with {code}"
             if why:
-                self.findings.append(
-                    Finding(self.fuzzer, self.first + self.done, f"{why}\n{_indented(text[-3000:])}")
-                )
+                self._found(self.first + self.done, f"{why}\n{_indented(text[-3000:])}")
                 self.done += 1
+
+    def _found(self, seed: int, what: str) -> None:
+        self.findings.append(Finding(self.fuzzer, seed, what))
+        self._tell(self.findings[-1])
 
     def _follow(self, pipe: int, stop: float) -> str:
         """Read what the child says of each case; why it has to be ended, if it has to."""
@@ -143,7 +152,7 @@ class Hunt:
                 for line in lines:
                     said = json.loads(line)
                     if "what" in said:
-                        self.findings.append(Finding(self.fuzzer, said["seed"], said["what"]))
+                        self._found(said["seed"], said["what"])
                     begun = time.monotonic()
                     self.done += "begun" not in said
         return ""
