@@ -6,6 +6,7 @@ case makes all of its choices by its seed, and has an empty folder of its own.
 """
 
 import contextlib
+import ctypes
 import faulthandler
 import importlib
 import json
@@ -108,6 +109,7 @@ class Hunt:
                 stdout=subprocess.PIPE,
                 stderr=said,
                 start_new_session=True,
+                preexec_fn=die_with_parent,
                 env={**os.environ, "HOME": folder, "XDG_STATE_HOME": f"{folder}/state", "TMPDIR": folder},
             )
             assert process.stdout is not None
@@ -156,6 +158,12 @@ class Hunt:
                     begun = time.monotonic()
                     self.done += "begun" not in said
         return ""
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when the thread that has started it ends (Linux)."""
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 @contextlib.contextmanager

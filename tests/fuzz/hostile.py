@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness import Violation, check_destination, check_reason, remove
+from harness import Violation, check_destination, check_reason, die_with_parent, remove
 from peer import (
     AUTH_BANNER,
     DATA,
@@ -458,7 +458,10 @@ def fleet(kinds: list[str]) -> Iterator["Hosts"]:
         for _ in range(2):
             words = [sys.executable, __file__, "--serve", ",".join(kinds)]
             with (folder / f"server-{len(ports)}.log").open("wb") as log:
-                servers.append(subprocess.Popen(words, stdout=subprocess.PIPE, stderr=log))
+                process = subprocess.Popen(
+                    words, stdout=subprocess.PIPE, stderr=log, preexec_fn=die_with_parent
+                )
+                servers.append(process)
             out = servers[-1].stdout
             assert out is not None
             ports.append(int(out.readline()))
@@ -531,7 +534,13 @@ class Hosts:
         lines: list[dict[str, Any]] = []
         with (work / "err").open("wb") as err:
             process = subprocess.Popen(
-                command, cwd=work, env=env, stdout=subprocess.PIPE, stderr=err, start_new_session=True
+                command,
+                cwd=work,
+                env=env,
+                stdout=subprocess.PIPE,
+                stderr=err,
+                start_new_session=True,
+                preexec_fn=die_with_parent,
             )
             assert process.stdout is not None
 

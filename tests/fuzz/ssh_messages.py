@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from fault_proxy import free_ports
-from harness import Violation, check_reason
+from harness import Violation, check_reason, die_with_parent
 from hostile import small_archive
 from peer import AUTH_FAILURE, AUTH_SUCCESS, STAGES, Fields, Peer, address, listen, string
 
@@ -256,7 +256,8 @@ def setup(program: str = __file__) -> Iterator[None]:
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", _identity], check=True)
     threading.excepthook = lambda args: _strange.append(f"a thread ended with {args.exc_value!r}")
     sys.unraisablehook = lambda args: _strange.append(f"unraisable: {args.exc_value!r}")
-    server = subprocess.Popen([sys.executable, program, str(_port)], stdout=subprocess.PIPE)
+    words = [sys.executable, program, str(_port)]
+    server = subprocess.Popen(words, stdout=subprocess.PIPE, preexec_fn=die_with_parent)
     assert server.stdout is not None
     server.stdout.readline()
     try:
