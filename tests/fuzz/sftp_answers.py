@@ -38,7 +38,7 @@ _NAMES = (
         b"a\0b",
         b"x" * 300,
     ),
-    *(b"a\nb", b"\x1b[2J\x9b", b"\xff\xfe", b"victim", b".paramgmt-sftp-x", b"-rf", b"link"),
+    *(b"a\nb", b"\x1b[2J\x9b", b"\xff\xfe", b"victim", b".paramgmt-pull-x", b"-rf", b"link"),
 )
 _NUMBERS = (0, 1, 2, 100, 2**31 - 1, 2**31, 2**32 - 1)
 
@@ -145,7 +145,7 @@ def case(seed: int, folder: Path) -> None:
         (into / "link").symlink_to("../../outside")
     before = snapshot(folder, into)
     links = {path for path in into.rglob("*") if path.is_symlink()}
-    for _ in range(1 if isinstance(operation, Push) else 2):
+    for _ in range(2 if isinstance(operation, Pull) and how.overwrite else 1):
         perform(operation, among, settings)
         same(before, snapshot(folder, into), "changed outside of the destination")
         for link in links:
