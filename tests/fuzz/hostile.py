@@ -52,6 +52,8 @@ KINDS: dict[str, tuple[str, Harm]] = {}
 OPERATIONS = ("rcmd", "rpull", "rpush")
 ENGINES = ("threads", "processes")
 CONNECT, TIMEOUT = 6.0, 6.0
+#: Bytes of memory at which a run is ended.
+FAR_TOO_MUCH = 1000 * 2**20
 #: Bytes that the product's processes may have together, and that a hostile host prints at most.
 MEMORY, PRINTS = 300 * 2**20, 48 * 2**20
 _PROGRAM = "from paramgmt_tasks.executables import {0}; raise SystemExit({0}())"
@@ -554,10 +556,13 @@ class Hosts:
             reader.start()
             while process.poll() is None and time.monotonic() < began + seconds:
                 cost.memory = max(cost.memory, _memory(process.pid))
+                if cost.memory > FAR_TOO_MUCH:
+                    break
                 time.sleep(0.1)
             cost.seconds = time.monotonic() - began
             if process.poll() is None:
-                cost.wrong.append(f"it did not end in {seconds:g} s: {len(lines)} of {len(entries)} results")
+                why = f"it did not end in {cost.seconds:.0f} s"
+                cost.wrong.append(f"{why}: {len(lines)} of {len(entries)} results")
                 process.terminate()
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(10)
