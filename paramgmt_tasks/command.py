@@ -39,14 +39,34 @@ class Execution:
     reason: str = ""
 
 
-def with_env(command: str, env: Iterable[tuple[str, str]]) -> str:
-    """`command` with variables exported in front of it, values quoted.
+def with_env(
+    command: str, env: Iterable[tuple[str, str]], more: bool = False, login: bool = True
+) -> tuple[str, bytes]:
+    """`command` such that it first reads variables from its standard input, and what it is to be sent there.
 
-    >>> with_env("run", [("A", "two words"), ("B", "")])
-    "export A='two words' B=''; run"
+    So their values stand on no command line, which all users of the host can read. `more` is whether input
+    of the command's own follows; `login` whether any login shell runs it, not /bin/sh.
+
+    >>> with_env("run", [("A", "two words")], login=False)[1]
+    b"{ export A='two words'\\n}; : "
+    >>> with_env("run", [])
+    ('run', b'')
     """
     exports = " ".join(f"{name}={shlex.quote(value)}" for name, value in env)
-    return f"export {exports}; {command}" if exports else command
+    if not exports:
+        return command, b""
+    # What is sent is no text for shells of csh's kind and fish: /bin/sh reads it and runs them again.
+    again = f'[ -z "${{again-}}" ] || exec "${{SHELL:-/bin/sh}}" -c {shlex.quote(command)}\n' if login else ""
+    sent = f"{{ export {exports}\n{again}}}; : ".encode("utf-8", "surrogateescape")
+    # Byte by byte where more follows: any larger read could take some of that with it. Of what has not come
+    # whole nothing is done: without its last brace it is no command, and without its last word `false` is.
+    read = f'eval "$(dd bs=1 count={len(sent)} 2>/dev/null)false"' if more else 'eval "$(cat)false"'
+    missing = "{ echo paramgmt: the values of --env did not come >&2; exit 125; }"
+    head = f"eval {shlex.quote(f'{read} || {missing}')}"
+    if login:
+        other = f"exec /bin/sh -c {shlex.quote(f'again=1; {read}; exit 125')}"
+        head = f"expr \"$SHELL\" : '.*[ci]sh$' >/dev/null && {other}; {head}"
+    return f"{head}; {command}", sent
 
 
 def held(command: str) -> str:
@@ -130,8 +150,8 @@ def converse(
     """Send `stdin`, collect the output and wait for the end of a command just started on `channel`.
 
     What it writes goes to `out` and `err`. No `stdin` is for a command whose standard input has ended
-    already, or is `held`. After `timeout` seconds, and when `stop` says so, it is ended on the host and what
-    was received is kept. A connection lost on the way is the outcome LOST.
+    already, or is `held`: that does not end behind `stdin`. After `timeout` seconds, and when `stop` says so,
+    it is ended on the host and what was received is kept. A connection lost on the way is the outcome LOST.
 
     Raises:
         Denied, TimeoutError: sudo did not run the command; see Sudo.negotiate.
@@ -151,12 +171,12 @@ def converse(
 
     try:
         if stdin is not None:
-            unsent = _feed(channel, unsent)
+            unsent = _feed(channel, unsent, ends=not held)
         while not over(channel) and not stop():
             yield from _await(channel, news, deadline)
             # Output is taken in turns with stdin: a command may not read on before it is rid of some.
             _drain(channel, out, err)
-            unsent = _feed(channel, unsent) if unsent.nbytes else unsent
+            unsent = _feed(channel, unsent, ends=not held) if unsent.nbytes else unsent
         yield from _await(channel, lambda: stop() or channel.status_event.is_set(), deadline)
         if stop() and not (over(channel) and channel.status_event.is_set()):
             cut_short = "interrupted"
@@ -202,12 +222,12 @@ def _drain(channel: paramiko.Channel, out: Output, err: Output) -> None:
         err.write(channel.recv_stderr(_READ))
 
 
-def _feed(channel: paramiko.Channel, unsent: memoryview) -> memoryview:
-    """Send what the window takes without blocking, and the end of the input; what is left."""
+def _feed(channel: paramiko.Channel, unsent: memoryview, ends: bool) -> memoryview:
+    """Send what the window takes without blocking, and the end of the input if it `ends`; what is left."""
     transport: Any = channel.transport
     while unsent.nbytes and transport.takes_more(channel):
         unsent = unsent[transport.send_data(channel, unsent[:WRITE]) :]
-    if not unsent.nbytes:
+    if not unsent.nbytes and ends:
         channel.shutdown_write()
     return unsent
 
@@ -246,10 +266,10 @@ def run_quietly(connection: Any, command: str, kwargs: Mapping[str, Any]) -> Fab
     env = dict(options.get("env") or {})
     encoding = options.get("encoding") or locale.getpreferredencoding(False)
     timeout = options.get("timeout") or connection.config.timeouts.command
-    text = with_env(command, sorted(env.items()))
-    channel = finish(connection.start(text, timeout, no_input=True))
+    text, values = with_env(command, sorted(env.items()))
+    channel = finish(connection.start(text, timeout, no_input=True, first=values))
     out, err = Output(), Output()
-    done = finish(converse(channel, out, err, timeout=timeout))
+    done = finish(converse(channel, out, err, channel.unsent or None, timeout))
     result = FabricResult(
         connection=connection,
         command=command,

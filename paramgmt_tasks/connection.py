@@ -490,12 +490,13 @@ class HostConnection(fabric.Connection):
         return (yield from self.transport.session(limit))  # type: ignore[no-any-return]
 
     def start(
-        self, command: str, timeout: float | None = None, no_input: bool = False
-    ) -> Steps[paramiko.Channel]:
+        self, command: str, timeout: float | None = None, no_input: bool = False, first: bytes = b""
+    ) -> Steps[Any]:
         """Ask the host to start a command. `started` is true from the moment it may have.
 
-        With `no_input` the end of its standard input is sent along, otherwise that is left open. Where it
-        `waits` all that is made ready, and goes out when it has leave to.
+        `first` is sent along to its standard input, and with `no_input` the end of that, which otherwise is
+        left open; what there was no room for stands in the channel's `unsent`, and the end is not sent then.
+        Where it `waits` all that is made ready, and goes out when it has leave to.
 
         Raises: as session, and
             Known: it may not be started.
@@ -517,13 +518,13 @@ class HostConnection(fabric.Connection):
             sent = transport.sent
             try:
                 if not ahead:
-                    transport.request(channel, request, no_input)
+                    transport.request(channel, request, no_input, first)
                 transport.flush()
             except EOFError:
                 self.started = transport.sent != sent  # whoever goes on is told
 
         if ahead:
-            transport.request(channel, request, no_input)
+            transport.request(channel, request, no_input, first)
         if waits:
             yield Leave(go)
             if not gone:  # woken because it will not get leave

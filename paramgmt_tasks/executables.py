@@ -18,6 +18,7 @@ from .tasks.command_line import OPPOSITES, Option
 from .tasks.operations import operation_of, print_hosts
 from .tasks.options import CHANGED, COPY, HOSTS, REMOTE, RUN, TOGETHER, Options
 from .tasks.perform import log_to_stderr, perform
+from .tasks.streams import stand_in
 
 #: Options that ParaMgmt has, by their names here, with its own short and long ones.
 _CLASSIC = {
@@ -110,6 +111,7 @@ def _parse(parser: argparse.ArgumentParser, name: str, argv: Sequence[str]) -> a
 
 def _main(name: str, description: str) -> Callable[[], int]:
     def main() -> int:
+        stand_in()
         parser = _parser(name, description)
         given = vars(_parse(parser, name, sys.argv[1:]))
         words = given.pop("words", [])

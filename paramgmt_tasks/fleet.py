@@ -17,7 +17,6 @@ from .pool import Engine, Pool
 from .processes import Processes, processors
 from .results import Report
 from .settings import Changes, Settings
-from .ssh_options import check_user
 
 log = logging.getLogger("paramgmt_tasks")
 
@@ -136,8 +135,6 @@ class Fleet:
             raise UsageError("no hosts: this fleet has none to work on")
         _check_operation(operation)
         settings = _chosen(self._changed(changes), len(self.hosts))
-        if settings.user is not None:
-            check_user(settings.user)
         engine: Engine = self.pool.threads if operation.local else self._engine(settings)
         run = engine.perform(self.hosts, operation, settings, on_start=on_start, live=live)
         self._runs.add(run)

@@ -246,11 +246,16 @@ class GroupRun(Work, Run):
         held: bool = False,
     ) -> Steps[Execution]:
         settings = self.settings
-        text = with_env(text, settings.env)
+        text, values = with_env(text, settings.env, more=bool(stdin) or held, login=not settings.sudo)
         sudo = Sudo(text, settings.password) if settings.sudo else None
         no_input = not stdin and sudo is None and not held
-        channel = yield from connection.start(sudo.command if sudo else text, settings.timeout, no_input)
-        stdin = None if no_input or held else stdin or b""
+        # Behind sudo nothing may be sent before the command itself runs.
+        first = b"" if sudo else values
+        channel = yield from connection.start(
+            sudo.command if sudo else text, settings.timeout, no_input, first
+        )
+        values = values if sudo else channel.unsent
+        stdin = values or None if no_input or held else values + (stdin or b"")
         stop = lambda: self.stopped  # noqa: E731
         return (yield from converse(channel, out, err, stdin, settings.timeout, sudo, held, stop))
 

@@ -7,6 +7,7 @@ from numbers import Integral, Real
 from typing import Any, TypedDict
 
 from .errors import UsageError
+from .ssh_options import check_user
 
 #: How host keys are checked: `strict` accepts known keys only, `accept-new` also records new hosts,
 #: `ignore` checks nothing.
@@ -149,6 +150,7 @@ class Changes(TypedDict, total=False):
     stdin: bytes | None
     limit_rate: float | None
     limit_rate_all: float | None
+    max_output: int
 
 
 def share(value: int | str, hosts: int, least: int = 0) -> int:
@@ -220,8 +222,7 @@ def _text(name: str, value: Any) -> None:
 
 def _user(name: str, value: Any) -> None:
     _text(name, value)
-    if value.startswith("-") or re.search(r"[\s\x00-\x1f\x7f]", value):
-        raise UsageError(f"{name} {value!r}: not a user name")
+    check_user(value)
 
 
 def _password(name: str, value: Any) -> None:
@@ -238,7 +239,7 @@ def _bytes(name: str, value: Any) -> None:
 _CHECKS: dict[str, Callable[[str, Any], None]] = {
     **dict.fromkeys(("identity", "jump", "scheduler", "tls_ca", "tls_cert", "tls_key"), _text),
     **dict.fromkeys(("sequential", "together", "insecure_scheduler", "keep", "sudo"), _switch),
-    **dict.fromkeys(("fanout", "attempts", "workers"), _whole(1)),
+    **dict.fromkeys(("fanout", "attempts", "workers", "max_output"), _whole(1)),
     "connect_timeout": _positive("seconds", "as ssh_config says"),
     "timeout": _positive("seconds"),
     **dict.fromkeys(("limit_rate", "limit_rate_all"), _positive("bytes a second")),

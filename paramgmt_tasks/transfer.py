@@ -9,7 +9,6 @@ import shlex
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from typing import Any
 
 from . import archive, codec, sftp
@@ -165,10 +164,11 @@ class _Talk:
             Silent: nothing has moved for STALLED seconds and the time that it takes to hash what has moved.
             _OutOfTime: the operation's timeout has passed.
         """
-        if not (yield from self.channel.transport.until(done, self._limit())):
+        if not (yield from self.channel.transport.until(done, self.limit())):
             self._late()
 
-    def _limit(self) -> float:
+    def limit(self) -> float:
+        """When waiting has an end, in monotonic seconds, unless something moves."""
         stalled = time.monotonic() + STALLED + self.moved / _HASHED
         return stalled if self._deadline is None else min(stalled, self._deadline)
 
@@ -293,7 +293,7 @@ class _Talk:
                 while rest and channel.send_ready():
                     rest = rest[transport.send_data(channel, rest) :]
                 yield from self._count(left - len(rest))
-                if not (yield from transport.sending(self._limit())):
+                if not (yield from transport.sending(self.limit())):
                     self._late()
         channel.shutdown_write()
 
@@ -328,9 +328,8 @@ def _talk(
         err.write((yield from sudo.negotiate(channel, time.monotonic() + STALLED)))
         if not has_input:
             channel.shutdown_write()
-    if has_input:
-        with suppress(OSError):  # ended already: ready() tells
-            channel.send(b"paramgmt\n")
+    if has_input:  # which goes as far as the host takes it: ready() tells
+        yield from channel.transport.send(channel, b"paramgmt\n", talk.limit())
     return talk
 
 

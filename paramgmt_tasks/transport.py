@@ -641,14 +641,16 @@ class LeanTransport(paramiko.Transport):
             raise self.get_exception() or ConnectionResetError("connection closed")
         return channel  # type: ignore[no-any-return]
 
-    def request(self, channel: Any, command: bytes, no_input: bool) -> None:
+    def request(self, channel: Any, command: bytes, no_input: bool, first: bytes = b"") -> None:
         """Ask for a command on a channel of `session`; with `no_input` its standard input ends at once.
 
-        It goes out with `flush`, or the next message that is read.
+        It goes out with `flush`, or the next message that is read, and with it what is `first` on its
+        standard input. What the channel's window does not take of that becomes the channel's `unsent`.
         """
         channel._event_pending()
         self._ask(channel, "exec", True, command)
-        if no_input:
+        channel.unsent = first[self.send_data(channel, memoryview(first)) :] if first else b""
+        if no_input and not channel.unsent:
             channel.shutdown_write()
 
     def signal(self, channel: Any, name: str) -> None:

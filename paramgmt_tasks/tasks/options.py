@@ -43,7 +43,7 @@ _DOING = _group(
     Option("sequential", bool, "One host after the other", "s"),
     Option("fanout", str, f"How many hosts are worked on at once ({Settings.fanout})"),
     Option("timeout", str, "Seconds a command may take on a host (no limit)"),
-    Option("env", list, "KEY=VALUE in the command's environment (repeatable)"),
+    Option("env", list, "KEY=VALUE in the command's environment, or KEY as it is here (repeatable)"),
     Option("stdin", str, "File whose bytes every command gets as standard input (none)"),
     Option("batch", str, "Hosts that finish before the next ones begin: a number, or a share such as 10%"),
     Option(
@@ -329,18 +329,22 @@ class Options:
         pairs = []
         for text in [given] if isinstance(given, str) else given or []:
             name, equals, value = str(text).partition("=")
-            if not equals or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
                 # The value may be a secret, so it is not shown.
                 raise UsageError(
                     f"{self.called('env', name)}: must be KEY=VALUE, KEY of letters, digits and underscores"
                 )
-            pairs.append((name, value))
+            if not equals and name not in os.environ:
+                raise UsageError(f"{self.called('env', name)}: is not set here: set it, or give {name}=VALUE")
+            pairs.append((name, value if equals else os.environ[name]))
         return tuple(pairs)
 
     def _stdin(self) -> bytes | None:
         name: str | None = self["stdin"]
         if name is None:
             return None
+        if name == "-" and sys.stdin is None:
+            raise UsageError(f"{self.called('stdin', name)}: standard input is closed")
         try:
             return sys.stdin.buffer.read() if name == "-" else Path(os.path.expanduser(name)).read_bytes()
         except OSError as error:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from invoke import Exit
 
@@ -23,10 +23,11 @@ from ..display.live import Live
 from ..display.progress import Progress
 from ..display.terminal import shown_on
 from ..display.view import ERR, OUT, InOrder, Piece, View
-from ..errors import UsageError, escaped
+from ..errors import UsageError, escaped, words
 from ..hosts import Host, duplicates
 from ..journal import KEPT, Journal
 from ..results import HostResult, Report
+from . import streams
 from .options import Options, color
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def perform(
         show.end(report, together=settings.together)
     if interrupted:
         raise RunFailed(report, 128 + interrupted[0])
-    if show.folder is not None and not show.folder.whole:
+    if streams.lost() or (show.folder is not None and not show.folder.whole):
         raise RunFailed(report)
     return report
 
@@ -156,6 +157,10 @@ class Show:
         if not views and not quiet:
             view: View = JsonLines() if json else classic.Blocks(paint, show)
             views.append(view if order == "finished" else InOrder(view))
+        if streams.output_is_closed() and not (quiet or options["output_dir"]):
+            raise UsageError(
+                "standard output is closed, results would be lost: use --output-dir, --quiet or >/dev/null"
+            )
         folder = Folder(options["output_dir"], hosts) if options["output_dir"] else None
         return cls([*views, *([folder] if folder else [])], folder, live, quiet, live or gather or json)
 
@@ -230,26 +235,59 @@ def _write_pieces(pieces: Iterator[Piece], progress: Progress | None) -> None:
 
 
 def write_lines(lines: Iterable[str]) -> None:
-    """Write lines to standard output."""
+    """Write lines to standard output.
+
+    Raises:
+        UsageError: it is closed.
+        Exit: not all could be written.
+    """
+    if streams.output_is_closed():
+        raise UsageError("standard output is closed")
     show = shown_on(sys.stdout)
     _write((OUT, f"{show(line)}\n") for line in lines)
+    if streams.lost():
+        raise Exit(code=1)
 
 
 def _write(pieces: Iterable[Piece]) -> None:
-    """Write to standard output and error, whatever they can encode; where one is closed, end quietly."""
+    """Write to standard output and error, whatever they can encode; where a pipe is closed, end quietly.
+
+    Where one fails otherwise, as on a full disk, that is said, and what follows is not written: the run goes
+    on, since what it does on hosts is not undone by that.
+    """
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors != "replace":
         sys.stdout.reconfigure(errors="replace")
     stream = sys.stdout
     try:
         for where, text in pieces:
             stream = sys.stderr if where == ERR else sys.stdout
-            stream.write(text)
+            try:
+                stream.write(text)
+            except BrokenPipeError:
+                raise
+            except OSError as error:
+                _lose(stream, error)
         for stream in (sys.stdout, sys.stderr):
-            stream.flush()
+            try:
+                stream.flush()
+            except BrokenPipeError:
+                raise
+            except OSError as error:
+                _lose(stream, error)
     except BrokenPipeError:
         # As in the Python manual's note on SIGPIPE: nothing may be flushed to it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         raise Exit(code=141) from None
+
+
+def _lose(stream: TextIO, error: OSError) -> None:
+    is_output = stream is sys.stdout
+    streams.give_up(stream)
+    if is_output:
+        log_to_stderr()
+        logging.getLogger("paramgmt_tasks").warning(
+            "standard output: %s: results that are not shown are lost", words(error)
+        )
 
 
 # -- interruption
@@ -316,6 +354,7 @@ def _note_one_place(operation: operations.Operation, hosts: Sequence[Host]) -> N
 @contextmanager
 def usage_errors(name: str) -> Iterator[None]:
     """Bad input is one line on standard error and exit status 2."""
+    streams.stand_in()
     log_to_stderr()
     try:
         yield

@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import Violation, check_destination, check_reason, remove
+from harness import Violation, check_destination, check_reason, die_with_parent, remove
 
 from paramgmt_tasks import Fleet, Host, HostResult, Outcome, Pull, Push, RemoteCommand, Script, Settings
 from paramgmt_tasks.operations import Copying
@@ -201,9 +201,12 @@ def servers() -> Iterator[Servers]:
         (folder / "known_hosts").write_text(f"[127.*]:{port} {(folder / 'host_key.pub').read_text()}")
         if os.geteuid() == 0:
             os.makedirs("/run/sshd", mode=0o755, exist_ok=True)
-        running.append(subprocess.Popen([program, "-D", "-f", folder / "config", "-E", folder / "log"]))
-        words = [sys.executable, __file__, str(port), str(behind)]
-        running.append(subprocess.Popen(words, stdout=subprocess.DEVNULL))
+        for words in (
+            [program, "-D", "-f", str(folder / "config"), "-E", str(folder / "log")],
+            [sys.executable, __file__, str(port), str(behind)],
+        ):
+            process = subprocess.Popen(words, stdout=subprocess.DEVNULL, preexec_fn=die_with_parent)
+            running.append(process)
         for each in (behind, port):
             _wait_for(each)
         yield Servers(folder, running[0], port)

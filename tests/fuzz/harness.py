@@ -6,11 +6,13 @@ case makes all of its choices by its seed, and has an empty folder of its own.
 """
 
 import contextlib
+import ctypes
 import faulthandler
 import importlib
 import json
 import os
 import random
+import re
 import resource
 import selectors
 import shutil
@@ -20,7 +22,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,8 +43,10 @@ FUZZERS = {
 GROWTH, MAPPED = 64 * 2**20, 3 * 2**30
 #: Seconds after which a child is replaced, so that what it has cached does not add up.
 CHILD = 120.0
-#: Levels of folders that a transfer may make.
+#: Levels of folders that a transfer may make, some more than are allowed.
 DEEPEST = 260
+#: Bytes of the names that it may make, so that all here can be looked at by its path.
+LONGEST = 3900
 
 
 class Violation(Exception):
@@ -59,9 +63,9 @@ class Finding:
 
     @property
     def kind(self) -> str:
-        """What it has in common with others of its kind: the text without numbers and names."""
-        line = self.what.splitlines()[0]
-        return "".join("#" if character.isdigit() else character for character in line)[:100]
+        """What it has in common with others of its kind: its first words, without names and numbers."""
+        line = self.what.splitlines()[0].partition(" (")[0]
+        return re.sub(r"'[^']*'|\"[^\"]*\"|[0-9.]+", "#", line)[:60]
 
     @property
     def command(self) -> str:
@@ -71,9 +75,15 @@ class Finding:
         return f"{self.fuzzer} {self.seed}: {self.what}\n    again: {self.command}"
 
 
-def hunt(fuzzer: str, seed: int, cases: int | None = None, seconds: float | None = None) -> "Hunt":
-    """Run `cases` from `seed` on, or as many as `seconds` take."""
-    hunting = Hunt(fuzzer, seed)
+def hunt(
+    fuzzer: str,
+    seed: int,
+    cases: int | None = None,
+    seconds: float | None = None,
+    tell: Callable[[Finding], object] = lambda finding: None,
+) -> "Hunt":
+    """Run `cases` from `seed` on, or as many as `seconds` take; `tell` is called when one has failed."""
+    hunting = Hunt(fuzzer, seed, tell)
     ends = time.monotonic() + seconds if seconds is not None else float("inf")
     while (cases is None or hunting.done < cases) and time.monotonic() < ends:
         hunting.child(None if cases is None else cases - hunting.done, ends)
@@ -83,7 +93,8 @@ def hunt(fuzzer: str, seed: int, cases: int | None = None, seconds: float | None
 class Hunt:
     """What came of the cases of a fuzzer: how many there were, and those that failed."""
 
-    def __init__(self, fuzzer: str, seed: int) -> None:
+    def __init__(self, fuzzer: str, seed: int, tell: Callable[[Finding], object]) -> None:
+        self._tell = tell
         self.fuzzer, self.first, self.done = fuzzer, seed, 0
         self.findings: list[Finding] = []
         self.limit = float(_module(fuzzer).SECONDS)
@@ -98,6 +109,7 @@ class Hunt:
                 stdout=subprocess.PIPE,
                 stderr=said,
                 start_new_session=True,
+                preexec_fn=die_with_parent,
                 env={**os.environ, "HOME": folder, "XDG_STATE_HOME": f"{folder}/state", "TMPDIR": folder},
             )
             assert process.stdout is not None
@@ -117,10 +129,12 @@ class Hunt:
             if not why and code not in (0, -signal.SIGTERM):
                 why = f"the process ended with {code}"
             if why:
-                self.findings.append(
-                    Finding(self.fuzzer, self.first + self.done, f"{why}\n{_indented(text[-3000:])}")
-                )
+                self._found(self.first + self.done, f"{why}\n{_indented(text[-3000:])}")
                 self.done += 1
+
+    def _found(self, seed: int, what: str) -> None:
+        self.findings.append(Finding(self.fuzzer, seed, what))
+        self._tell(self.findings[-1])
 
     def _follow(self, pipe: int, stop: float) -> str:
         """Read what the child says of each case; why it has to be ended, if it has to."""
@@ -140,10 +154,16 @@ class Hunt:
                 for line in lines:
                     said = json.loads(line)
                     if "what" in said:
-                        self.findings.append(Finding(self.fuzzer, said["seed"], said["what"]))
+                        self._found(said["seed"], said["what"])
                     begun = time.monotonic()
                     self.done += "begun" not in said
         return ""
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when the thread that has started it ends (Linux)."""
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 @contextlib.contextmanager
@@ -259,8 +279,8 @@ def _walk(root: Path, without: Path | None) -> Iterator[Path]:
     left = [(root, 0)]
     while left:
         here, depth = left.pop()
-        if depth > DEEPEST:
-            raise Violation(f"folders of more than {DEEPEST} levels")
+        if depth > DEEPEST or len(str(here)) - len(str(root)) > LONGEST:
+            raise Violation(f"folders of more than {DEEPEST} levels or names of more than {LONGEST} bytes")
         for entry in os.scandir(here):
             path = here / entry.name
             if path != without:
@@ -278,7 +298,9 @@ def same(before: dict[str, Any], after: dict[str, Any], what: str) -> None:
     if before == after:
         return
     names = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
-    shown = ", ".join(f"{name}: {before.get(name)!r:.80} -> {after.get(name)!r:.80}" for name in names[:3])
+    shown = ", ".join(
+        f"{name!r:.100}: {before.get(name)!r:.80} -> {after.get(name)!r:.80}" for name in names[:3]
+    )
     raise Violation(f"{what} ({len(names)}): {shown}")
 
 

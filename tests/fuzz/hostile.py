@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness import Violation, check_destination, check_reason, remove
+from harness import Violation, check_destination, check_reason, die_with_parent, remove
 from peer import (
     AUTH_BANNER,
     DATA,
@@ -52,6 +52,8 @@ KINDS: dict[str, tuple[str, Harm]] = {}
 OPERATIONS = ("rcmd", "rpull", "rpush")
 ENGINES = ("threads", "processes")
 CONNECT, TIMEOUT = 6.0, 6.0
+#: Bytes of memory at which a run is ended.
+FAR_TOO_MUCH = 1000 * 2**20
 #: Bytes that the product's processes may have together, and that a hostile host prints at most.
 MEMORY, PRINTS = 300 * 2**20, 48 * 2**20
 _PROGRAM = "from paramgmt_tasks.executables import {0}; raise SystemExit({0}())"
@@ -76,13 +78,13 @@ async def _forever() -> None:
 
 @at("kexinit")
 async def big_packet(peer: "HostilePeer") -> None:
-    await peer.raw(struct.pack(">I", 4_000_000_000) + bytes(100))
+    await peer.raw(struct.pack(">I", 4_000_000_004) + bytes(100))
     await _forever()
 
 
 @at("kexinit")
 async def big_packet_fed(peer: "HostilePeer") -> None:
-    await peer.raw(struct.pack(">I", 1_500_000_000))
+    await peer.raw(struct.pack(">I", 1_500_000_004))
     while True:
         await peer.raw(bytes(65536))
 
@@ -402,7 +404,7 @@ class HostilePeer(Peer):
         return await super().sftp_answer(kind, number, fields)
 
 
-def _archive() -> bytes:
+def small_archive() -> bytes:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.GNU_FORMAT) as archive:
         info = tarfile.TarInfo("f")
@@ -411,7 +413,7 @@ def _archive() -> bytes:
     return out.getvalue() + b"paramgmt-sums\nnone\nend 0\n"
 
 
-_ARCHIVE = _archive()
+_ARCHIVE = small_archive()
 
 
 async def _serve(port: int, kinds: list[str]) -> None:
@@ -458,7 +460,10 @@ def fleet(kinds: list[str]) -> Iterator["Hosts"]:
         for _ in range(2):
             words = [sys.executable, __file__, "--serve", ",".join(kinds)]
             with (folder / f"server-{len(ports)}.log").open("wb") as log:
-                servers.append(subprocess.Popen(words, stdout=subprocess.PIPE, stderr=log))
+                process = subprocess.Popen(
+                    words, stdout=subprocess.PIPE, stderr=log, preexec_fn=die_with_parent
+                )
+                servers.append(process)
             out = servers[-1].stdout
             assert out is not None
             ports.append(int(out.readline()))
@@ -531,7 +536,13 @@ class Hosts:
         lines: list[dict[str, Any]] = []
         with (work / "err").open("wb") as err:
             process = subprocess.Popen(
-                command, cwd=work, env=env, stdout=subprocess.PIPE, stderr=err, start_new_session=True
+                command,
+                cwd=work,
+                env=env,
+                stdout=subprocess.PIPE,
+                stderr=err,
+                start_new_session=True,
+                preexec_fn=die_with_parent,
             )
             assert process.stdout is not None
 
@@ -545,10 +556,13 @@ class Hosts:
             reader.start()
             while process.poll() is None and time.monotonic() < began + seconds:
                 cost.memory = max(cost.memory, _memory(process.pid))
+                if cost.memory > FAR_TOO_MUCH:
+                    break
                 time.sleep(0.1)
             cost.seconds = time.monotonic() - began
             if process.poll() is None:
-                cost.wrong.append(f"it did not end in {seconds:g} s: {len(lines)} of {len(entries)} results")
+                why = f"it did not end in {cost.seconds:.0f} s"
+                cost.wrong.append(f"{why}: {len(lines)} of {len(entries)} results")
                 process.terminate()
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(10)

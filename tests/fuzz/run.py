@@ -52,7 +52,7 @@ def main() -> int:
         cases = given.cases
         if name == "faults" and given.host_runs:
             cases = -(-given.host_runs // fault_proxy.HOSTS)
-        hunt = harness.hunt(name, seed, cases, None if cases else share)
+        hunt = harness.hunt(name, seed, cases, None if cases else share, _tell_at_once)
         findings += hunt.findings
         took = time.monotonic() - began
         print(
@@ -61,6 +61,12 @@ def main() -> int:
         )
         _tell(hunt.findings)
     return 1 if findings else 0
+
+
+def _tell_at_once(finding: harness.Finding) -> None:
+    print(
+        f"{finding.fuzzer} {finding.seed}: {finding.what.splitlines()[0]:.150}", file=sys.stderr, flush=True
+    )
 
 
 def _tell(findings: list[harness.Finding], shown: int = 3) -> None:

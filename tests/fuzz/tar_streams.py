@@ -343,7 +343,7 @@ def _stream(rng: random.Random, outside: bytes) -> bytes:
 
 def _name(rng: random.Random) -> bytes:
     if rng.random() < 0.04:
-        return b"/".join([rng.choice((b"d", b"x" * 200))] * rng.choice((50, 249, 251, 300, 2000)))
+        return b"/".join([rng.choice((b"d", b"x" * 200))] * rng.choice((15, 249, 251, 300, 2000)))
     name = rng.choice(_NAMES)
     return name if rng.random() < 0.8 else name + b"/" + rng.choice(_NAMES)
 

@@ -374,7 +374,8 @@ def test_results_are_analysed_from_their_folder_alone(sshd, tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
     assert (older / "report.html").exists()
 
-    done = inv(tmp_path, "sums.pull", "--servers", "clients.txt", "--clients", "servers.txt")
+    sshd.write_list(tmp_path / "others.txt", [sshd.host(7).entry])
+    done = inv(tmp_path, "sums.pull", "--servers", "others.txt", "--clients", "clients.txt")
     assert done.returncode == 2
     assert "had no part in that run" in done.stderr
     done = inv(tmp_path, "sums.run", "--results", str(older))

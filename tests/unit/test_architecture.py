@@ -35,8 +35,9 @@ ORDER = """
     retry operations arrivals
     results
     hosts output rolling
-    ssh_options
-    settings substitution errors private
+    settings
+    ssh_options substitution
+    errors private
 """.split()  # noqa: SIM905
 PURE = {"results", "operations", "hosts", "substitution", "retry", "rolling", "settings", "errors"}
 #: What runs on hosts by itself knows nothing of the package.

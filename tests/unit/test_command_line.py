@@ -74,6 +74,7 @@ def test_duplicates_are_kept_with_a_note(inv) -> None:
         (["rcmd", "-m", "a", "--port", "70000", "x"], "rcmd: --port 70000: must be at most 65535"),
         (["rcmd", "-m", "a", "--host-keys", "no", "x"], "rcmd: --host-keys no: must be one of strict"),
         (["rcmd", "-m", "a", "--env", "1=2", "x"], "rcmd: --env 1: must be KEY=VALUE"),
+        (["rcmd", "-m", "a", "--env", "UNSET_9", "x"], "rcmd: --env UNSET_9: is not set here"),
         (["rcmd", "-m", "a", "--stdin", "none", "x"], "rcmd: --stdin none: no such file"),
         (["rcmd", "-m", "a", "--identity", "none", "x"], "rcmd: identity none: no such file"),
         (["rcmd", "-m", "a", "--identity", "bad", "x"], "rcmd: identity bad: not a private key"),

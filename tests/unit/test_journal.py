@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import logging
 import os
 import random
 import subprocess
@@ -143,8 +144,13 @@ NAMES = ("@failed", "@unstarted", *(f"@{outcome}" for outcome in Outcome))
 def told(which: str = "list") -> str:
     """What `inv runs` or `inv runs.show` prints."""
     tasks = sys.modules["paramgmt_tasks.tasks.runs"]
-    with contextlib.redirect_stdout(io.StringIO()) as printed:
-        tasks.show(Context()) if which == "show" else tasks.listing(Context())
+    log = logging.getLogger("paramgmt_tasks")
+    handlers, propagate = log.handlers[:], log.propagate
+    try:
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            tasks.show(Context()) if which == "show" else tasks.listing(Context())
+    finally:
+        log.handlers[:], log.propagate = handlers, propagate  # tasks have warnings go to standard error
     return printed.getvalue()
 
 

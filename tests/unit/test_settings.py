@@ -32,7 +32,7 @@ NOT_WHOLE = [*NOT_ABOVE_0, None, 1.5, 3.0]
         ("max_fail", [-1, 0.1, "x", "101%", False, []], "must be a whole number of hosts, or a share"),
         ("host_keys", ["", "x", "STRICT", 1, True], "must be one of strict, accept-new, ignore"),
         ("engine", ["", "x", None, 1, ["threads"]], "must be one of auto, threads, processes, dask"),
-        ("user", ["", "-x", "a b", "a\nb", 5, True], "user"),
+        ("user", ["", "-x", "a\nb", 5, True], "user"),
         ("identity", ["", 5, "a\0b", True], "identity"),
         ("jump", ["", 5, ["a"]], "jump"),
         ("scheduler", ["", 5], "scheduler"),
