@@ -51,7 +51,7 @@ Harm = Callable[["HostilePeer"], Awaitable[None]]
 KINDS: dict[str, tuple[str, Harm]] = {}
 OPERATIONS = ("rcmd", "rpull", "rpush")
 ENGINES = ("threads", "processes")
-CONNECT, TIMEOUT = 6.0, 6.0
+CONNECT, TIMEOUT = 6.0, 4.0
 #: Bytes of memory at which a run is ended.
 FAR_TOO_MUCH = 1000 * 2**20
 #: Bytes that the product's processes may have together, and that a hostile host prints at most.
@@ -424,7 +424,7 @@ async def _serve(port: int, kinds: list[str]) -> None:
             return HostilePeer(kinds[place % len(kinds)], *streams)
         return peer
 
-    os.nice(5)  # what is looked at is not who gets the processor
+    os.nice(10)  # what is looked at is not who gets the processor
     await listen(make, port)
 
 
