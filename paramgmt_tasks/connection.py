@@ -319,14 +319,14 @@ class HostConnection(fabric.Connection):
             ours = {
                 "sock": sock,
                 "timeout": max(0.1, deadline - time.monotonic()),
-                "transport_factory": verifier.transport,
+                "transport_factory": lambda sock, **how: self._offering(verifier.transport(sock, **how)),
                 "auth_strategy": authentication,
             }
             client.connect(self.host, port=self.port, **{**ours, **others})
             self.transport = client.get_transport()
             return
         # What SSHClient.connect does, without what was asked for once for all hosts.
-        transport: Any = verifier.transport(sock)
+        transport = self._offering(verifier.transport(sock))
         transport.on_stall = lambda: self.on_stall()
         client._transport = transport  # type: ignore[attr-defined]
         yield from transport.exchange_keys(deadline)
@@ -337,6 +337,14 @@ class HostConnection(fabric.Connection):
     def _go_on(self) -> None:
         if self._abandoned:
             raise ConnectionAbortedError
+
+    def _offering(self, transport: Any) -> Any:
+        """The transport, which offers what ssh_config says."""
+        for kind in ("ciphers", "macs"):
+            wanted = self.ssh_config.get(kind)
+            if wanted:
+                transport.prefer(kind, str(wanted))
+        return transport
 
     def _verifier(self) -> Verifier:
         options = self.ssh_config
@@ -482,12 +490,13 @@ class HostConnection(fabric.Connection):
         return (yield from self.transport.session(limit))  # type: ignore[no-any-return]
 
     def start(
-        self, command: str, timeout: float | None = None, no_input: bool = False
-    ) -> Steps[paramiko.Channel]:
+        self, command: str, timeout: float | None = None, no_input: bool = False, first: bytes = b""
+    ) -> Steps[Any]:
         """Ask the host to start a command. `started` is true from the moment it may have.
 
-        With `no_input` the end of its standard input is sent along, otherwise that is left open. Where it
-        `waits` all that is made ready, and goes out when it has leave to.
+        `first` is sent along to its standard input, and with `no_input` the end of that, which otherwise is
+        left open; what there was no room for stands in the channel's `unsent`, and the end is not sent then.
+        Where it `waits` all that is made ready, and goes out when it has leave to.
 
         Raises: as session, and
             Known: it may not be started.
@@ -506,15 +515,16 @@ class HostConnection(fabric.Connection):
             gone = True
             self._begun()
             self.requested = time.monotonic()
+            sent = transport.sent
             try:
                 if not ahead:
-                    transport.request(channel, request, no_input)
+                    transport.request(channel, request, no_input, first)
                 transport.flush()
             except EOFError:
-                self.started = False  # whoever goes on is told
+                self.started = transport.sent != sent  # whoever goes on is told
 
         if ahead:
-            transport.request(channel, request, no_input)
+            transport.request(channel, request, no_input, first)
         if waits:
             yield Leave(go)
             if not gone:  # woken because it will not get leave

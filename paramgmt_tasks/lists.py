@@ -25,6 +25,8 @@ def read_list(name: str, hint: str = "", allow_proxy_command: bool = False) -> l
     """
     if name.startswith("@"):
         return journal.select(name)
+    if name in _STDIN and sys.stdin is None:
+        raise UsageError(f"host list {name}: standard input is closed")
     try:
         if name in _STDIN:
             return host_lists.parse_lines(sys.stdin, "standard input", allow_proxy_command)

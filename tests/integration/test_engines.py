@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from dask_cluster import DaskCluster, children, commandline, running, until
 
-from paramgmt_tasks import Fleet, Host, Outcome, RemoteCommand, Settings, UsageError
+from paramgmt_tasks import Fleet, Host, HostResult, Outcome, RemoteCommand, Run, Settings, UsageError
 from paramgmt_tasks.pool import Pool
 
 BIN = Path(sys.executable).parent
@@ -284,9 +284,27 @@ def test_what_is_unsure_of_the_clocks_of_others_stands_in_the_skew(sshd, cluster
     assert all(late.requested < early.requested - 900 for early, late in zip(before, after, strict=True))
 
 
-def test_no_hosts_are_no_results(settings: Settings) -> None:
-    with Fleet([], settings) as fleet:
-        assert len(fleet.run("true").report()) == 0
+def test_a_report_has_all_results_whoever_took_some_before(sshd, settings: Settings) -> None:
+    with Fleet(sshd.hosts(5), settings) as fleet:
+        run: Run = fleet.run("test ?HOST != 127.1.0.2; echo said")
+        assert isinstance(run, Run)
+        assert len([next(run), next(run)]) == 2
+        assert [result.index for result in run.report()] == [0, 1, 2, 3, 4]
+        assert len(list(run)) == 3, "each is given once"
+        assert {result.stdout for result in run.report()} == {b"said\n"}
+
+        live = fleet.perform(RemoteCommand("echo said; test ?HOST != 127.1.0.2"), live=True)
+        assert sum(isinstance(event, HostResult) for event in live.events()) == 5
+        assert [result.ok for result in live.report()] == [True, False, True, True, True]
+
+        cancelled = fleet.run("sleep 60")
+        cancelled.cancel()
+        assert len(list(cancelled)) == len(cancelled.report().failed) == 5
+
+
+def test_no_hosts_are_refused(settings: Settings) -> None:
+    with Fleet([], settings) as fleet, pytest.raises(UsageError, match="no hosts"):
+        fleet.run("true")
 
 
 # -- processes
