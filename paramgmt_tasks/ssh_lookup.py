@@ -102,6 +102,8 @@ class Context:
             "localuser": local_user(),
             "tagged": self.found.get("tag", ""),
         }
+        if criterion not in values:
+            raise UsageError(f"ssh_config {where}: Match {criterion} cannot be told here")
         return in_list(values[criterion], argument)
 
     def token(self, token: str) -> str:
