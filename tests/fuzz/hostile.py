@@ -517,7 +517,7 @@ class Hosts:
                 (work / "got" / entry).mkdir()
         command = [
             *(sys.executable, "-c", _PROGRAM.format(operation)),
-            *("-f", "list", "--json", "--host-keys", "ignore", "--engine", engine, "--workers", "2"),
+            *("-f", "list", "--json", "--order", "finished", "--host-keys", "ignore", "--engine", engine, "--workers", "2"),
             *("--connect-timeout", f"{CONNECT:g}", "--timeout", f"{TIMEOUT:g}", *words),
         ]  # fmt: skip
         cost = self._watch(command, work, Cost(operation, engine, 0.0, 0), entries, seconds)
@@ -562,7 +562,8 @@ class Hosts:
             cost.seconds = time.monotonic() - began
             if process.poll() is None:
                 why = f"it did not end in {cost.seconds:.0f} s"
-                cost.wrong.append(f"{why}: {len(lines)} of {len(entries)} results")
+                left = Counter(map(self.kind, entries)) - Counter(self.kind(line["host"]) for line in lines)
+                cost.wrong.append(f"{why}: no results of {dict(left)}")
                 process.terminate()
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(10)
