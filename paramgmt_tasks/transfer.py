@@ -248,7 +248,7 @@ class _Talk:
             while rest and channel.send_ready():
                 rest = rest[transport.send_data(channel, rest) :]
             yield from self._count(left - len(rest))
-            if not (yield from transport.sending(self._limit())):
+            if not (yield from transport.sending(self.limit())):
                 self._late()
         if not rest:
             channel.shutdown_write()
