@@ -11,7 +11,7 @@ from ..errors import UsageError
 from ..hosts import Host
 from ..results import Report
 from .command_line import OperationTask, Option, is_last_call
-from .options import CHANGED, COPY, DEFAULTS, HOSTS, REMOTE, RUN, TOGETHER, Options
+from .options import CHANGED, COPY, DEFAULTS, HOSTS, REMOTE, RUN, TOGETHER, UNSAFE_LINKS, Options
 from .perform import note_duplicates, perform, usage_errors, write_lines
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def rpush(c: Context, files: str | Sequence[str] = (), **options: Any) -> Report
     *RUN,
     *REMOTE,
     *COPY,
+    UNSAFE_LINKS,
     words="files",
     words_help="Remote files and folders; several behind --",
 )

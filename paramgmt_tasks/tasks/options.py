@@ -79,6 +79,7 @@ COPY = (
 )
 TOGETHER = Option("together", bool, "Connect to all hosts first, then start on all at once; tells the skew")
 CHANGED = Option("changed", bool, "Leave out files that are the same on the host already")
+UNSAFE_LINKS = Option("unsafe_links", bool, "Keep also symbolic links that lead out of what is pulled")
 
 #: The `paramgmt` section of Invoke's configuration. None is the default of Settings; Invoke turns an
 #: environment variable into the type of what stands here, and a wrong number there would be a traceback.
@@ -131,6 +132,7 @@ DEFAULTS: dict[str, Any] = {
     "limit_rate_all": None,
     "verbose": False,
     "changed": False,
+    "unsafe_links": False,
 }
 
 
@@ -274,6 +276,7 @@ class Options:
             changed=changed and self.flag("changed"),
             compress=self.flag("compress"),
             verbose=self.flag("verbose"),
+            unsafe_links=self.flag("unsafe_links"),
         )
 
     def _password(self) -> str | None:
