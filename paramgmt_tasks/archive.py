@@ -243,46 +243,109 @@ class Archive:
         return b"".join(sum_line(member.name, member.digest or empty) for member in self._files)
 
 
+#: What the script begins with: it goes through all there is to do twice, to look, and to put all in place.
+_PLACING = """
+at() { to=$into${as:-"$1"}; [ "$1" = . ] && to=$into${as:-.}; }
+follow() {  # $real is the file that the link $1 stands for
+  real=$1 hops=0
+  while [ -L "$real" ]; do
+    hops=$((hops + 1)); [ $hops -le 40 ] || fail "$1: a loop of symbolic links"
+    link=$(readlink "$real" 2>/dev/null && echo .) || {
+      link=$(ls -ld "$real" && echo .); link=${link#*"$real -> "}; }
+    link=${link%??}
+    case $link in /*) real=$link ;; *) real=${real%/*}/$link ;; esac
+  done
+}
+look() {  # whether something may be put at $1
+  [ -e "$1" ] || [ -L "$1" ] || return 0
+  [ $overwrite = 1 ] || fail "$1: exists already"
+  [ -L "$1" ] || [ -f "$1" ] || refuse "$1"
+}
+look_through() {  # whether a file may be written to where the link $1 points
+  linked=1
+  follow "$1"
+  if [ -f "$1" ]; then ( : >>"$1" ) 2>/dev/null || fail "$1: what it points to may not be written"
+  elif [ -e "$1" ]; then refuse "$1"
+  elif [ -e "$real" ]; then fail "$1: may not be followed"
+  elif [ ! -d "${real%/*}/" ]; then fail "$1: points to $real, whose folder is not there"
+  fi
+}
+put() {  # the file $1 at $2
+  if [ ! -L "$2" ]; then mv -f -- "$1" "$2" || exit 1; return; fi
+  ( : >>"$2" ) || exit 1  # by the system's own rules for who may follow which link
+  follow "$2"
+  if [ ! -w "${real%/*}/" ]; then cat "$1" >"$real" || exit 1; return; fi
+  near=${real%/*}/${stage##*/}-link-$$
+  { mv -f -- "$1" "$near" && mv -f -- "$near" "$real"; } || exit 1
+  near=
+}
+file() {
+  [ $pass = look ] || { put "$1" "$2"; return; }
+  look "$2"; [ ! -L "$2" ] || look_through "$2"
+}
+files() {
+  folder=$1; shift
+  if [ $pass = look ] && [ ! -d "$folder" ]; then return
+  elif [ $pass = put ] && [ ! "$linked" ]; then mv -f -- "$@" "$folder" || exit 1
+  else for each do file "$each" "$folder${each##*/}"; done
+  fi
+}
+links() {
+  folder=$1; shift
+  if [ $pass = put ]; then mv -f -- "$@" "$folder" || exit 1
+  elif [ -d "$folder" ]; then for each do look "$folder${each##*/}"; done
+  fi
+}
+folders() {
+  for each do
+    [ -d "$to$each" ] && continue
+    if [ $pass = put ]; then mkdir -- "$to$each" || exit 1
+    elif [ -e "$to$each" ] || [ -L "$to$each" ]; then fail "$to$each: not a folder"
+    fi
+  done
+}
+modes() { [ $pass = look ] || chmod "$@"; }
+linked=
+"""
+
+
 def finish(members: Sequence[Member]) -> str:
     """The script that gives the files under FILES, where it runs, their names in the folder `$into`.
 
     `$as`, if not empty, is the name of the one on top. With `$overwrite` 0 nothing is done where a file
-    exists. `fail` is a function that says its argument and exits.
+    exists. What is no regular file is not replaced: nothing is done then either, but that a file goes to
+    where a symbolic link points. `fail` is a function that says its argument and exits, `refuse` one that
+    says so of what is there; `$near` is a file to remove if the script ends.
     """
     folders = [member for member in members if member.is_folder]
     others = [member for member in members if not member.is_folder]
-    within: dict[str, list[str]] = {}
+    within: dict[str, list[Member]] = {}
     for member in others:
-        within.setdefault(posixpath.dirname(member.name), []).append(member.name)
-    lines = ['at() { to=$into${as:-"$1"}; [ "$1" = . ] && to=$into${as:-.}; }']
-    lines.append("if [ $overwrite = 0 ]; then")
-    for top, below in _by_top(others):
-        lines.append(f"at {shlex.quote(top)}")
-        lines.append(f"for each in {' '.join(shlex.quote(_below(member.name, top)) for member in below)}; do")
-        lines.append('  if [ -e "$to$each" ] || [ -L "$to$each" ]; then fail "$to$each: exists already"; fi')
-        lines.append("done")
-    lines.append("fi")
+        within.setdefault(posixpath.dirname(member.name), []).append(member)
+    lines = [_PLACING, "all() {", ":"]
     for top, below in _by_top(folders):
+        names = [shlex.quote(_below(member.name, top)) for member in below]
         lines.append(f"at {shlex.quote(top)}")
         lines.append('if [ -d "$to" ]; then')
-        lines += [
-            f'{{ [ -d "$to"{name} ] || mkdir -- "$to"{name}; }} || exit 1'
-            for name in (shlex.quote(_below(member.name, top)) for member in below)
-        ]
+        lines += _batches("folders", names)
         for member in below:
-            parent = "" if member.name == "." else member.name
-            lines += _moves(within.get(parent, []), f'"$to"{shlex.quote(_below(member.name, top) + "/")}')
+            parent = within.get("" if member.name == "." else member.name, [])
+            target = f'"$to"{shlex.quote(_below(member.name, top) + "/")}'
+            lines += _batches(f"files {target}", [_staged(each.name) for each in parent if not each.link])
+            lines += _batches(f"links {target}", [_staged(each.name) for each in parent if each.link])
         lines += _modes(reversed(below), top)
+        lines.append(
+            'elif [ $pass = look ]; then if [ -e "$to" ] || [ -L "$to" ]; then fail "$to: not a folder"; fi'
+        )
         lines.append("else")
-        lines.append('[ ! -e "$to" ] || fail "$to: not a folder"')
         lines.append(f'mv -f -- {_staged(top)} "$to" || exit 1')
         lines += _modes(reversed([member for member in below if member.info.st_mode & _RWX != _RWX]), top)
         lines.append("fi")
     for member in others:
         if "/" not in member.name and not any(folder.name == "." for folder in folders):
             lines.append(f"at {shlex.quote(member.name)}")
-            lines.append('[ ! -d "$to" ] || fail "$to: is a folder"')
-            lines.append(f'mv -f -- {_staged(member.name)} "$to" || exit 1')
+            lines.append(f'file {_staged(member.name)} "$to"')
+    lines += ["}", "pass=look; all", "pass=put; all"]
     return "\n".join(lines) + "\n"
 
 
@@ -304,19 +367,19 @@ def _staged(name: str) -> str:
     return '"$PWD"' if name == "." else shlex.quote(f"./{name}")
 
 
-def _moves(names: list[str], target: str) -> Iterator[str]:
+def _batches(command: str, names: list[str]) -> Iterator[str]:
     while names:
         count, length = 0, 0
         while count < len(names) and length < _BATCH:
             length += len(names[count])
             count += 1
-        yield f"mv -f -- {' '.join(map(_staged, names[:count]))} {target} || exit 1"
+        yield f"{command} {' '.join(names[:count])}"
         names = names[count:]
 
 
 def _modes(folders: Iterable[Member], top: str) -> list[str]:
     return [
-        f'chmod {stat.S_IMODE(member.info.st_mode):o} "$to"{shlex.quote(_below(member.name, top))}'
+        f'modes {stat.S_IMODE(member.info.st_mode):o} "$to"{shlex.quote(_below(member.name, top))}'
         for member in folders
     ]
 
@@ -332,13 +395,13 @@ def sum_line(name: str, digest: str) -> bytes:
 
 def read_sums(lines: Iterable[bytes]) -> list[tuple[str, str]]:
     """The plain names and sums that sha256sum or openssl print, which does not escape the ends of lines."""
-    whole: list[bytes] = []
+    whole: list[list[bytes]] = []
     for line in lines:
         if whole and not re.match(rb"\\?[0-9a-f]{64} [ *]", line):
-            whole[-1] += b"\n" + line
+            whole[-1].append(line)
         else:
-            whole.append(line)
-    return [read_sum_line(line) for line in whole]
+            whole.append([line])
+    return [read_sum_line(b"\n".join(parts)) for parts in whole]
 
 
 def read_sum_line(line: bytes) -> tuple[str, str]:

@@ -19,7 +19,12 @@ from .output import Output
 from .results import Outcome
 from .waiting import Steps, finish
 
-_READ = 65536
+#: Bytes of standard error that are taken at once: all there can be.
+_READ = 4 * 1024 * 1024
+#: Bytes that sudo may write before the command runs.
+_TALK = 64 * 1024
+#: Bytes of that which may say why it does not.
+_LAST_WORDS = 500
 #: Bytes of data that fit one packet of a server with the usual limit.
 WRITE = 32704
 _LOST = "connection lost; the command may have run"
@@ -34,14 +39,34 @@ class Execution:
     reason: str = ""
 
 
-def with_env(command: str, env: Iterable[tuple[str, str]]) -> str:
-    """`command` with variables exported in front of it, values quoted.
+def with_env(
+    command: str, env: Iterable[tuple[str, str]], more: bool = False, login: bool = True
+) -> tuple[str, bytes]:
+    """`command` such that it first reads variables from its standard input, and what it is to be sent there.
 
-    >>> with_env("run", [("A", "two words"), ("B", "")])
-    "export A='two words' B=''; run"
+    So their values stand on no command line, which all users of the host can read. `more` is whether input
+    of the command's own follows; `login` whether any login shell runs it, not /bin/sh.
+
+    >>> with_env("run", [("A", "two words")], login=False)[1]
+    b"{ export A='two words'\\n}; : "
+    >>> with_env("run", [])
+    ('run', b'')
     """
     exports = " ".join(f"{name}={shlex.quote(value)}" for name, value in env)
-    return f"export {exports}; {command}" if exports else command
+    if not exports:
+        return command, b""
+    # What is sent is no text for shells of csh's kind and fish: /bin/sh reads it and runs them again.
+    again = f'[ -z "${{again-}}" ] || exec "${{SHELL:-/bin/sh}}" -c {shlex.quote(command)}\n' if login else ""
+    sent = f"{{ export {exports}\n{again}}}; : ".encode("utf-8", "surrogateescape")
+    # Byte by byte where more follows: any larger read could take some of that with it. Of what has not come
+    # whole nothing is done: without its last brace it is no command, and without its last word `false` is.
+    read = f'eval "$(dd bs=1 count={len(sent)} 2>/dev/null)false"' if more else 'eval "$(cat)false"'
+    missing = "{ echo paramgmt: the values of --env did not come >&2; exit 125; }"
+    head = f"eval {shlex.quote(f'{read} || {missing}')}"
+    if login:
+        other = f"exec /bin/sh -c {shlex.quote(f'again=1; {read}; exit 125')}"
+        head = f"expr \"$SHELL\" : '.*[ci]sh$' >/dev/null && {other}; {head}"
+    return f"{head}; {command}", sent
 
 
 def held(command: str) -> str:
@@ -84,23 +109,25 @@ class Sudo:
             ConnectionAbortedError: `stop` says so.
             TimeoutError: the deadline (seconds on the monotonic clock) passed.
         """
-        heard, asked = b"", 0
+        heard, asked = bytearray(), 0
+        transport: Any = channel.transport
         while True:
             heard_more = lambda: stop() or channel.recv_stderr_ready() or over(channel)  # noqa: E731
             yield from _await(channel, heard_more, deadline)
             if stop():
                 raise ConnectionAbortedError
             data = channel.recv_stderr(_READ)
+            known = max(0, len(heard) - len(self._ready))
             heard += data
-            _, ready, rest = heard.partition(self._ready)
-            if ready:
-                return rest
-            if not data:
-                raise Denied(self._refusal(heard))
+            at = heard.find(self._ready, known)
+            if at >= 0:
+                return bytes(heard[at + len(self._ready) :])
+            if not data or len(heard) > _TALK:
+                raise Denied(self._refusal(bytes(heard[-_LAST_WORDS:])))
             if heard.count(self._prompt) > asked:
                 asked += 1
                 if asked == 1 and self.password is not None:
-                    channel.sendall(f"{self.password}\n".encode())
+                    yield from transport.send(channel, f"{self.password}\n".encode(), deadline)
                 else:
                     channel.shutdown_write()  # the password was wrong: it is not tried again
 
@@ -123,8 +150,8 @@ def converse(
     """Send `stdin`, collect the output and wait for the end of a command just started on `channel`.
 
     What it writes goes to `out` and `err`. No `stdin` is for a command whose standard input has ended
-    already, or is `held`. After `timeout` seconds, and when `stop` says so, it is ended on the host and what
-    was received is kept. A connection lost on the way is the outcome LOST.
+    already, or is `held`: that does not end behind `stdin`. After `timeout` seconds, and when `stop` says so,
+    it is ended on the host and what was received is kept. A connection lost on the way is the outcome LOST.
 
     Raises:
         Denied, TimeoutError: sudo did not run the command; see Sudo.negotiate.
@@ -138,18 +165,18 @@ def converse(
     _drain(channel, out, err)
 
     def news() -> bool:
-        if unsent.nbytes and channel.send_ready():
+        if unsent.nbytes and transport.takes_more(channel):
             return True
         return stop() or transport.has_come(channel) or channel.recv_stderr_ready() or over(channel)
 
     try:
         if stdin is not None:
-            unsent = _feed(channel, unsent)
+            unsent = _feed(channel, unsent, ends=not held)
         while not over(channel) and not stop():
             yield from _await(channel, news, deadline)
             # Output is taken in turns with stdin: a command may not read on before it is rid of some.
             _drain(channel, out, err)
-            unsent = _feed(channel, unsent) if unsent.nbytes else unsent
+            unsent = _feed(channel, unsent, ends=not held) if unsent.nbytes else unsent
         yield from _await(channel, lambda: stop() or channel.status_event.is_set(), deadline)
         if stop() and not (over(channel) and channel.status_event.is_set()):
             cut_short = "interrupted"
@@ -195,11 +222,12 @@ def _drain(channel: paramiko.Channel, out: Output, err: Output) -> None:
         err.write(channel.recv_stderr(_READ))
 
 
-def _feed(channel: paramiko.Channel, unsent: memoryview) -> memoryview:
-    """Send what the window takes without blocking, and the end of the input; what is left."""
-    while unsent.nbytes and channel.send_ready():
-        unsent = unsent[channel.send(bytes(unsent[:WRITE])) :]
-    if not unsent.nbytes:
+def _feed(channel: paramiko.Channel, unsent: memoryview, ends: bool) -> memoryview:
+    """Send what the window takes without blocking, and the end of the input if it `ends`; what is left."""
+    transport: Any = channel.transport
+    while unsent.nbytes and transport.takes_more(channel):
+        unsent = unsent[transport.send_data(channel, unsent[:WRITE]) :]
+    if not unsent.nbytes and ends:
         channel.shutdown_write()
     return unsent
 
@@ -238,10 +266,10 @@ def run_quietly(connection: Any, command: str, kwargs: Mapping[str, Any]) -> Fab
     env = dict(options.get("env") or {})
     encoding = options.get("encoding") or locale.getpreferredencoding(False)
     timeout = options.get("timeout") or connection.config.timeouts.command
-    text = with_env(command, sorted(env.items()))
-    channel = finish(connection.start(text, timeout, no_input=True))
+    text, values = with_env(command, sorted(env.items()))
+    channel = finish(connection.start(text, timeout, no_input=True, first=values))
     out, err = Output(), Output()
-    done = finish(converse(channel, out, err, timeout=timeout))
+    done = finish(converse(channel, out, err, channel.unsent or None, timeout))
     result = FabricResult(
         connection=connection,
         command=command,

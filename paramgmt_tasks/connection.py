@@ -18,8 +18,9 @@ import fabric
 import paramiko
 from paramiko.ssh_exception import NoValidConnectionsError
 
-from . import ssh_config, trust
+from . import ssh_config, ssh_options, trust
 from .command import run_quietly
+from .errors import UsageError
 from .failures import Known, Silent, classify
 from .gate import HandshakeGate
 from .hosts import Host, parse_entry
@@ -29,6 +30,7 @@ from .proxy import Proxy
 from .results import Outcome
 from .retry import Failure
 from .settings import Settings
+from .ssh_lookup import Found, as_found
 from .stream import keep_alive, shut_down
 from .trust import OtherKeyTypes, Verifier
 from .waiting import BLOCKING, Leave, Silence, Steps, finish
@@ -47,6 +49,13 @@ _CONNECTING = (errno.EINPROGRESS, errno.EALREADY, errno.EINTR)
 _GLOBAL_KNOWN_HOSTS = "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2"
 
 
+class _Config(fabric.Config):
+    """Fabric's configuration, whose copies keep our ssh_config: Fabric would make them one of paramiko's."""
+
+    def _clone_init_kwargs(self, *args: Any, **kwargs: Any) -> Any:
+        return {**super()._clone_init_kwargs(*args, **kwargs), "ssh_config": self.base_ssh_config}
+
+
 class Resources:
     """What all connections of one `inv` call share, read or asked for once.
 
@@ -58,9 +67,10 @@ class Resources:
 
     def __init__(self, share: int = 1) -> None:
         self.ssh_config = ssh_config.load()
-        self.config = fabric.Config(ssh_config=self.ssh_config)
+        self.config = _Config(ssh_config=self.ssh_config)
         # Looked up once: Invoke takes long to find what is below another setting.
         self.configured_timeout: float | None = self.config.timeouts.connect
+        self.configured_login: tuple[str | None, int] = self.config.user, self.config.port
         self.connect_kwargs: dict[str, Any] = dict(self.config.connect_kwargs)
         self.identities = Identities()
         self.gate = HandshakeGate(share=share)
@@ -72,7 +82,8 @@ class Resources:
         """The keys in `files`: names separated by white space, quoted where they have some."""
         with self._lock:
             if (files, hash_new) not in self._known_hosts:
-                paths = [Path(name).expanduser() for name in shlex.split(files) if name != "none"]
+                names = [name for name in shlex.split(files) if name.lower() != "none"]
+                paths = [Path(os.path.expanduser(name)) for name in names]
                 self._known_hosts[files, hash_new] = KnownHosts(paths, hash_new)
             return self._known_hosts[files, hash_new]
 
@@ -122,6 +133,10 @@ class HostConnection(fabric.Connection):
     _abandoned = False
     requested: float | None = None
     confirmed: float | None = None
+    #: What is wrong with how it is configured: it is not connected.
+    _fault: UsageError | None = None
+    #: Whether the gateway is a ProxyCommand as the caller wrote it.
+    _has_tokens = False
     _own_timeout: float | None = None
     _configured_timeout: float | None = None
     _socket: Any = None
@@ -145,15 +160,20 @@ class HostConnection(fabric.Connection):
         entry = parse_entry(host) if isinstance(host, str) else host
         settings = settings or Settings()
         resources = resources or Resources()
-        options: dict[str, Any] = {key.lower(): value for key, value in entry.options.items()}
-        port_option = int(options["port"]) if "port" in options else None
-        if "identityfile" in options:
-            options["identityfile"] = [options["identityfile"]]
         self.resources = resources
+        known = resources.ssh_config if config is None else config.base_ssh_config
+        options = self._options(entry)
+        user = user or entry.user or options.get("user") or settings.user
+        port = port or entry.port or int(options.get("port") or 0) or settings.port
+        address: str = entry.address
+        if isinstance(known, ssh_config.SSHConfig):
+            login = resources.configured_login if config is None else (config.user, config.port)
+            given = {**options, "user": user, "port": str(port or "")}
+            address = self._look_up(known, address, given, login)
         super().__init__(
-            entry.address,
-            user=user or entry.user or options.get("user") or settings.user,
-            port=port or entry.port or port_option or settings.port,
+            address,
+            user=user,
+            port=port,
             config=config or resources.config,
             gateway=False if gateway is None else gateway,
             forward_agent=forward_agent,
@@ -163,9 +183,13 @@ class HostConnection(fabric.Connection):
         )
         self.entry = entry
         self.settings = settings
-        self.ssh_config.update(options)
-        self.host = self.ssh_config.get("hostname", self.host)
-        self.gateway = self._find_gateway() if gateway is None else gateway
+        self.original_host = entry.address
+        if not isinstance(known, ssh_config.SSHConfig):
+            self.ssh_config.update(as_found(options))
+            self.host = self.ssh_config.get("hostname", self.host)
+        if gateway is None:
+            self.gateway = self._find_gateway()
+        self._has_tokens = isinstance(gateway, str)
         self._own_timeout = connect_timeout or self.connect_kwargs.get("timeout")
         self._configured_timeout = (
             config.timeouts.connect if config is not None else resources.configured_timeout
@@ -176,6 +200,26 @@ class HostConnection(fabric.Connection):
         # Invoke's Context asks dir() for each assignment, and turns an attribute that the class does not
         # have into configuration, which all connections share: most of the cost of making a connection.
         object.__setattr__(self, name, value)
+
+    def _options(self, entry: Host) -> dict[str, Any]:
+        """What the host's line says, as ssh reads it."""
+        try:
+            return {key.lower(): ssh_options.given(key, value) for key, value in entry.options.items()}
+        except UsageError as error:
+            self._fault = error
+            return {}
+
+    def _look_up(
+        self, known: ssh_config.SSHConfig, address: str, given: dict[str, Any], login: tuple[str | None, int]
+    ) -> ssh_config.LookedUp:
+        """The host's name with what ssh_config says of it, for Fabric to find."""
+        looked_up = ssh_config.LookedUp(address)
+        try:
+            looked_up.options = known.find(address, given, *login)
+        except UsageError as error:
+            self._fault = error
+            looked_up.options = Found(hostname=address)
+        return looked_up
 
     def use(self, settings: Settings) -> None:
         """Go on with other settings; those that say how the host is reached have to be the same."""
@@ -197,7 +241,13 @@ class HostConnection(fabric.Connection):
     def _find_gateway(self) -> Any:
         hops = self.settings.jump or self.ssh_config.get("proxyjump")
         if hops and hops.lower() != "none":
-            return self.resources.gateway(hops, self.settings)
+            try:
+                return self.resources.gateway(hops, self.settings)
+            except UsageError as error:
+                if self.settings.jump:
+                    raise  # what is wrong for all hosts
+                self._fault = error
+                return None
         if self.settings.jump is None and self.ssh_config.get("proxycommand"):
             return self.ssh_config["proxycommand"]
         return self.config.gateway
@@ -213,9 +263,14 @@ class HostConnection(fabric.Connection):
 
         Raises:
             paramiko.SSHException, OSError, EOFError: as failures.classify tells apart.
+            UsageError: what is configured for the host cannot be used.
         """
         if self.is_connected:
             return
+        if self._fault is not None:
+            raise UsageError(str(self._fault))
+        ssh_options.check_host(self.host)
+        ssh_options.check_user(self.user)
         self.discard()
         if isinstance(self.gateway, _Gateway):
             yield BLOCKING
@@ -264,14 +319,14 @@ class HostConnection(fabric.Connection):
             ours = {
                 "sock": sock,
                 "timeout": max(0.1, deadline - time.monotonic()),
-                "transport_factory": verifier.transport,
+                "transport_factory": lambda sock, **how: self._offering(verifier.transport(sock, **how)),
                 "auth_strategy": authentication,
             }
             client.connect(self.host, port=self.port, **{**ours, **others})
             self.transport = client.get_transport()
             return
         # What SSHClient.connect does, without what was asked for once for all hosts.
-        transport: Any = verifier.transport(sock)
+        transport = self._offering(verifier.transport(sock))
         transport.on_stall = lambda: self.on_stall()
         client._transport = transport  # type: ignore[attr-defined]
         yield from transport.exchange_keys(deadline)
@@ -283,8 +338,18 @@ class HostConnection(fabric.Connection):
         if self._abandoned:
             raise ConnectionAbortedError
 
+    def _offering(self, transport: Any) -> Any:
+        """The transport, which offers what ssh_config says."""
+        for kind in ("ciphers", "macs"):
+            wanted = self.ssh_config.get(kind)
+            if wanted:
+                transport.prefer(kind, str(wanted))
+        return transport
+
     def _verifier(self) -> Verifier:
         options = self.ssh_config
+        if "hostkeyalias" in options:
+            ssh_options.check_alias(options["hostkeyalias"])
         user_files = options.get("userknownhostsfile", "~/.ssh/known_hosts ~/.ssh/known_hosts2")
         all_files = f"{user_files} {options.get('globalknownhostsfile', _GLOBAL_KNOWN_HOSTS)}"
         hash_new = str(options.get("hashknownhosts", "no")).lower() == "yes"
@@ -318,14 +383,17 @@ class HostConnection(fabric.Connection):
     def _resolve(self) -> Steps[list[Any]]:
         if not _NUMERIC.fullmatch(self.host):
             yield BLOCKING
-        return socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+        try:
+            return socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+        except UnicodeError:  # no name that can be asked for: a part is empty, or longer than 63 bytes
+            raise socket.gaierror(socket.EAI_NONAME, "no name of a host") from None
 
     def _tunnel(self, deadline: float) -> Steps[Any]:
         yield BLOCKING
         if isinstance(self.gateway, _Gateway):
             return self.gateway.dial(self.host, self.port, max(0.1, deadline - time.monotonic()))
         if isinstance(self.gateway, str):
-            self._proxy = Proxy(self._expand_tokens(self.gateway))
+            self._proxy = Proxy(self._expand_tokens(self.gateway) if self._has_tokens else self.gateway)
             return self._proxy.socket
         return self.open_gateway()
 
@@ -422,12 +490,13 @@ class HostConnection(fabric.Connection):
         return (yield from self.transport.session(limit))  # type: ignore[no-any-return]
 
     def start(
-        self, command: str, timeout: float | None = None, no_input: bool = False
-    ) -> Steps[paramiko.Channel]:
+        self, command: str, timeout: float | None = None, no_input: bool = False, first: bytes = b""
+    ) -> Steps[Any]:
         """Ask the host to start a command. `started` is true from the moment it may have.
 
-        With `no_input` the end of its standard input is sent along, otherwise that is left open. Where it
-        `waits` all that is made ready, and goes out when it has leave to.
+        `first` is sent along to its standard input, and with `no_input` the end of that, which otherwise is
+        left open; what there was no room for stands in the channel's `unsent`, and the end is not sent then.
+        Where it `waits` all that is made ready, and goes out when it has leave to.
 
         Raises: as session, and
             Known: it may not be started.
@@ -446,15 +515,16 @@ class HostConnection(fabric.Connection):
             gone = True
             self._begun()
             self.requested = time.monotonic()
+            sent = transport.sent
             try:
                 if not ahead:
-                    transport.request(channel, request, no_input)
+                    transport.request(channel, request, no_input, first)
                 transport.flush()
             except EOFError:
-                self.started = False  # whoever goes on is told
+                self.started = transport.sent != sent  # whoever goes on is told
 
         if ahead:
-            transport.request(channel, request, no_input)
+            transport.request(channel, request, no_input, first)
         if waits:
             yield Leave(go)
             if not gone:  # woken because it will not get leave

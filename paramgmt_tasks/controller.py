@@ -7,6 +7,7 @@ from typing import Any, TextIO
 
 from . import hosts as host_lists
 from .display import classic
+from .display.terminal import shown_on
 from .fleet import Fleet
 from .operations import LocalCommand, Operation, Pull, Push, RemoteCommand, Script
 from .results import HostResult, Report
@@ -112,16 +113,18 @@ class Controller:
             attempts=self.attempts,
             connect_timeout=float(self.ssh_connect_timeout * self.ssh_connection_attempts),
         )
-        with Fleet(self.hosts, settings) as fleet:
-            report = fleet.report(operation)
+        report = Report([])
+        if self.hosts:  # ParaMgmt does nothing where there are none
+            with Fleet(self.hosts, settings) as fleet:
+                report = fleet.report(operation)
         if not self.quiet:
             self._print(report)
         return [Result(result) for result in report]
 
     def _print(self, report: Report) -> None:
-        paint = classic.painter(self.color and sys.stdout.isatty())
+        paint, show = classic.painter(self.color and sys.stdout.isatty()), shown_on(sys.stdout)
         for result in report:
-            sys.stdout.writelines(classic.block(result, paint))
+            sys.stdout.writelines(classic.block(result, paint, show))
         sys.stdout.writelines(f"{line}\n" for line in classic.summary(report, paint))
 
 

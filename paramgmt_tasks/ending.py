@@ -146,7 +146,7 @@ def _order(transport: Any, command: str, password: str | None, deadline: float) 
     except paramiko.SSHException:
         return None
     if password is not None:
-        channel.sendall(f"{password}\n".encode())
+        yield from transport.send(channel, f"{password}\n".encode(), deadline)
         channel.shutdown_write()
     yield from transport.until(channel.status_event.is_set, deadline)
     code: int = channel.exit_status  # as paramiko, -1 where there is none

@@ -1,5 +1,11 @@
 """What is raised for bad input, one clear line naming the input and the remedy, and errors in words."""
 
+import re
+
+#: Characters that a reason may have; the rest of it is cut off.
+LONGEST = 200
+_SPACE = re.compile(r"[ \t\r\n\v\f]+")
+
 
 class UsageError(ValueError):
     """Input that cannot be used. Its text is one line for the user; the tasks exit with status 2."""
@@ -12,3 +18,34 @@ def words(error: OSError) -> str:
     'no such file or directory'
     """
     return (error.strerror or str(error) or type(error).__name__).lower()
+
+
+def escaped(text: str) -> str:
+    """`text` with what cannot be printed as Python writes it: controls, line ends, bytes that are no text.
+
+    >>> escaped("a\\x1b[2Jb\\u202ec\\udcff\\n")
+    'a\\\\x1b[2Jb\\\\u202ec\\\\xff\\\\n'
+    """
+    return text if text.isprintable() else "".join(map(_escape, text))
+
+
+def _escape(character: str) -> str:
+    if character.isprintable():
+        return character
+    if "\udc80" <= character <= "\udcff":  # a byte of a file's name that is no UTF-8
+        character = chr(ord(character) - 0xDC00)
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def one_line(text: str) -> str:
+    """`text`, which another machine may have made up, as a reason is: one line, printable, and not long.
+
+    >>> one_line("killed by KILL\\nok (500): all is well\\x1b[2J")
+    'killed by KILL ok (500): all is well\\\\x1b[2J'
+    >>> len(one_line("x" * 1000)), one_line("x" * 1000)[-2:]
+    (200, 'x…')
+    """
+    if text.isprintable() and len(text) <= LONGEST and "  " not in text:
+        return text.strip(" ")
+    line = escaped(_SPACE.sub(" ", text).strip(" ")[: LONGEST + 1])
+    return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"

@@ -6,23 +6,24 @@ A script that was written for ParaMgmt 0.3 runs unchanged. What is new here has 
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from invoke import Exit
 from invoke.program import Program
 
 from . import __version__
-from .errors import UsageError
+from .errors import UsageError, escaped
 from .tasks import namespace
-from .tasks.command_line import Option
+from .tasks.command_line import OPPOSITES, Option
 from .tasks.operations import operation_of, print_hosts
 from .tasks.options import CHANGED, COPY, HOSTS, REMOTE, RUN, TOGETHER, UNSAFE_LINKS, Options
 from .tasks.perform import log_to_stderr, perform
+from .tasks.streams import stand_in
 
 #: Options that ParaMgmt has, by their names here, with its own short and long ones.
 _CLASSIC = {
     "sequential": ("-s", "--sequential"),
-    "no_color": ("-c", "--no_color"),
+    "no_color": ("-c", "--no_color", "--no-color"),
     "user": ("-u", "--user"),
     "attempts": ("-a", "--attempts"),
     "destination": ("-d", "--destination"),
@@ -54,22 +55,25 @@ class _Parser(argparse.ArgumentParser):
 def _parser(name: str, description: str) -> _Parser:
     words, words_help = _WORDS.get(name, ("", ""))
     usage = f"{name} [options]" + (f" -- {words} [{words} …]" if words else "")
-    parser = _Parser(prog=name, usage=usage, description=description)
-    parser.add_argument("-m", "--hosts", dest="machines", nargs="+", default=[], metavar="HOST", help="hosts")
+    # Only what is typed is in what is parsed.
+    parser = _Parser(prog=name, usage=usage, description=description, argument_default=argparse.SUPPRESS)
+    parser.add_argument("-m", "--hosts", dest="machines", nargs="+", metavar="HOST", help="hosts")
     parser.add_argument(
         "-f", "--hostfile", dest="hosts", metavar="FILE", help="file of hosts, - for standard input"
     )
-    parser.add_argument("--exclude", action="append", default=[], metavar="HOST", help=HOSTS[2].help)
+    parser.add_argument("--exclude", action="append", metavar="HOST", help=HOSTS[2].help)
     for option in _OPTIONS[name]:
-        flags = _CLASSIC.get(option.name, (f"--{option.name.replace('_', '-')}",))
-        how: dict[str, Any] = {"action": "store_true"}
-        if option.kind is list:
-            how = {"action": "append", "default": []}
-        elif option.kind is str:
-            how = {}
-        parser.add_argument(*flags, dest=option.name, help=option.help.replace("%", "%%"), **how)
+        flags = _CLASSIC.get(option.name, (f"--{option.flag}",))
+        actions = {bool: "store_true", list: "append", str: "store"}
+        shown = option.help.replace("%", "%%")
+        parser.add_argument(*flags, dest=option.name, help=shown, action=actions[option.kind])
+        if option.kind is bool:
+            parser.add_argument(
+                f"--{option.opposite}", dest=option.name, help=argparse.SUPPRESS, action="store_false"
+            )
     if words:
-        parser.add_argument("words", nargs="*", metavar=words, help=words_help)
+        parser.add_argument("words", nargs="*", default=[], metavar=words, help=words_help)
+        parser.epilog = OPPOSITES
     parser.add_argument("--version", action="version", version=__version__)
     return parser
 
@@ -80,7 +84,8 @@ def _abbreviated(tokens: Sequence[str], name: str) -> list[str]:
     classic = ["--hosts", "--hostfile", "--help"] + [
         flags[1] for key, flags in _CLASSIC.items() if key in own
     ]
-    known = {f"--{option.name.replace('_', '-')}" for option in _OPTIONS[name]} | {"--exclude", "--version"}
+    known = {f"--{option.flag}" for option in _OPTIONS[name]} | {"--exclude", "--version"}
+    known |= {f"--{option.opposite}" for option in _OPTIONS[name]}
     found = []
     for token in tokens:
         flag, equals, value = token.partition("=")
@@ -106,10 +111,12 @@ def _parse(parser: argparse.ArgumentParser, name: str, argv: Sequence[str]) -> a
 
 def _main(name: str, description: str) -> Callable[[], int]:
     def main() -> int:
+        stand_in()
         parser = _parser(name, description)
         given = vars(_parse(parser, name, sys.argv[1:]))
         words = given.pop("words", [])
-        given["hosts"] = [given["hosts"]] if given["hosts"] else []
+        if "hosts" in given:
+            given["hosts"] = [given["hosts"]]
         options = Options(given, {})
         log_to_stderr()
         try:
@@ -119,7 +126,7 @@ def _main(name: str, description: str) -> Callable[[], int]:
                 report = perform(options, operation_of(name, words, options))
                 return 0 if report.ok else _FAILED
         except UsageError as error:
-            print(f"{name}: {error}", file=sys.stderr)
+            print(f"{name}: {escaped(str(error))}", file=sys.stderr)
             return 2
         except KeyboardInterrupt:
             return 130

@@ -12,6 +12,7 @@ from paramiko.ssh_exception import (
     NoValidConnectionsError,
 )
 
+from . import errors
 from .errors import UsageError
 from .results import Outcome
 from .retry import Failure
@@ -96,5 +97,5 @@ def _os_failure(error: OSError) -> Failure:
 
 
 def one_line(error: BaseException) -> str:
-    """The error's text on one line, its type's name where it has none."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """The error's text as a reason, its type's name where it has none."""
+    return errors.one_line(str(error)) or type(error).__name__

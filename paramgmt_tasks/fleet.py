@@ -1,32 +1,32 @@
 """Fleet: hosts, settings and open connections. The one front door for everything above it."""
 
+import difflib
 import logging
+import shlex
 import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from os import PathLike, fspath
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
+from .arrivals import Run
 from .errors import UsageError
-from .hosts import Host, parse_entry
+from .hosts import Host, expand, parse_entry
 from .operations import Copying, LocalCommand, Operation, Pull, Push, RemoteCommand, Script
 from .pool import Engine, Pool
 from .processes import Processes, processors
 from .results import Report
-from .settings import ENGINES, Settings
-from .split import SplitRun
+from .settings import Changes, Settings
 
 log = logging.getLogger("paramgmt_tasks")
 
 if TYPE_CHECKING:
-    from .run import Run
-
-#: What is under way, in this process or in others.
-AnyRun: TypeAlias = "Run | SplitRun"
-
+    from typing_extensions import Unpack
 
 #: Hosts for which it is worth to start another process.
 HOSTS_A_PROCESS = 1000
+#: Hosts that `repr` names.
+_NAMED = 3
 
 
 class Fleet:
@@ -37,10 +37,11 @@ class Fleet:
             for result in fleet.run("uptime"):
                 print(result.host, result.outcome, result.stdout)
 
-    `hosts` are entries of a host list, or Hosts. Safe for many threads: each operation has connections to
-    itself while it runs. With a `pool` its connections outlive the fleet; without one the fleet closes what
-    it opened. At the end of a `with` block the fleet waits for what still runs, or ends it where the block
-    is left by an exception.
+    `hosts` are entries of a host list, ranges such as `web[01-20]` too, or Hosts. Without any there is
+    nothing to work on, and each operation is refused. Safe for many threads: each operation has connections
+    to itself while it runs. With a `pool` its connections outlive the fleet; without one the fleet closes
+    what it opened. At the end of a `with` block the fleet waits for what still runs, or ends it where the
+    block is left by an exception; after that there are no more operations.
 
     Raises:
         UsageError: a malformed host, an unusable identity or ssh_config.
@@ -49,35 +50,38 @@ class Fleet:
     def __init__(
         self, hosts: Iterable[str | Host], settings: Settings | None = None, pool: Pool | None = None
     ) -> None:
-        self.hosts = [parse_entry(host) if isinstance(host, str) else host for host in hosts]
+        self.hosts = _hosts(hosts)
         self.settings = settings or Settings()
         self._own_pool = pool is None
         self.pool = Pool() if pool is None else pool
-        self._runs: weakref.WeakSet[Any] = weakref.WeakSet()
-        if self.settings.identity and self.settings.engine != "dask":  # whose workers have their own
-            self.pool.threads.resources.identities.require(self.settings.identity)
-        if self.settings.jump:
-            for hop in self.settings.jump.split(","):
-                parse_entry(hop.strip())
+        self._runs: weakref.WeakSet[Run] = weakref.WeakSet()
+        self._closed = False
+        self._check(self.settings)
+
+    def __repr__(self) -> str:
+        names = ", ".join(host.entry for host in self.hosts[:_NAMED])
+        more = ", …" * (len(self.hosts) > _NAMED)
+        hosts = f"{len(self.hosts)} host{'s' * (len(self.hosts) != 1)}{': ' * bool(names)}{names}{more}"
+        return f"<{'closed ' * self._closed}Fleet of {hosts}>"
 
     # -- the operations
 
-    def run(self, command: str, **changes: Any) -> AnyRun:
+    def run(self, command: str, **changes: "Unpack[Changes]") -> Run:
         """Run a command by the login shell of each host, at once; iterate over the results as hosts finish.
 
         `changes` are Settings of this call alone, such as `timeout=30`. The command runs whether or not
         somebody iterates; `report()` waits for all hosts.
 
         Raises:
-            UsageError: settings that cannot be used.
+            UsageError: no command, or settings that cannot be used.
         """
         return self.perform(RemoteCommand(command), **changes)
 
-    def local(self, command: str, **changes: Any) -> AnyRun:
+    def local(self, command: str, **changes: "Unpack[Changes]") -> Run:
         """Run a command here, once for each host; otherwise as `run`."""
         return self.perform(LocalCommand(command), **changes)
 
-    def script(self, *paths: str | PathLike[str], **changes: Any) -> AnyRun:
+    def script(self, *paths: str | PathLike[str], **changes: "Unpack[Changes]") -> Run:
         """Run local scripts on each host, in order, until one fails; otherwise as `run`."""
         return self.perform(Script(_names(paths)), **changes)
 
@@ -86,7 +90,7 @@ class Fleet:
         sources: str | PathLike[str] | Iterable[str | PathLike[str]],
         destination: str = "~/",
         how: Copying = Copying(),  # noqa: B008
-        **changes: Any,
+        **changes: "Unpack[Changes]",
     ) -> Report:
         """Copy local files and folders to each host, and wait for all.
 
@@ -100,7 +104,7 @@ class Fleet:
         sources: str | Iterable[str],
         destination: str | PathLike[str] = ".",
         how: Copying = Copying(),  # noqa: B008
-        **changes: Any,
+        **changes: "Unpack[Changes]",
     ) -> Report:
         """Copy files and folders of each host here, and wait for all.
 
@@ -115,19 +119,24 @@ class Fleet:
         *,
         on_start: Callable[[int], object] | None = None,
         live: bool = False,
-        **changes: Any,
-    ) -> AnyRun:
+        **changes: "Unpack[Changes]",
+    ) -> Run:
         """Do `operation` on every host; an iterator over HostResults as they finish, with `cancel()`.
 
         `on_start` and `live` are as for Run, `changes` as for `run`.
 
         Raises:
-            UsageError: settings that cannot be used, or hosts that are to start together and are more than
-                the fan-out.
+            UsageError: settings that cannot be used, hosts that are to start together and are more than the
+                fan-out, an operation without its command or files, no hosts, or a fleet that is closed.
         """
+        if self._closed:
+            raise UsageError("this fleet is closed: make another one, with the same Pool for its connections")
+        if not self.hosts:
+            raise UsageError("no hosts: this fleet has none to work on")
+        _check_operation(operation)
         settings = _chosen(self._changed(changes), len(self.hosts))
-        engine = self.pool.threads if operation.local else self._engine(settings)
-        run: AnyRun = engine.perform(self.hosts, operation, settings, on_start=on_start, live=live)
+        engine: Engine = self.pool.threads if operation.local else self._engine(settings)
+        run = engine.perform(self.hosts, operation, settings, on_start=on_start, live=live)
         self._runs.add(run)
         return run
 
@@ -137,23 +146,34 @@ class Fleet:
             return self.pool.threads
         if settings.engine == "processes":
             return self.pool.engine("processes", Processes)  # type: ignore[no-any-return]
-        if settings.engine == "dask":
-            from .cluster import Cluster
+        from .cluster import Cluster
 
-            names = ("scheduler", "tls_ca", "tls_cert", "tls_key", "insecure_scheduler")
-            which = tuple(getattr(settings, name) for name in names)
-            return self.pool.engine(which, lambda: Cluster(settings))  # type: ignore[no-any-return]
-        raise UsageError(f"engine {settings.engine}: must be one of {', '.join(ENGINES)}")
+        names = ("scheduler", "tls_ca", "tls_cert", "tls_key", "insecure_scheduler")
+        which = tuple(getattr(settings, name) for name in names)
+        return self.pool.engine(which, lambda: Cluster(settings))  # type: ignore[no-any-return]
 
-    def report(self, operation: Operation, **changes: Any) -> Report:
+    def report(self, operation: Operation, **changes: "Unpack[Changes]") -> Report:
         """Do `operation` on every host and wait for all."""
         return self.perform(operation, **changes).report()
 
-    def _changed(self, changes: dict[str, Any]) -> Settings:
-        unknown = changes.keys() - Settings.__dataclass_fields__.keys()
-        if unknown:
-            raise TypeError(f"no such settings: {', '.join(sorted(unknown))}")
-        return replace(self.settings, **changes)
+    def _changed(self, changes: Changes) -> Settings:
+        if not changes:
+            return self.settings
+        known = Settings.__dataclass_fields__
+        for name in changes.keys() - known.keys():
+            near = difflib.get_close_matches(name, known, 1)
+            raise UsageError(f"no such setting: {name}{f'; did you mean {near[0]}?' if near else ''}")
+        settings = replace(self.settings, **changes)
+        self._check(settings)
+        return settings
+
+    def _check(self, settings: Settings) -> None:
+        """What settings name is there."""
+        if settings.identity and settings.engine != "dask":  # whose workers have their own
+            self.pool.threads.resources.identities.require(settings.identity)
+        if settings.jump:
+            for hop in settings.jump.split(","):
+                parse_entry(hop.strip())
 
     # -- its end
 
@@ -163,7 +183,11 @@ class Fleet:
             run.wait()
 
     def close(self) -> None:
-        """End what still runs, and close the connections unless they are a pool's."""
+        """End what still runs, and close the connections unless they are a pool's.
+
+        After that each operation is refused.
+        """
+        self._closed = True
         for run in list(self._runs):
             if not run.wait(0):
                 run.cancel()
@@ -196,6 +220,53 @@ def _chosen(settings: Settings, hosts: int) -> Settings:
     return replace(settings, engine="processes", workers=workers)
 
 
-def _names(given: str | PathLike[str] | Iterable[str | PathLike[str]]) -> tuple[str, ...]:
-    several = [given] if isinstance(given, (str, PathLike)) else given
-    return tuple(fspath(name) for name in several)
+def _hosts(given: Any) -> list[Host]:
+    """Hosts as they were given, ranges expanded."""
+    if isinstance(given, (str, bytes, Host)) or not isinstance(given, Iterable):
+        shown = str(given) if isinstance(given, Host) else given
+        raise UsageError(f"hosts {shown!r}: must be a list, such as Fleet([{shown!r}])")
+    hosts: list[Host] = []
+    for host in given:
+        if isinstance(host, Host):
+            hosts.append(host)
+        elif isinstance(host, str):
+            hosts += [parse_entry(entry) for entry in expand(host.strip())]
+        else:
+            raise UsageError(f"host {host!r}: must be an entry of a host list, or a Host")
+    return hosts
+
+
+def _names(given: Any) -> tuple[str, ...]:
+    several = [given] if isinstance(given, (str, PathLike)) or not isinstance(given, Iterable) else given
+    try:
+        return tuple(fspath(name) for name in several)
+    except TypeError:
+        raise UsageError(f"files {given!r}: must be names of files") from None
+
+
+def _check_operation(operation: Operation) -> None:
+    """Raises UsageError: nothing to do, or what is no text."""
+    if isinstance(operation, (RemoteCommand, LocalCommand)):
+        command: Any = operation.command
+        if isinstance(command, (list, tuple)) and all(isinstance(word, str) for word in command):
+            raise UsageError(f"command {command!r}: must be one text, such as {shlex.join(command)!r}")
+        if not isinstance(command, str):
+            raise UsageError(f"command {command!r}: must be text")
+        if not command.strip():
+            raise UsageError("no command")
+    elif isinstance(operation, Script):
+        _check_names(operation.paths, "scripts")
+    elif isinstance(operation, (Push, Pull)):
+        what = "files to push" if isinstance(operation, Push) else "files to pull"
+        _check_names(operation.sources, what)
+        if not isinstance(operation.destination, str) or not isinstance(operation.how, Copying):
+            raise UsageError(f"{operation!r}: the destination must be text, and `how` a Copying")
+    else:
+        raise UsageError(f"{operation!r}: must be an operation, such as RemoteCommand('uptime')")
+
+
+def _check_names(names: Any, what: str) -> None:
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise UsageError(f"{what} {names!r}: must be a tuple of names")
+    if not names or not all(names):
+        raise UsageError(f"no {what}")

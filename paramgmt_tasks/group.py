@@ -12,7 +12,7 @@ from .connection import HostConnection, Resources
 from .hosts import Host
 from .operations import Operation
 from .retry import Failure
-from .run import Run
+from .run import GroupRun
 from .schedule import Work
 from .settings import Settings
 from .waiting import BLOCKING, Steps
@@ -50,9 +50,9 @@ class ParallelGroup(fabric.ThreadingGroup):
         group.settings = settings or Settings()
         return group
 
-    def perform(self, operation: Operation, **watching: Any) -> Run:
-        """Do `operation` on every host; the Run gives the results as they come, and takes `watching`."""
-        return Run(list(self), operation, self.settings, **watching)
+    def perform(self, operation: Operation, **watching: Any) -> GroupRun:
+        """Do `operation` on every host; the run gives the results as they come, and takes `watching`."""
+        return GroupRun(list(self), operation, self.settings, **watching)
 
     def _do(self, method: str, *args: Any, **kwargs: Any) -> GroupResult:
         results = GroupResult()

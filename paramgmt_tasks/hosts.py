@@ -1,12 +1,16 @@
 """Hosts and host lists: entries, ranges, per-line variables and SSH options."""
 
+import difflib
+import fnmatch
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+import string
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from types import MappingProxyType
 
+from . import ssh_options
 from .errors import UsageError
 
 #: ssh_config options that a host-list line may set for its host, spelled as in ssh_config(5).
@@ -19,12 +23,18 @@ SSH_OPTIONS = frozenset(
 
 #: How many hosts one range may stand for.
 MOST = 1_000_000
+#: Among how many hosts, and for how many names, a mistyped name is sought.
+_NEAR, _NEAR_NAMES = 2000, 50
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_SPACE = re.compile(r"\s")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 #: What only shlex takes apart, which is slow, and the words of what has none of it.
 _QUOTING, _WORD = re.compile(r"['\"\\]"), re.compile(r"[^ \t\r\n]+")
 _NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
+#: Names that can be folded, and what their numbers are; longer ones stand for themselves.
+_PLAIN, _NUMBERS, _LONGEST = re.compile(r"[A-Za-z0-9._-]+"), re.compile(r"([0-9]+)"), 32
+_NO_DIGITS = string.ascii_letters + "._-"
 
 
 @dataclass(frozen=True)
@@ -60,7 +70,8 @@ def parse_entry(entry: str) -> Host:
     ('fe80::1', '::1')
 
     Raises:
-        UsageError: the entry is empty, begins with `-`, has control characters or a bad port.
+        UsageError: the entry is empty, begins with `-`, has a bad port, or characters that no name has: those
+            that a shell takes for its own, white space, control characters, and `/`.
     """
     user, at, rest = entry.rpartition("@")
     if at and not user:
@@ -77,11 +88,17 @@ def parse_entry(entry: str) -> Host:
         port = number if colon else None
     if not address:
         raise UsageError(f"no host name in {entry!r}")
+    if _CONTROL.search(entry) or _SPACE.search(entry):
+        raise UsageError(f"control characters or white space in {entry!r}")
     for part in (user, address):
         if part.startswith("-"):
             raise UsageError(f"{entry!r} begins with '-': a host never does")
-        if _CONTROL.search(part) or any(character.isspace() for character in part):
-            raise UsageError(f"control characters or white space in {entry!r}")
+    # As ?HOST the entry is part of paths.
+    if "/" in entry or not address.strip("."):
+        raise UsageError(f"{entry!r} is a path: a host never is")
+    ssh_options.check_host(address)
+    if user:
+        ssh_options.check_user(user)
     return Host(entry, address, user or None, None if port is None else _port(port, entry))
 
 
@@ -158,8 +175,6 @@ def _hosts(words: list[str], defaults: Mapping[str, str]) -> list[Host]:
     pattern, settings = words[0], {**defaults, **_assignments(words[1:])}
     options = {key: value for key, value in settings.items() if key in SSH_OPTIONS}
     variables = {key: value for key, value in settings.items() if key not in SSH_OPTIONS}
-    if "Port" in options:
-        _port(options["Port"], f"Port={options['Port']}")
     return [replace(parse_entry(entry), variables=variables, options=options) for entry in expand(pattern)]
 
 
@@ -181,14 +196,26 @@ def _assignments(words: Iterable[str]) -> dict[str, str]:
             raise UsageError(f"{word!r} is neither KEY=VALUE nor a comment: one host a line")
         if key == "HOST":
             raise UsageError("HOST cannot be set: it always stands for the host as written")
+        if key == "Port":
+            _port(value, word)
+        elif key in SSH_OPTIONS:
+            _check_option(key, value)
         settings[key] = value
     return settings
 
 
-def parse_lines(lines: Iterable[str], source: str) -> list[Host]:
+def _check_option(key: str, value: str) -> None:
+    try:
+        ssh_options.given(key, value)
+    except UsageError as error:
+        raise UsageError(f"{key}={value}: {error}") from None
+
+
+def parse_lines(lines: Iterable[str], source: str, proxy_commands: bool = True) -> list[Host]:
     """The hosts of a list's lines, in their order, duplicates kept.
 
-    A line whose entry is `*` sets variables and options for the lines after it.
+    A line whose entry is `*` sets variables and options for the lines after it. Without `proxy_commands` a
+    ProxyCommand, which runs here, is refused. A byte order mark in front is no part of the first name.
 
     Raises:
         UsageError: with `source` and the line's number.
@@ -197,7 +224,9 @@ def parse_lines(lines: Iterable[str], source: str) -> list[Host]:
     defaults: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         try:
-            words = _words(line)
+            words = _words(line.removeprefix("\ufeff") if number == 1 else line)
+            if not proxy_commands and any(word.startswith("ProxyCommand=") for word in words[1:]):
+                raise UsageError("a ProxyCommand runs here: allow it with --allow-proxy-command")
             if words and words[0] == "*":
                 defaults.update(_assignments(words[1:]))
             else:
@@ -224,19 +253,52 @@ def parse_patterns(patterns: Iterable[str], source: str) -> list[Host]:
     return hosts
 
 
-def exclude(hosts: Iterable[Host], patterns: Iterable[str]) -> list[Host]:
+def exclude(
+    hosts: Iterable[Host],
+    patterns: Iterable[str],
+    source: str = "--exclude",
+    hint: Callable[[str], str] = lambda part: "",
+) -> list[Host]:
     """`hosts` without those a pattern names, by the entry as written or by its address alone.
 
     >>> [h.entry for h in exclude(parse_patterns(["n[1-4]", "nic@n9"], "-m"), ["n[2-3]", "n9"])]
     ['n1', 'n4']
+
+    Raises:
+        UsageError: a part of a pattern that cannot be read, or meets no host, so that nothing would be
+            spared by it; `source` is in front, and what `hint` says of the part at the end.
     """
+    hosts, patterns = list(hosts), list(patterns)
+    if not patterns:
+        return hosts
+    there = {name for host in hosts for name in (host.entry, host.address)}
     unwanted: set[str] = set()
     for pattern in patterns:
         try:
-            unwanted.update(expand(pattern.strip()))
+            if _CONTROL.search(pattern):
+                raise UsageError(f"control characters in {pattern!r}")
+            parts = {part: _expand_one(part) for part in _split_commas(pattern.strip())}
         except UsageError as error:
-            raise UsageError(f"--exclude: {error}") from None
+            raise UsageError(f"{source.rstrip(':')}: {error}") from None
+        for part, names in parts.items():
+            if there.isdisjoint(names):
+                what = "none of these is" if len(names) > 1 else "not"
+                raise UsageError(
+                    f"{source} {part}: {what} in the list{_near(part, names, hosts)}{hint(part)}"
+                )
+            unwanted.update(names)
     return [host for host in hosts if host.entry not in unwanted and host.address not in unwanted]
+
+
+def _near(part: str, names: Sequence[str], hosts: Sequence[Host]) -> str:
+    """What may have been meant by names that are not in the list."""
+    known = [host.entry for host in hosts[:_NEAR]]
+    if "*" in part or "?" in part:
+        meant = fnmatch.filter(known, part)
+        return "; there are no wildcards here, only ranges" + (f" such as {fold(meant)}" if meant else "")
+    found = (match for name in names[:_NEAR_NAMES] for match in difflib.get_close_matches(name, known, 1))
+    near = fold(found)
+    return f" (near: {near})" if near else ""
 
 
 def duplicates(hosts: Iterable[Host]) -> dict[str, int]:
@@ -250,16 +312,54 @@ def duplicates(hosts: Iterable[Host]) -> dict[str, int]:
 def fold(entries: Iterable[str]) -> str:
     """Entries as one short text: `web[01-03,07]`, those that are no plain names as they are.
 
+    Only the last number of a name is folded, so that this takes no longer than to sort the names.
+
     >>> fold(["web02", "web01", "db", "nic@a:22"])
     'db web[01-02] nic@a:22'
     """
     seen = dict.fromkeys(entries)
-    plain = [entry for entry in seen if re.fullmatch(r"[A-Za-z0-9._-]+", entry)]
-    folded: list[str] = []
-    if plain:
-        from ClusterShell.NodeSet import RESOLVER_NOGROUP, NodeSet
+    numbered: dict[tuple[str, str], list[str]] = {}
+    folded, others = [], []
+    for entry in seen:
+        to_number = entry.rstrip(_NO_DIGITS)
+        if not _PLAIN.fullmatch(entry):
+            others.append(entry)
+        elif to_number:
+            before = to_number.rstrip(string.digits)
+            key = before, entry[len(to_number) :]
+            numbered.setdefault(key, []).append(to_number[len(before) :])
+        else:
+            folded.append((_place(entry), entry))
+    for (before, after), numbers in numbered.items():
+        shown = numbers[0] if len(numbers) == 1 else _ranges(numbers)
+        folded.append((_place(before, f"%s{after}"), f"{before}{shown}{after}"))
+    return " ".join([*(text for _, text in sorted(folded)), *others])
 
-        nodes = NodeSet.fromlist(plain, resolver=RESOLVER_NOGROUP)
-        nodes.fold_axis = (-1,)
-        folded = re.split(r",(?![^\[]*\])", str(nodes))
-    return " ".join(folded + [entry for entry in seen if entry not in set(plain)])
+
+def _place(before: str, rest: str = "") -> str:
+    """What to sort names by that begin so: their text, then their numbers but the last."""
+    parts = _NUMBERS.split(before)
+    numbers = (f"{len(number):9}{number}" for number in parts[1::2])
+    return f"{'%s'.join(parts[::2])}{rest} {''.join(numbers)}"
+
+
+def _ranges(numbers: Iterable[str]) -> str:
+    """Numbers, which may have zeros in front, as `[1-3,7]`; those of as many digits stand together."""
+    spans: list[tuple[str, str]] = []
+    for number in sorted(numbers, key=lambda number: (len(number), number)):
+        if spans and _follows(*spans[-1], number):
+            spans[-1] = spans[-1][0], number
+        else:
+            spans.append((number, number))
+    return f"[{','.join(first if first == last else f'{first}-{last}' for first, last in spans)}]"
+
+
+def _follows(first: str, last: str, number: str) -> bool:
+    """Whether `number` goes on a range: with as many digits, or with more where none is a zero in front."""
+    if len(number) != len(last) and first != "0" and first[0] == "0":
+        return False
+    return (
+        len(number) <= _LONGEST
+        and int(last) + 1 == int(number)
+        and (number[0] != "0" or len(number) == len(last))
+    )

@@ -2,6 +2,7 @@
 
 import base64
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -48,7 +49,7 @@ class Identities:
         """The private key in `path`, or one line that says why there is none."""
         with self._lock:
             if (path, passphrase) not in self._files:
-                key = _read_key(Path(path).expanduser(), passphrase)
+                key = _read_key(Path(os.path.expanduser(path)), passphrase)
                 if isinstance(key, paramiko.PKey):
                     # paramiko would derive the public half anew for each host that it is offered to.
                     public = key.asbytes()
@@ -78,7 +79,7 @@ class Identities:
             return list(self._agent.get_keys())
 
     def _held_by_agent(self, paths: list[str]) -> list[paramiko.PKey]:
-        blobs = {blob for path in paths if (blob := _public_blob(Path(path).expanduser()))}
+        blobs = {blob for path in paths if (blob := _public_blob(Path(os.path.expanduser(path))))}
         return [key for key in self.agent_keys() if key.asbytes() in blobs] if blobs else []
 
     def offers(

@@ -6,23 +6,26 @@ standard input, and what commands print. Only their user can read them.
 """
 
 import contextlib
+import errno
 import fcntl
 import json
 import logging
 import os
 import re
 import shutil
+import stat
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from .errors import UsageError, words
-from .hosts import Host, parse_entry
+from .errors import UsageError, one_line, words
+from .hosts import SSH_OPTIONS, Host, parse_entry
 from .operations import Operation
+from .private import make_private
 from .results import HostResult, Outcome
 from .settings import Settings
 
@@ -33,6 +36,8 @@ KEPT = 100
 #: Names of host lists besides those of the outcomes: all that are not ok, and those never begun.
 FAILED, UNSTARTED = "failed", "unstarted"
 _FILE = "run.jsonl"
+#: Characters that a host's entry may have.
+_LONGEST = 1000
 _ID = re.compile(r"\d{8}-\d{6}-\d{3}")
 _SECRET = ("password", "env", "stdin")
 
@@ -118,7 +123,12 @@ class Journal:
                 self._give_up(error)
 
     def _give_up(self, error: OSError) -> None:
-        self.close()
+        with self._lock:
+            if self._descriptor >= 0:
+                # What is there already breaks off, so that nobody takes it for the whole: see _read.
+                with contextlib.suppress(OSError):
+                    os.ftruncate(self._descriptor, max(0, os.fstat(self._descriptor).st_size - 1))
+            self.close()
         log.warning("%s: %s: this run is not recorded", root(), words(error))
 
 
@@ -152,7 +162,13 @@ class Marker:
 
 def _make_folder() -> Path:
     """A folder for a run, named by its time: names sort as the runs began."""
-    root().mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(root())
+    for folder in (root().parent, root()):
+        state = folder.stat()
+        if state.st_uid != os.geteuid():
+            raise PermissionError(errno.EPERM, f"{folder} belongs to another user")
+        if state.st_mode & 0o077:
+            folder.chmod(0o700)
     while True:
         now = time.time()
         name = f"{time.strftime('%Y%m%d-%H%M%S', time.localtime(now))}-{int(now % 1 * 1000):03}"
@@ -208,23 +224,46 @@ def identifiers() -> list[str]:
         return []
 
 
-def _under_way(name: str) -> bool:
+def _open(name: str) -> BinaryIO:
+    """A run's record, to be read; raises OSError where there is none, or it is not the user's own."""
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    descriptor = os.open(root() / name / _FILE, flags)
+    state = os.fstat(descriptor)
+    if not stat.S_ISREG(state.st_mode) or state.st_uid != os.geteuid():
+        os.close(descriptor)
+        raise PermissionError(errno.EPERM, "no file of the user's own")
+    return os.fdopen(descriptor, "rb")
+
+
+def _is_locked(stream: BinaryIO) -> bool:
     try:
-        with (root() / name / _FILE).open("rb") as stream:
-            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
+    return False
+
+
+def _under_way(name: str) -> bool:
+    try:
+        with _open(name) as stream:
+            return _is_locked(stream)
     except OSError:
         return False
-    return False
 
 
 # -- reading it
 
+#: The state of a run whose record cannot be read, of which no more is known than when it began.
+UNREADABLE = "unreadable"
+
 
 @dataclass(frozen=True)
 class Past:
-    """A run as its record tells. `state` is ended, interrupted, killed or running."""
+    """A run as its record tells. `state` is ended, interrupted, killed, running or unreadable.
+
+    `damaged` is whether some of the record is missing: then nothing is known of hosts that do not stand in
+    the rest, and they count as lost.
+    """
 
     identifier: str
     began: str
@@ -233,19 +272,23 @@ class Past:
     hosts: list[Host]
     started: set[int]
     finished: dict[int, dict[str, Any]]
+    damaged: bool = False
 
     def outcome(self, index: int) -> str:
         """How it ended on a host: an outcome, also where the run was killed before it was known."""
         if index in self.finished:
             return str(self.finished[index]["outcome"])
-        return str(Outcome.LOST if index in self.started else Outcome.CANCELLED)
+        return str(Outcome.LOST if self.damaged or index in self.started else Outcome.CANCELLED)
 
     def reason(self, index: int) -> str:
         """Why it was not ok on a host."""
         if index in self.finished:
-            return str(self.finished[index]["reason"])
+            return one_line(self.finished[index]["reason"])
+        begun = index in self.started
         what = "still under way" if self.state == "running" else "the run was killed"
-        return f"{what}; it may have run" if index in self.started else f"{what}; not started"
+        if self.damaged and not (begun and self.state == "killed"):
+            what = "the record is damaged"
+        return f"{what}; it may have run" if begun or self.damaged else f"{what}; not started"
 
     def of(self, name: str) -> list[Host]:
         """The hosts with an outcome, or that are `failed` or `unstarted`.
@@ -279,12 +322,15 @@ def read(identifier: str = "") -> Past:
     for name in reversed(found):  # the last one may just be beginning, or have been killed before
         past = _read(name)
         if past is not None:
-            return past
+            if past.state != UNREADABLE:
+                return past
+            others = "" if identifier or len(found) == 1 else "; name another one of inv runs"
+            raise UsageError(f"run {name}: its record cannot be read{others}")
     raise UsageError(f"run {found[-1]}: its record cannot be read")
 
 
 def all_runs() -> Iterator[Past]:
-    """The runs there are, the oldest first."""
+    """The runs there are, the oldest first, also those whose record cannot be read."""
     for name in identifiers():
         past = _read(name)
         if past is not None:
@@ -292,41 +338,92 @@ def all_runs() -> Iterator[Past]:
 
 
 def _read(name: str) -> Past | None:
-    under_way = _under_way(name)  # asked first: it may end meanwhile
+    """A run, of whose record nothing has to be as it was written; None where it has not begun."""
     try:
-        lines = (root() / name / _FILE).read_bytes().splitlines()
-        heading = json.loads(lines[0])
-        records = [record for line in lines[1:] if (record := _record(line)) is not None]
+        with _open(name) as stream:
+            under_way = _is_locked(stream)  # asked first: it may end meanwhile
+            head, *lines = stream.read().split(b"\n")
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return Past(name, "", "", UNREADABLE, [], set(), {})
+    try:
+        heading = _parsed(head)
+        began, description = _text(heading["began"]), _text(heading["description"])
         hosts = [_host(heading["options"], *line) for line in heading["hosts"]]
-    except (OSError, ValueError, LookupError, TypeError):
-        return None
-    ends = [record for record in records if "ended" in record]
-    state = "running" if under_way else "killed"
-    if ends:
-        state = "interrupted" if ends[0]["interrupted"] else "ended"
-    return Past(
-        name,
-        heading["began"],
-        heading["description"],
-        state,
-        hosts,
-        {record["started"] for record in records if "started" in record},
-        {record["finished"]: record for record in records if "finished" in record},
-    )
+    except (ValueError, LookupError, TypeError):
+        # Without a line's end the run was killed right then, with nothing started on any host.
+        return Past(name, "", "", UNREADABLE, [], set(), {}) if lines else None
+    past = Past(name, began, description, "running" if under_way else "killed", hosts, set(), {})
+    twice: set[int] = set()
+    rest = lines.pop() if lines else head  # empty, unless it was broken off
+    damaged = bool(rest) and not under_way
+    for line in (*lines, rest):
+        try:
+            past = _with(past, _parsed(line), twice)
+        except (ValueError, LookupError, TypeError):
+            damaged = damaged or line is not rest
+    for index in twice:
+        del past.finished[index]
+    if past.state in ("ended", "interrupted"):  # said when every host had its result
+        damaged = damaged or len(past.finished) < len(hosts)
+    return replace(past, damaged=damaged)
 
 
-def _record(line: bytes) -> dict[str, Any] | None:
-    """A line, unless it was broken off."""
+def _parsed(line: bytes) -> dict[str, Any]:
+    """A line of a record; raises ValueError where it is none."""
     try:
-        return json.loads(line)  # type: ignore[no-any-return]
-    except ValueError:
-        return None
+        record = json.loads(line)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if not isinstance(record, dict):
+        raise ValueError("no object")
+    return record
 
 
-def _host(
-    options: list[dict[str, str]], entry: str, place: int, variables: dict[str, str] | None = None
-) -> Host:
-    return replace(parse_entry(entry), options=options[place], variables=variables or {})
+def _with(past: Past, record: dict[str, Any], twice: set[int]) -> Past:
+    """What is known with one line more; raises ValueError, LookupError or TypeError where it is damaged."""
+    if "ended" in record:
+        return replace(past, state="interrupted" if record["interrupted"] is True else "ended")
+    kind = "finished" if "finished" in record else "started"
+    index = record[kind]
+    if type(index) is not int or not 0 <= index < len(past.hosts):
+        raise ValueError("no such host")
+    if kind == "started":
+        past.started.add(index)
+        return past
+    seconds = record["seconds"]
+    if type(seconds) not in (int, float) or not 0 <= seconds < 1e12:
+        raise ValueError("no seconds")
+    Outcome(record["outcome"])
+    _text(record["reason"])
+    if index in past.finished:
+        twice.add(index)
+    past.finished[index] = record
+    return past
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("no text")
+    return value
+
+
+def _host(options: Any, entry: Any, place: Any, variables: Any = None) -> Host:
+    if type(place) is not int or place < 0:
+        raise TypeError("no place")
+    own, variables = _texts(options[place]), _texts({} if variables is None else variables)
+    if not SSH_OPTIONS.issuperset(own):
+        raise ValueError("no options of ssh_config")
+    if len(_text(entry)) > _LONGEST:
+        raise ValueError("no host")
+    return replace(parse_entry(entry), options=own, variables=variables)
+
+
+def _texts(value: Any) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise TypeError("no texts")
+    return {name: _text(text) for name, text in value.items()}
 
 
 def select(name: str) -> list[Host]:

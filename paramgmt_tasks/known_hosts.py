@@ -13,6 +13,9 @@ from pathlib import Path
 
 log = logging.getLogger("paramgmt_tasks")
 
+#: What no name in known_hosts has.
+_NO_NAME = re.compile(r"[\s\x00-\x1f\x7f,*?!|#@]")
+
 
 @dataclass(frozen=True)
 class HashedEntry:
@@ -25,7 +28,7 @@ class HashedEntry:
 
     def matches(self, name: str) -> bool:
         """Whether this entry stands for `name`."""
-        return hmac.compare_digest(hmac.digest(self.salt, name.encode(), "sha1"), self.digest)
+        return hmac.compare_digest(hmac.digest(self.salt, _bytes(name), "sha1"), self.digest)
 
 
 class KnownHosts:
@@ -49,9 +52,11 @@ class KnownHosts:
 
     def _read(self, path: Path) -> None:
         try:
-            lines = path.read_text("utf-8", "replace").splitlines()
+            lines = path.read_text("utf-8", "replace").split("\n")
         except FileNotFoundError:
             return
+        except ValueError:
+            return  # a name that no file has
         except OSError as error:
             log.warning("cannot read %s: %s", path, error.strerror)
             return
@@ -119,7 +124,13 @@ class KnownHosts:
         self._plain.setdefault(name, set()).add((entry.key_type, entry.blob))
 
     def add(self, name: str, key_type: str, blob: bytes) -> None:
-        """Record a new host's key, here and at the end of the first file."""
+        """Record a new host's key, here and at the end of the first file.
+
+        A name that would stand for other hosts too, or make a line of another kind, is not recorded.
+        """
+        if not name or _NO_NAME.search(name):
+            log.warning("the host key of %r is not recorded: it is no name of a host", name)
+            return
         with self._lock:
             self._plain.setdefault(name, set()).add((key_type, blob))
             if not self.paths:
@@ -128,8 +139,9 @@ class KnownHosts:
             line = f"{shown} {key_type} {base64.b64encode(blob).decode()}\n"
             try:
                 _append(self.paths[0], line)
-            except OSError as error:
-                log.warning("cannot record host keys in %s: %s", self.paths[0], error.strerror)
+            except (OSError, ValueError) as error:
+                reason = error.strerror if isinstance(error, OSError) else error
+                log.warning("cannot record host keys in %s: %s", self.paths[0], reason)
                 self.paths = []
 
 
@@ -139,9 +151,13 @@ def _matches(name: str, pattern: str) -> bool:
     return re.fullmatch(expression, name, re.IGNORECASE) is not None
 
 
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
 def _hashed(name: str) -> str:
     salt = os.urandom(20)
-    digest = hmac.digest(salt, name.encode(), hashlib.sha1)
+    digest = hmac.digest(salt, _bytes(name), hashlib.sha1)
     return f"|1|{base64.b64encode(salt).decode()}|{base64.b64encode(digest).decode()}"
 
 
@@ -154,4 +170,4 @@ def _append(path: Path, line: str) -> None:
             file.seek(size - 1)
             if file.read(1) != b"\n":
                 line = "\n" + line
-        file.write(line.encode())
+        file.write(_bytes(line))

@@ -8,7 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable
 
-from .command import Execution, with_env
+from .command import Execution
 from .ending import GRACE
 from .output import Output
 from .results import Outcome
@@ -30,7 +30,9 @@ def run(
         OSError: it could not be started.
     """
     process = subprocess.Popen(
-        ["/bin/sh", "-c", with_env(command, settings.env)],
+        ["/bin/sh", "-c", command],
+        # Not in front of the command: all users may read that.
+        env={**os.environ, **dict(settings.env)} if settings.env else None,
         stdin=subprocess.DEVNULL if settings.stdin is None else subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -1,6 +1,5 @@
 """What commands write: in memory while it is little, beyond that in one unnamed file a run."""
 
-import logging
 import os
 import tempfile
 import threading
@@ -8,11 +7,54 @@ from collections.abc import Callable, Iterable, Iterator
 
 from .errors import words
 
-log = logging.getLogger("paramgmt_tasks")
-
 #: Bytes that the outputs of one run may take in memory, all hosts together.
 IN_MEMORY = 16 * 1024 * 1024
 _PIECE = 65536
+#: Bytes that a piece takes in memory besides its text: a host may send very small ones.
+_OVERHEAD = 64
+
+
+class NotKept(Exception):
+    """Output could not be kept: the text says why."""
+
+
+class Extent:
+    """A place in a spool's file for one output, so that what it is given in small pieces lies together."""
+
+    SIZE = 65536
+
+    def __init__(self) -> None:
+        self.at = self.end = 0
+
+
+class Room:
+    """How much of one host's output may be kept, of both streams together.
+
+    >>> room = Room(10)
+    >>> out, err = Output(room=room), Output(room=room)
+    >>> out.write(b"1234567"), err.write(b"1234567")
+    (None, None)
+    >>> bytes(err), room.dropped
+    (b'123', 4)
+    """
+
+    def __init__(self, most: int) -> None:
+        self.left = most
+        #: Bytes that there was no room for.
+        self.dropped = 0
+        #: Why more was not kept although there was room.
+        self.trouble = ""
+
+    def fit(self, data: bytes) -> bytes:
+        """What there is room for of `data`, which `left` is without already."""
+        over, self.left = -self.left, 0
+        if not self.trouble:
+            self.dropped += over
+        return data[: len(data) - over]
+
+    def close(self, trouble: str) -> None:
+        """Keep no more, so that there is no gap in what is kept."""
+        self.left, self.trouble = 0, trouble
 
 
 class Spool:
@@ -26,29 +68,35 @@ class Spool:
         self._file: int | None = None
         self._end = 0
         self._lock = threading.Lock()
-        self._full = False
 
-    def keep(self, data: bytes) -> "bytes | tuple[int, int]":
-        """Keep `data`: itself, or its offset and length in the file."""
+    def keep(self, data: bytes, extent: Extent) -> "bytes | tuple[int, int]":
+        """Keep `data`: itself, or its offset and length in the file, in the output's extent.
+
+        Raises:
+            NotKept: it cannot be written.
+        """
+        size = len(data)
         with self._lock:
-            if len(data) <= self._left:
-                self._left -= len(data)
+            if size + _OVERHEAD <= self._left:
+                self._left -= size + _OVERHEAD
                 return data
+            if extent.at + size > extent.end:
+                if extent.end != self._end:
+                    extent.at = self._end
+                self._end = extent.end = extent.at + max(size, Extent.SIZE)
             try:
                 if self._file is None:
                     self._file = _unnamed_file()
-                offset = self._end
-                view = memoryview(data)
+                view, at = memoryview(data), extent.at
                 while view.nbytes:
-                    count = os.pwrite(self._file, view, self._end)
-                    self._end, view = self._end + count, view[count:]
+                    count = os.pwrite(self._file, view, at)
+                    at, view = at + count, view[count:]
             except OSError as error:
-                if not self._full:
-                    self._full = True
-                    reason = words(error)
-                    log.warning("%s: %s: output of commands is cut off", tempfile.gettempdir(), reason)
-                return b""
-            return offset, len(data)
+                # Not gettempdir(): where all such folders are full, it is what fails.
+                where = f"{tempfile.tempdir}: " if tempfile.tempdir else ""
+                raise NotKept(f"{where}{words(error)}") from None
+            extent.at = at
+            return at - size, size
 
     @property
     def file(self) -> int:
@@ -81,6 +129,8 @@ def _unnamed_file() -> int:
 class Output:
     """What one command wrote to one of its streams. `tell` is called when there is more.
 
+    `room` says how much is kept; what is beyond is dropped.
+
     >>> output = Output(b"some ")
     >>> output.write(b"text")
     >>> bytes(output)
@@ -88,27 +138,49 @@ class Output:
     """
 
     def __init__(
-        self, data: bytes = b"", spool: Spool | None = None, tell: Callable[[], object] | None = None
+        self,
+        data: bytes = b"",
+        spool: Spool | None = None,
+        tell: Callable[[], object] | None = None,
+        room: Room | None = None,
     ) -> None:
         self._spool = spool
+        self._extent = Extent()
         self._tell = tell
+        self.room = room
         self._parts: list[bytes | tuple[int, int]] = [data] if data else []
 
     def write(self, data: bytes) -> None:
-        """Add to it."""
-        kept = self._spool.keep(data) if self._spool else data
-        last = self._parts[-1] if self._parts else b""
-        if isinstance(kept, tuple) and isinstance(last, tuple) and sum(last) == kept[0]:
-            self._parts[-1] = (last[0], last[1] + kept[1])
-        elif kept:
-            self._parts.append(kept)
+        """Add to it, as far as there is room."""
+        room = self.room
+        if room is not None:
+            room.left -= len(data)
+            if room.left < 0:
+                data = room.fit(data)
+        if not data:
+            return
+        try:
+            self._add(self._spool.keep(data, self._extent) if self._spool else data)
+        except NotKept as error:
+            if room is None:
+                raise
+            room.close(str(error))
+            return
         if self._tell is not None:
             self._tell()
+
+    def _add(self, part: "bytes | tuple[int, int]") -> None:
+        last = self._parts[-1] if self._parts else b""
+        if isinstance(part, tuple) and isinstance(last, tuple) and sum(last) == part[0]:
+            self._parts[-1] = (last[0], last[1] + part[1])
+        else:
+            self._parts.append(part)
 
     def extend(self, parts: "Iterable[bytes | tuple[int, int]]", spool: Spool | None) -> None:
         """Add what was kept elsewhere: parts as Reader.parts gives them, of a file that `spool` reads."""
         self._spool = spool or self._spool
-        self._parts += parts
+        for part in parts:
+            self._add(part)
 
     def pieces(self) -> Iterator[bytes]:
         """All of it, in pieces that fit in memory."""

@@ -6,6 +6,7 @@ its way in, so that a large transfer costs little more than its encryption (RFC 
 
 import os
 import struct
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,8 +19,10 @@ from .stream import Stream
 
 _TAG = 16
 _BLOCK = 16
-#: Bytes of the largest packet that is taken; as OpenSSH's.
+#: Bytes of the largest packet that is taken, as OpenSSH's; of the largest MAC; and of a decompressed message.
 _LARGEST = 256 * 1024
+_MAC = 64
+_INFLATED = 2 * _LARGEST
 _COUNTS = 2**64
 
 
@@ -75,12 +78,20 @@ class StreamPacketizer(Packetizer):
         self._deflate: Any = None
         self._inflate: Any = None
         self._received = 0
+        self._taken = 0
 
     def start_handshake(self, timeout: float) -> None:
         """Nothing: paramiko would start a timer thread for each host; the stream has a deadline."""
 
     def read_all(self, n: int, check_rekey: bool = False) -> bytes:
-        """Exactly `n` bytes."""
+        """Exactly `n` bytes.
+
+        Raises:
+            paramiko.SSHException: not as many as any packet has: paramiko does not check the length of one.
+        """
+        if not 0 <= n <= _LARGEST + _MAC:
+            raise paramiko.SSHException(f"not a packet: {n} bytes")
+        self._taken += n
         return bytes(self._stream.read(n))
 
     def readline(self, timeout: float) -> str:
@@ -102,6 +113,7 @@ class StreamPacketizer(Packetizer):
         """As paramiko's."""
         super().set_inbound_cipher(*args, **kwargs)
         self._inbound = _direction(self._inbound, kwargs.get("block_engine"), kwargs.get("iv_in"))
+        self._taken = 0
 
     def set_outbound_compressor(self, compressor: Any) -> None:
         """As paramiko's."""
@@ -109,14 +121,18 @@ class StreamPacketizer(Packetizer):
         self._deflate = compressor
 
     def set_inbound_compressor(self, compressor: Any) -> None:
-        """As paramiko's."""
-        super().set_inbound_compressor(compressor)
-        self._inflate = compressor
+        """As paramiko's, with a bound for what a packet may become."""
+        self._inflate = _Inflate()
+        super().set_inbound_compressor(self._inflate)
 
     def reset_seqno_in(self) -> None:
         """As paramiko's."""
         super().reset_seqno_in()
         self._received = 0
+
+    def received(self) -> int:
+        """How many bytes have come under the key in use."""
+        return self._taken if self._inbound is None else self._inbound.bytes
 
     def _used(self, key: _Direction) -> None:
         """Ask for new keys where this one has been used enough."""
@@ -172,6 +188,8 @@ class StreamPacketizer(Packetizer):
         message: Any
         if payload[0] == MSG_CHANNEL_DATA and len(payload) >= 9:
             number, length = struct.unpack(">II", payload[1:9])
+            if length > len(payload) - 9:
+                raise paramiko.SSHException("a message that is shorter than it says")
             message = ChannelData(number, payload[9 : 9 + length])
         else:
             message = paramiko.Message(bytes(payload[1:]))
@@ -186,6 +204,19 @@ class StreamPacketizer(Packetizer):
         if self._inbound is None or len(head) < 4:
             return False
         return self._stream.held() >= 4 + int.from_bytes(head, "big") + _TAG
+
+
+class _Inflate:
+    """What decompresses messages; stands where paramiko has one without a bound."""
+
+    def __init__(self) -> None:
+        self._stream = zlib.decompressobj()
+
+    def __call__(self, data: bytes | memoryview) -> bytes:
+        message = self._stream.decompress(data, _INFLATED)
+        if self._stream.unconsumed_tail:
+            raise paramiko.SSHException(f"a message of more than {_INFLATED} bytes")
+        return message
 
 
 def _direction(before: _Direction | None, engine: Any, first: bytes | None) -> _Direction | None:

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .arrivals import Run
 from .hosts import Host
 from .operations import Operation
 from .settings import Settings
@@ -23,8 +24,8 @@ class Engine(Protocol):
         *,
         on_start: Callable[[int], object] | None = None,
         live: bool = False,
-    ) -> Any:
-        """Begin an operation on hosts: a Run, or what is like one; `on_start` and `live` are as for Run.
+    ) -> Run:
+        """Begin an operation on hosts; `on_start` and `live` are as for GroupRun.
 
         Raises:
             UsageError: settings that cannot be used, or an engine that is not there.

@@ -8,6 +8,7 @@ import threading
 from contextlib import ExitStack
 from typing import Any
 
+from . import ssh_config
 from .output import FileSpool
 from .settings import Settings
 from .split import Workers
@@ -74,7 +75,11 @@ class Processes(Workers):
         self._started: list[subprocess.Popen[bytes]] = []
 
     def start(self, settings: Settings, hosts: int) -> int:
-        """Have as many as the settings say, else as there are processors."""
+        """Have as many as the settings say, else as there are processors.
+
+        Raises:
+            UsageError: an ssh_config that cannot be used.
+        """
         wanted = settings.workers or processors()
         count = 1 if settings.sequential else max(1, min(wanted, hosts))
         with self._lock:
@@ -85,6 +90,7 @@ class Processes(Workers):
             return min(len(self.links), wanted)  # hosts stay with the one that has their connection
 
     def _start(self, count: int) -> list[_Process]:
+        ssh_config.load()  # what is refused as a whole is so here, and not by each of them
         with ExitStack() as stack:
             pairs = [socket.socketpair() for _ in range(count)]
             theirs = [stack.enter_context(sock) for _, sock in pairs]

@@ -5,6 +5,11 @@ import os
 import signal
 import socket
 import subprocess
+import threading
+
+#: Bytes of what it says that are kept, from the end.
+_KEPT = 4096
+_READ = 65536
 
 
 class Proxy:
@@ -24,6 +29,17 @@ class Proxy:
                 stderr=subprocess.PIPE,
                 start_new_session=True,
             )
+        self._said = b""
+        # What it says is taken as it comes: it would wait for that, and hold up the connection.
+        self._listener = threading.Thread(target=self._listen, name="paramgmt ProxyCommand", daemon=True)
+        self._listener.start()
+
+    def _listen(self) -> None:
+        stream = self._process.stderr
+        assert stream is not None
+        with stream:
+            while data := os.read(stream.fileno(), _READ):
+                self._said = (self._said + data)[-_KEPT:]
 
     def _signal(self, number: int) -> None:
         # To the whole group: what it started holds the pipe that is read to its end below.
@@ -33,10 +49,14 @@ class Proxy:
     def end(self) -> str:
         """End the process; the last line of what it had to say."""
         self._signal(signal.SIGTERM)
+        self._listener.join(1)
+        if self._listener.is_alive():  # by something that it has started, if not itself
+            self._signal(signal.SIGKILL)
         try:
-            _, said = self._process.communicate(timeout=1)
+            self._process.wait(1)
         except subprocess.TimeoutExpired:
             self._signal(signal.SIGKILL)
-            _, said = self._process.communicate()
-        lines = said.decode("utf-8", "replace").strip().splitlines()
+            self._process.wait()
+        self._listener.join(1)
+        lines = self._said.decode("utf-8", "replace").strip().splitlines()
         return lines[-1] if lines else ""

@@ -21,6 +21,14 @@ fast() {  # several times as fast, where the processor has instructions for it
 _DESTINATION = f"""
 codecs=$1 into=$2 as=$3 shown=$4 several=$5
 fail() {{ printf '%s\\n' "$1" >&2; exit 1; }}
+refuse() {{  # to replace what is at $1, called $2
+  if [ -d "$1" ]; then kind=folder
+  elif [ -p "$1" ]; then kind='named pipe'
+  elif [ -b "$1" ] || [ -c "$1" ]; then kind=device
+  else kind=socket
+  fi
+  fail "${{2:-$1}}: is a $kind, which is not replaced"
+}}
 read -r greeting
 {_TOOLS}
 umask 077
@@ -29,6 +37,7 @@ case $into in */) ;; *) into=$into/ ;; esac
 if [ -d "$into$as" ]; then into=$into$as/ as=
 elif [ "$several" = 1 ]; then fail "$shown: no such folder on the host"
 elif [ ! -d "$into" ]; then fail "$shown: no such file or directory"
+elif [ -e "$into$as" ] && [ ! -f "$into$as" ]; then refuse "$into$as" "$shown"
 fi
 """
 
@@ -46,7 +55,8 @@ for old in "$stage"*; do
 done
 stage=$stage$$
 mkdir -- "$stage" || exit 1
-trap 'cd /; rm -rf -- "$stage"' EXIT
+near=
+trap 'cd /; rm -rf -- "$stage"; [ -z "$near" ] || rm -f -- "$near"' EXIT
 trap 'exit 1' HUP INT PIPE TERM
 said=$(if [ -n "$codec" ]; then $codec -dc | unpack; else unpack; fi 2>&1) || {{
   df -Pk "$stage" | {{ read -r heads; read -r disk all used free rest; [ "$free" -gt 63 ]; }} ||
@@ -75,7 +85,11 @@ KNOWN = f"""
 {_DESTINATION}
 fast
 if [ -n "$as" ]; then echo name; else echo folder; fi
-[ -z "$sum" ] || {{ cd "$into" && xargs -0 $sum -- 2>/dev/null; }}
+# Nothing but regular files is read: of others some never end.
+regular='for each do [ -f "$each" ] || [ ! -e "$each" ] || odd=1; done
+  [ $odd ] || exec $0 -- "$@"
+  for each do [ ! -f "$each" ] || $0 -- "$each"; done'
+[ -z "$sum" ] || {{ cd "$into" && odd= xargs -0 sh -c "$regular" "$sum" 2>/dev/null; }}
 exit 0
 """
 

@@ -1,9 +1,12 @@
 """Outcome, HostResult and Report: what is known of a host, and of a run, when it is over."""
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import overload
 
+from .errors import one_line
 from .hosts import Host
 from .output import Output
 
@@ -14,8 +17,9 @@ PATIENCE = 6.0
 class Outcome(str, Enum):
     """How it ended for a host; exactly one holds.
 
-    UNREACHABLE, DENIED, UNTRUSTED, CANCELLED and ERROR mean that nothing was started on the host.
-    LOST means that it was, and that the host may or may not have finished it.
+    UNREACHABLE, DENIED, UNTRUSTED and CANCELLED mean that nothing was started on the host; LOST that it was,
+    and that the host may or may not have finished it. ERROR is something on this machine: nothing was started
+    either, unless there is a return code, as where output or files could not be kept here.
     """
 
     OK = "ok"
@@ -49,7 +53,8 @@ class HostResult:
 
     `index` is the host's place in the host list (0 is the first); `return_code` is None where no process
     ended with one; `attempts` counts the tries to connect and start (0 for a host never tried); `reason`
-    says in one line why the outcome is not ok. `out` and `err` are what the command wrote, to be read in
+    says in one line why the outcome is not ok; `dropped` counts the bytes of output beyond
+    Settings.max_output, which are not kept. `out` and `err` are what the command wrote, to be read in
     pieces; `stdout` and `stderr` are the same as bytes, put together when asked for. `started` and
     `finished` are seconds on the monotonic clock of this process: the first try's beginning and the
     result's time. `requested` and `confirmed` are when the command's start was asked for and confirmed, so
@@ -69,6 +74,10 @@ class HostResult:
     finished: float = 0.0
     requested: float | None = None
     confirmed: float | None = None
+    dropped: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", one_line(self.reason))  # whatever a host put into it
 
     @property
     def stdout(self) -> bytes:
@@ -98,6 +107,7 @@ class HostResult:
             "reason": self.reason,
             "attempts": self.attempts,
             "seconds": self.seconds,
+            "dropped": self.dropped,
         }
 
     @property
@@ -108,11 +118,39 @@ class HostResult:
         return {Outcome.OK: 0, Outcome.TIMED_OUT: 124, Outcome.SIGNALLED: 128}.get(self.outcome, 255)
 
 
-class Report:
+def unless_not_kept(outcome: Outcome, reason: str, trouble: str) -> tuple[Outcome, str]:
+    """How it ended for a host of whose output not all could be kept because of `trouble`, if there is any."""
+    if not trouble:
+        return outcome, reason
+    if outcome in (Outcome.OK, Outcome.FAILED):
+        return Outcome.ERROR, f"output not kept: {trouble} ({reason or 'return code 0'})"
+    return outcome, f"{reason}; output not kept: {trouble}"
+
+
+def tally(results: Iterable[HostResult]) -> list[str]:
+    """How many ended how, such as `2 ok`, in the order of the outcomes."""
+    counts = Counter(result.outcome for result in results)
+    return [f"{counts[outcome]} {outcome}" for outcome in Outcome if outcome in counts]
+
+
+class Report(Sequence[HostResult]):
     """All results of a run in host order; its counts always add up to the hosts."""
 
     def __init__(self, results: Iterable[HostResult]) -> None:
         self.results = sorted(results, key=lambda result: result.index)
+
+    def __repr__(self) -> str:
+        counts = ", ".join(tally(self.results))
+        return f"<Report of {len(self)} host{'s' * (len(self) != 1)}{': ' * bool(counts)}{counts}>"
+
+    @overload
+    def __getitem__(self, index: int) -> HostResult: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[HostResult]: ...
+
+    def __getitem__(self, index: int | slice) -> HostResult | list[HostResult]:
+        return self.results[index]
 
     def __iter__(self) -> Iterator[HostResult]:
         return iter(self.results)

@@ -1,26 +1,10 @@
 """Rolling: how many hosts may begin by now, where not all may at once, and when no more may."""
 
-import re
 from dataclasses import dataclass
 
 from .errors import UsageError
 from .settings import Settings
-
-
-def share(value: int | str, hosts: int, least: int = 0) -> int:
-    """A number of hosts, given as such or as a share of all, rounded down. `least` holds for a number.
-
-    >>> share("10%", 75), share(3, 75), share("80", 75)
-    (7, 3, 80)
-
-    Raises:
-        UsageError: it is neither.
-    """
-    found = re.fullmatch(r"(\d+)(%?)", str(value), re.ASCII)
-    if not found or (int(found[1]) > 100 if found[2] else int(found[1]) < least):
-        more = f", {least} or more" if least else ""
-        raise UsageError(f"{value}: must be a whole number of hosts{more}, or a share of them such as 10%")
-    return int(found[1]) * hosts // 100 if found[2] else int(found[1])
+from .settings import share as share
 
 
 @dataclass(frozen=True)
@@ -37,11 +21,7 @@ class Rollout:
 
     @classmethod
     def of(cls, settings: Settings, hosts: int) -> "Rollout":
-        """What the settings say of so many hosts.
-
-        Raises:
-            UsageError: a value that cannot be used.
-        """
+        """What the settings say of so many hosts."""
         batch = 0 if settings.batch is None else max(1, share(settings.batch, hosts, least=1))
         max_fail = None if settings.max_fail is None else share(settings.max_fail, hosts)
         return cls(hosts, batch, settings.canary, max_fail)

@@ -1,4 +1,4 @@
-"""A Run: an operation under way on many hosts, and the one result of each."""
+"""A GroupRun: an operation under way over the connections of a group, and the one result of each host."""
 
 import signal
 import subprocess
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from . import local, script, transfer
-from .arrivals import Arrivals
+from .arrivals import Run
 from .command import Execution, Sudo, converse, held, with_env
 from .connection import HostConnection
 from .ending import GRACE
@@ -16,8 +16,8 @@ from .failures import Denied, Known
 from .files import Files
 from .hosts import Host
 from .operations import LocalCommand, Operation, RemoteCommand, Script, describe
-from .output import Output, Spool
-from .results import PATIENCE, Heard, HostResult, Outcome
+from .output import Output, Room, Spool
+from .results import PATIENCE, Heard, HostResult, Outcome, unless_not_kept
 from .retry import Failure
 from .rolling import Rollout
 from .schedule import Work
@@ -28,17 +28,14 @@ _MAY_HAVE_RUN = "the command may have run"
 _INTERRUPTED = "interrupted before it was started"
 
 
-class Run(Work, Arrivals):
-    """An operation under way on many hosts: an iterator over their results, as they finish.
+class GroupRun(Work, Run):
+    """A Run over connections, in this process.
 
-    Every host gives exactly one result, also where the run is cancelled. `on_start` is called with a host's
-    place in the list right before something may be started there; with `live`, `events` tells also what
-    commands write while they run. Each connection is given to `release` when it is not needed any more.
-    `ask` is called where all is ready to start what is not to be repeated, which then waits for `go`.
-    `files` are those that are copied, of this machine without it; `spool` keeps what commands write.
-
-    Raises:
-        UsageError: settings that cannot be used.
+    `on_start` is called with a host's place in the list right before something may be started there; with
+    `live`, `events` tells also what commands write while they run. Each connection is given to `release`
+    when it is not needed any more. `ask` is called where all is ready to start what is not to be repeated,
+    which then waits for `go`. `files` are those that are copied, of this machine without it; `spool` keeps
+    what commands write.
     """
 
     def __init__(
@@ -63,9 +60,9 @@ class Run(Work, Arrivals):
         #: Where the outputs are kept.
         self.spool = spool or Spool()
         self._outputs: dict[int, tuple[Output, Output]] = {}
-        Arrivals.__init__(self, len(connections))
+        Run.__init__(self, len(connections), operation)
         #: What its transfers share.
-        self.shared = transfer.Shared(settings, len(connections), files or Files())
+        self.shared: transfer.Shared = transfer.Shared(settings, len(connections), files or Files())
         waits = not operation.repeatable and (settings.together or ask is not None)
         for index, connection in enumerate(connections):
             connection.on_start = partial(on_start, index)
@@ -79,11 +76,7 @@ class Run(Work, Arrivals):
         return [(host, since) for host, since in begun if since]
 
     def cancel(self, patience: float = PATIENCE) -> None:
-        """Start nothing more and end what runs, also on the hosts; may be called from any thread.
-
-        Hosts on which nothing was started become `cancelled`, those with a command under way `lost`.
-        `patience` is how many seconds these are given to end it; what is left is broken off then.
-        """
+        """As every Run's."""
         self.stopped = True
         self.halt(_INTERRUPTED)
         ends = patience > 0 and not self._operation.repeatable
@@ -158,7 +151,8 @@ class Run(Work, Arrivals):
             self.hear(Heard(self.connections[index].entry, index, out, err))
 
         more = tell if self._live else None
-        out, err = Output(spool=self.spool, tell=more), Output(spool=self.spool, tell=more)
+        room = Room(self.settings.max_output)
+        out, err = (Output(spool=self.spool, tell=more, room=room) for _ in range(2))
         self._outputs[index] = out, err
         return out, err
 
@@ -208,6 +202,10 @@ class Run(Work, Arrivals):
     def _tell(self, index: int, outcome: Outcome, reason: str, done: Execution | None = None) -> None:
         connection, tries = self.connections[index], self.tries[index]
         out, err = self._outputs.pop(index, (Output(), Output()))
+        dropped = 0
+        if out.room is not None:
+            dropped = out.room.dropped
+            outcome, reason = unless_not_kept(outcome, reason, out.room.trouble)
         host = connection.entry
         result = HostResult(
             host=host,
@@ -223,6 +221,7 @@ class Run(Work, Arrivals):
             finished=time.monotonic(),
             requested=connection.requested,
             confirmed=connection.confirmed,
+            dropped=dropped,
         )
         counts = self.put(result)
         if counts is not None:
@@ -247,11 +246,16 @@ class Run(Work, Arrivals):
         held: bool = False,
     ) -> Steps[Execution]:
         settings = self.settings
-        text = with_env(text, settings.env)
+        text, values = with_env(text, settings.env, more=bool(stdin) or held, login=not settings.sudo)
         sudo = Sudo(text, settings.password) if settings.sudo else None
         no_input = not stdin and sudo is None and not held
-        channel = yield from connection.start(sudo.command if sudo else text, settings.timeout, no_input)
-        stdin = None if no_input or held else stdin or b""
+        # Behind sudo nothing may be sent before the command itself runs.
+        first = b"" if sudo else values
+        channel = yield from connection.start(
+            sudo.command if sudo else text, settings.timeout, no_input, first
+        )
+        values = values if sudo else channel.unsent
+        stdin = values or None if no_input or held else values + (stdin or b"")
         stop = lambda: self.stopped  # noqa: E731
         return (yield from converse(channel, out, err, stdin, settings.timeout, sudo, held, stop))
 

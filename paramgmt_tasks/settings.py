@@ -1,12 +1,51 @@
 """Settings: how hosts are reached and how an operation is run on them, as plain picklable data."""
 
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any, TypedDict
+
+from .errors import UsageError
+from .ssh_options import check_user
 
 #: How host keys are checked: `strict` accepts known keys only, `accept-new` also records new hosts,
 #: `ignore` checks nothing.
 HOST_KEY_MODES = ("strict", "accept-new", "ignore")
 #: Where hosts are worked on.
 ENGINES = ("auto", "threads", "processes", "dask")
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PAIRS = "such as {'JOBS': '8'}"
+
+
+class _Environment:
+    """A field for variables of the environment: set as a mapping or as pairs, kept as pairs."""
+
+    def __get__(self, settings: object | None, owner: Any) -> tuple[tuple[str, str], ...]:
+        return () if settings is None else settings.__dict__["env"]
+
+    def __set__(self, settings: object, value: Mapping[str, str] | Iterable[tuple[str, str]]) -> None:
+        settings.__dict__["env"] = _variables(value)
+
+
+def _variables(value: Any) -> tuple[tuple[str, str], ...]:
+    """Raises UsageError, which shows no values: they may be secrets."""
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+        raise UsageError(f"env: must be a mapping, {_PAIRS}")
+    pairs = []
+    for pair in value.items() if isinstance(value, Mapping) else value:
+        if isinstance(pair, (str, bytes)) or not isinstance(pair, Iterable) or len(each := tuple(pair)) != 2:
+            raise UsageError(f"env: must be a mapping, {_PAIRS}, or pairs of name and value")
+        name, text = each
+        if not isinstance(name, str) or not _VARIABLE.fullmatch(name):
+            raise UsageError(f"env: {name!r} is no name of letters, digits and underscores")
+        if isinstance(text, bool) or not isinstance(text, (str, int, float)):
+            raise UsageError(f"env: the value of {name} must be text")
+        if "\0" in str(text):
+            raise UsageError(f"env: the value of {name} has a NUL in it, which no environment can have")
+        pairs.append((name, str(text)))
+    return tuple(pairs)
 
 
 @dataclass(frozen=True)
@@ -24,11 +63,16 @@ class Settings:
     machine (without: as many as it has processors), `dask` at `workers` (without: all) of the Dask cluster of
     a `scheduler`, an address or a scheduler file; `auto` takes threads or processes, by the number of hosts.
     The `tls_` files are the cluster's; without them the configuration of dask.distributed holds.
-    `insecure_scheduler` allows connections to other machines that are not encrypted.
+    `insecure_scheduler` allows connections to the cluster that are not encrypted.
     `keep` leaves its connection open for the next operation.
     `identity` is a private key file, `jump` is `[user@]host[:port]`, several separated by commas.
     `limit_rate` is how many bytes a second are copied to or from a host, `limit_rate_all` all hosts together.
+    `max_output` is how many bytes are kept of what each host writes; its command goes on where that is more.
     `password` is for sudo where `sudo` is set, else for logging in. `stdin` goes to every host.
+    `env` is given as a mapping or as pairs of name and value.
+
+    Raises:
+        UsageError: a value that cannot be used.
     """
 
     user: str | None = None
@@ -55,10 +99,19 @@ class Settings:
     keep: bool = True
     sudo: bool = False
     password: str | None = None
-    env: tuple[tuple[str, str], ...] = ()
+    env: _Environment = _Environment()
     stdin: bytes | None = None
     limit_rate: float | None = None
     limit_rate_all: float | None = None
+    max_output: int = 1_000_000_000
+
+    def __post_init__(self) -> None:
+        for name in _FILES:
+            if hasattr(path := getattr(self, name), "__fspath__"):
+                object.__setattr__(self, name, path.__fspath__())
+        for name, value in vars(self).items():
+            if value is not _DEFAULTS[name]:
+                _CHECKS[name](name, value)
 
     def __repr__(self) -> str:
         shown = {
@@ -67,3 +120,143 @@ class Settings:
             if value is not None and name not in ("password", "env", "stdin")
         }
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+
+class Changes(TypedDict, total=False):
+    """Settings of one call: those of Settings, by their names."""
+
+    user: str | None
+    port: int | None
+    identity: str | None
+    jump: str | None
+    host_keys: str | None
+    connect_timeout: float | None
+    timeout: float | None
+    attempts: int
+    fanout: int
+    sequential: bool
+    together: bool
+    batch: int | str | None
+    canary: int
+    max_fail: int | str | None
+    engine: str
+    workers: int | None
+    scheduler: str | None
+    tls_ca: str | None
+    tls_cert: str | None
+    tls_key: str | None
+    insecure_scheduler: bool
+    keep: bool
+    sudo: bool
+    password: str | None
+    env: Mapping[str, str] | Iterable[tuple[str, str]]
+    stdin: bytes | None
+    limit_rate: float | None
+    limit_rate_all: float | None
+    max_output: int
+
+
+def share(value: int | str, hosts: int, least: int = 0) -> int:
+    """A number of hosts, given as such or as a share of all, rounded down. `least` holds for a number.
+
+    >>> share("10%", 75), share(3, 75), share("80", 75)
+    (7, 3, 80)
+
+    Raises:
+        UsageError: it is neither.
+    """
+    found = re.fullmatch(r"(\d+)(%?)", str(value), re.ASCII)
+    if not found or (int(found[1]) > 100 if found[2] else int(found[1]) < least):
+        more = f", {least} or more" if least else ""
+        given = " ".join(str(value).split())
+        raise UsageError(f"{given}: must be a whole number of hosts{more}, or a share of them such as 10%")
+    return int(found[1]) * hosts // 100 if found[2] else int(found[1])
+
+
+def _whole(least: int, most: int | None = None) -> Callable[[str, Any], None]:
+    kind = f"{least} or more" if most is None else f"from {least} to {most}"
+
+    def check(name: str, value: Any) -> None:
+        whole = isinstance(value, Integral) and not isinstance(value, bool)
+        if not whole or value < least or (most is not None and value > most):
+            raise UsageError(f"{name} {value!r}: must be a whole number, {kind}")
+
+    return check
+
+
+def _positive(kind: str, none: str = "without a limit") -> Callable[[str, Any], None]:
+    def check(name: str, value: Any) -> None:
+        number = isinstance(value, Real) and not isinstance(value, bool)
+        if not number or not 0 < float(value) < float("inf"):
+            raise UsageError(f"{name} {value!r}: must be a number of {kind} above 0; None is {none}")
+
+    return check
+
+
+def _share(least: int) -> Callable[[str, Any], None]:
+    def check(name: str, value: Any) -> None:
+        try:
+            share(value, hosts=1, least=least)
+        except UsageError as error:
+            raise UsageError(f"{name} {error}") from None
+
+    return check
+
+
+def _one_of(names: tuple[str, ...]) -> Callable[[str, Any], None]:
+    def check(name: str, value: Any) -> None:
+        if value not in names:
+            raise UsageError(f"{name} {value!r}: must be one of {', '.join(names)}")
+
+    return check
+
+
+def _switch(name: str, value: Any) -> None:
+    if not isinstance(value, bool):
+        raise UsageError(f"{name} {value!r}: must be True or False")
+
+
+def _text(name: str, value: Any) -> None:
+    if not isinstance(value, str):
+        raise UsageError(f"{name} {value!r}: must be text")
+    if not value or "\0" in value:
+        raise UsageError(f"{name} {value!r}: must not be empty, nor have a NUL in it")
+
+
+def _user(name: str, value: Any) -> None:
+    _text(name, value)
+    check_user(value)
+
+
+def _password(name: str, value: Any) -> None:
+    if not isinstance(value, str):  # which is not shown
+        raise UsageError(f"{name}: must be text")
+
+
+def _bytes(name: str, value: Any) -> None:
+    if not isinstance(value, bytes):
+        raise UsageError(f"{name}: must be bytes; of text, text.encode() gives them")
+
+
+#: Those that may name files, also as paths.
+_FILES = ("identity", "scheduler", "tls_ca", "tls_cert", "tls_key")
+#: How each setting that is not its default is checked.
+_CHECKS: dict[str, Callable[[str, Any], None]] = {
+    **dict.fromkeys(("jump", *_FILES), _text),
+    **dict.fromkeys(("sequential", "together", "insecure_scheduler", "keep", "sudo"), _switch),
+    **dict.fromkeys(("fanout", "attempts", "workers", "max_output"), _whole(1)),
+    "connect_timeout": _positive("seconds", "as ssh_config says"),
+    "timeout": _positive("seconds"),
+    **dict.fromkeys(("limit_rate", "limit_rate_all"), _positive("bytes a second")),
+    "user": _user,
+    "port": _whole(1, 65535),
+    "host_keys": _one_of(HOST_KEY_MODES),
+    "engine": _one_of(ENGINES),
+    "batch": _share(least=1),
+    "canary": _whole(0),
+    "max_fail": _share(least=0),
+    "password": _password,
+    "env": lambda name, value: None,
+    "stdin": _bytes,
+}
+_DEFAULTS = {name: getattr(Settings, name) for name in Settings.__dataclass_fields__}

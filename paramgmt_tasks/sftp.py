@@ -1,15 +1,16 @@
 """Push and Pull over SFTP, for hosts without tar or a shell: each file whole or not at all."""
 
 import fnmatch
-import itertools
 import os
 import posixpath
+import secrets
 import stat
 import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, BinaryIO
 
 import paramiko
 from paramiko.sftp_attr import SFTPAttributes
@@ -30,6 +31,18 @@ from .waiting import finish
 STALLED = 60.0
 _NEITHER = "neither tar nor SFTP on this host"
 _DEPTH = 64
+_LINKS = 40
+_PIECE = 32768
+#: Names of one folder that are looked at for what was left behind.
+_NAMES = 10_000
+#: What is never replaced.
+_KINDS = {
+    stat.S_IFDIR: "folder",
+    stat.S_IFIFO: "named pipe",
+    stat.S_IFCHR: "device",
+    stat.S_IFBLK: "device",
+    stat.S_IFSOCK: "socket",
+}
 _SERVERS = (
     "/usr/lib/openssh/sftp-server /usr/libexec/openssh/sftp-server /usr/lib/ssh/sftp-server "
     "/usr/libexec/sftp-server /usr/lib/sftp-server"
@@ -125,14 +138,35 @@ class _Copy:
         self.failures.append(line)
         self.local_failure = True
 
-    def kind(self, path: str) -> int | None:
-        """The mode of a remote path, None where there is none or it may not be seen."""
+    def kind(self, path: str, look: Callable[[str], paramiko.SFTPAttributes] | None = None) -> int | None:
+        """The mode of a remote path, None where there is none or it may not be seen; 0 where it is not told.
+
+        Links are followed, unless `look` does not.
+        """
         try:
-            return self.sftp.stat(path).st_mode
+            return (look or self.sftp.stat)(path).st_mode or 0
         except BROKEN:
             raise
         except OSError:
             return None
+
+    def link(self, path: str) -> str | None:
+        """Where a symbolic link on the host points; None where that is not told, or no text."""
+        try:
+            link: str | bytes | None = self.sftp.readlink(path)
+        except BROKEN:
+            raise
+        except (OSError, paramiko.SFTPError):
+            return None
+        return link if isinstance(link, str) else None
+
+    def touch(self, path: str) -> None:
+        """Open a file on the host as whoever adds to it does: it is there then, and may be written."""
+        self.sftp.open(path, "a").close()
+
+    def names(self, folder: str) -> list[str]:
+        """What is in a folder on the host; no more than _NAMES of it."""
+        return self.sftp.listdir(folder, _NAMES)
 
     def sweep(self, folder: str, names: Callable[[str], list[str]], remove: Callable[[str], object]) -> None:
         """Remove what processes that are gone have left in a folder, once in a transfer."""
@@ -162,15 +196,12 @@ class _Copy:
         return Execution(outcome, 1, reason)
 
 
-_numbers = itertools.count()
-
-
 _TEMPORARY = f".paramgmt-sftp-{os.uname().nodename}-"
 
 
 def _temporary(folder: str) -> str:
-    """A path for a file that is being written, whose name tells the process that does."""
-    return posixpath.join(folder, f"{_TEMPORARY}{os.getpid()}-{next(_numbers)}")
+    """A path for a file that is being written, whose name tells the process and no more."""
+    return posixpath.join(folder, f"{_TEMPORARY}{os.getpid()}-{secrets.token_hex(8)}")
 
 
 class _OutOfTime(Exception):
@@ -211,6 +242,20 @@ def run(connection: HostConnection, operation: Push | Pull, err: Output) -> Exec
 # -- to the host
 
 
+@dataclass
+class _Step:
+    """A local file or folder, where it goes, and whether that is not there yet.
+
+    `link` is the symbolic link on the host by which a file gets there.
+    """
+
+    source: str
+    target: str
+    info: os.stat_result
+    is_new: bool = True
+    link: str = ""
+
+
 def _push(copy: _Copy, operation: Push) -> None:
     destination = remote_path(operation.destination)
     mode = copy.kind(destination)
@@ -218,16 +263,46 @@ def _push(copy: _Copy, operation: Push) -> None:
     if not folder and (len(operation.sources) > 1 or destination.endswith("/")):
         copy.fail(operation.destination, "no such folder on the host")
         return
+    steps: list[_Step] = []
+    refused: list[str] = []
     for source in operation.sources:
         path = os.path.expanduser(source)
         name = os.path.basename(path.rstrip("/")) or "."
-        _push_one(copy, path, posixpath.join(destination, name) if folder else destination)
+        target = posixpath.join(destination, name) if folder else destination
+        _plan(copy, path, target, steps, refused)
+    if refused:
+        copy.failures += refused
+        return
+    made: list[_Step] = []
+    missing: set[str] = set()
+    for step in steps:
+        if posixpath.dirname(step.target) in missing:
+            missing.add(step.target)
+        elif not stat.S_ISDIR(step.info.st_mode):
+            _push_file(copy, step)
+        elif step.is_new and not copy.remote(step.target, copy.sftp.mkdir, step.target, 0o700):
+            missing.add(step.target)
+        else:
+            made.append(step)
+    for step in reversed(made):
+        copy.remote(step.target, copy.sftp.chmod, step.target, stat.S_IMODE(step.info.st_mode))
 
 
-def _push_one(copy: _Copy, source: str, target: str, depth: int = 0) -> None:
+def _plan(
+    copy: _Copy,
+    source: str,
+    target: str,
+    steps: list[_Step],
+    refused: list[str],
+    depth: int = 0,
+    within_new: bool = False,
+) -> None:
+    """Add what there is to do for a source, and what stands in its way on the host, to be `refused`."""
+    names: list[str] = []
     try:
         info = os.stat(source)
-        if stat.S_ISDIR(info.st_mode):
+        is_folder = stat.S_ISDIR(info.st_mode)
+        if is_folder:
             names = sorted(os.listdir(source))
         elif not stat.S_ISREG(info.st_mode):
             copy.fail(source, "not a regular file", local=True)
@@ -235,43 +310,119 @@ def _push_one(copy: _Copy, source: str, target: str, depth: int = 0) -> None:
     except OSError as error:
         copy.fail(source, words(error), local=True)
         return
-    mode = stat.S_IMODE(info.st_mode)
-    if not stat.S_ISDIR(info.st_mode):
-        _push_file(copy, source, target, mode)
-    elif depth > _DEPTH:
+    if is_folder and depth > _DEPTH:
         copy.fail(source, "folders nested too deeply, or a loop of symbolic links", local=True)
-    elif _make_remote_folder(copy, target, mode):
-        for name in names:
-            _push_one(copy, os.path.join(source, name), posixpath.join(target, name), depth + 1)
-        copy.remote(target, copy.sftp.chmod, target, mode)
+        return
+    step = _Step(source, target, info)
+    try:
+        if is_folder:
+            step.is_new = within_new or not _is_remote_folder(copy, target)
+        elif not within_new:
+            _place(copy, step)
+    except _Refused as reason:
+        refused.append(f"{target}: {reason}")
+        return
+    steps.append(step)
+    for name in names:
+        below = os.path.join(source, name), posixpath.join(target, name)
+        _plan(copy, *below, steps, refused, depth + 1, step.is_new)
 
 
-def _make_remote_folder(copy: _Copy, target: str, mode: int) -> bool:
+class _Refused(Exception):
+    """Why something may not be put where something else is."""
+
+
+def _is_remote_folder(copy: _Copy, target: str) -> bool:
     there = copy.kind(target)
     if there is not None and stat.S_ISDIR(there):
         return True
-    return copy.remote(target, copy.sftp.mkdir, target, mode | stat.S_IRWXU)
+    if copy.kind(target, copy.sftp.lstat) is not None:
+        raise _Refused("not a folder")
+    return False
 
 
-def _push_file(copy: _Copy, source: str, target: str, mode: int) -> None:
+def _place(copy: _Copy, step: _Step) -> None:
+    """Look where a file goes: to where a symbolic link points that is there.
+
+    Raises:
+        _Refused: what is there may not be replaced.
+    """
+    path, there = step.target, copy.kind(step.target, copy.sftp.lstat)
+    if there is not None and not copy.how.overwrite:
+        raise _Refused("exists already")
+    followed = 0
+    while there is not None and stat.S_ISLNK(there):
+        link = copy.link(path)
+        followed += 1
+        if not link or followed > _LINKS:
+            raise _Refused("a loop of symbolic links" if link else "where it points to cannot be read")
+        path = posixpath.join(posixpath.dirname(path), link)
+        there = copy.kind(path, copy.sftp.lstat)
+    kind = _KINDS.get(stat.S_IFMT(there or 0))
+    if kind is not None:
+        raise _Refused(f"is a {kind}, which is not replaced")
+    step.is_new = there is None
+    if not followed:
+        return
+    step.link, step.target = step.target, path
+    if not stat.S_ISDIR(copy.kind(posixpath.dirname(path) or ".") or 0):
+        raise _Refused(f"points to {path}, whose folder is not there")
+    if not step.is_new:
+        try:
+            copy.touch(step.link)
+        except BROKEN:
+            raise
+        except OSError:
+            raise _Refused("what it points to may not be written") from None
+
+
+def _push_file(copy: _Copy, step: _Step) -> None:
+    source, target = step.source, step.target
     try:
         file = open(source, "rb")  # noqa: SIM115
     except OSError as error:
         copy.fail(source, words(error), local=True)
         return
     temporary = _temporary(posixpath.dirname(target))
-    copy.sweep(posixpath.dirname(target), copy.sftp.listdir, copy.sftp.remove)
+    copy.sweep(posixpath.dirname(target), copy.names, copy.sftp.remove)
     with file:
-        info = os.fstat(file.fileno())
-        if not copy.how.overwrite and copy.kind(target) is not None:
-            copy.fail(target, "exists already")
-        elif copy.remote(target, copy.sftp.putfo, file, temporary, info.st_size, copy.tick):
-            placed = copy.remote(target, copy.sftp.chmod, temporary, mode)
-            if placed and copy.how.preserve:
-                placed = copy.remote(target, copy.sftp.utime, temporary, (info.st_atime, info.st_mtime))
-            if placed and copy.remote(target, copy.sftp.posix_rename, temporary, target):
-                return
+        copy.remote(step.link or target, _put, copy, file, step, temporary)
+
+
+def _put(copy: _Copy, file: BinaryIO, step: _Step, temporary: str) -> None:
+    """Send a file, whole or not at all unless it is behind a link in a folder where nothing may be made."""
+    info = os.fstat(file.fileno())
+    try:
+        _write(copy, file, temporary, "wx")
+        copy.sftp.chmod(temporary, stat.S_IMODE(step.info.st_mode))
+        if copy.how.preserve:
+            copy.sftp.utime(temporary, (info.st_atime, info.st_mtime))
+        if step.link and step.is_new:
+            copy.touch(step.link)  # by the system's own rules for who may follow which link
+        copy.sftp.posix_rename(temporary, step.target)
+    except BROKEN:
+        raise
+    except OSError as error:
         copy.remove(temporary)
+        if not step.link or step.is_new or not isinstance(error, PermissionError):
+            raise
+        file.seek(0)
+        _write(copy, file, step.link, "w")
+
+
+def _write(copy: _Copy, file: BinaryIO, path: str, mode: str) -> None:
+    """Send what is in a file; nobody else may read what is made by that before it gets its mode."""
+    with copy.sftp.open(path, mode) as there:
+        if "x" in mode:
+            there.chmod(0o600)
+        there.set_pipelined(True)
+        sent = 0
+        while data := file.read(_PIECE):
+            there.write(data)
+            sent += len(data)
+            copy.tick(sent, 0)
+    if copy.sftp.stat(path).st_size != sent:
+        raise OSError("did not arrive whole")
 
 
 # -- from the host

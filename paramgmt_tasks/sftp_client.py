@@ -98,15 +98,16 @@ class Client(paramiko.SFTPClient):
         """What is at a path, itself."""
         return _attributes(self._answer(CMD_ATTRS, CMD_LSTAT, _encoded(path)))
 
-    def listdir(self, path: bytes | str = ".") -> list[str]:
-        """The names in a folder.
+    def listdir(self, path: bytes | str = ".", most: int | None = None) -> list[str]:
+        """The names in a folder; no more are asked for than `most`.
 
         Raises:
             OSError: it cannot be listed, or has too many.
         """
         handle = self._answer(CMD_HANDLE, CMD_OPENDIR, _encoded(path)).get_binary()
-        names, held = [], self.held
-        while True:
+        names: list[str] = []
+        held = self.held
+        while most is None or len(names) < most:
             try:
                 message = self._answer(CMD_NAME, CMD_READDIR, handle)
             except EOFError:
@@ -123,7 +124,7 @@ class Client(paramiko.SFTPClient):
                 self._request(CMD_CLOSE, handle)  # type: ignore[attr-defined]
                 raise OSError("more names than there is room for")
         self._request(CMD_CLOSE, handle)  # type: ignore[attr-defined]
-        return [name for name in names if name not in (".", "..")]
+        return [name for name in names[:most] if name not in (".", "..")]
 
     def pieces(self, path: str, size: int) -> Generator[bytes, None, None]:
         """What is in a file, to its end; `size` is how much that is, as the server says.

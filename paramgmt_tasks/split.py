@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .arrivals import Arrivals
+from .arrivals import Run
 from .errors import UsageError
 from .hosts import Host
 from .operations import Operation, describe
-from .output import FileSpool, Output, Spool
-from .results import PATIENCE, Heard, HostResult, Outcome
+from .output import FileSpool, Output, Room, Spool
+from .results import PATIENCE, Heard, HostResult, Outcome, unless_not_kept
 from .rolling import Rollout, check_together
 from .settings import Settings
 
@@ -162,8 +162,8 @@ class _Moved:
         return sum(expected for _, expected in self._by.values())
 
 
-class SplitRun(Arrivals):
-    """An operation under way at several workers: as a Run, an iterator over results, with `cancel`."""
+class SplitRun(Run):
+    """A Run at several workers."""
 
     def __init__(
         self,
@@ -176,9 +176,9 @@ class SplitRun(Arrivals):
         on_start: Callable[[int], object] | None,
         live: bool,
     ) -> None:
-        super().__init__(len(hosts))
+        super().__init__(len(hosts), operation)
         self.settings = settings
-        self.shared = _Moved()
+        self.shared: _Moved = _Moved()
         self._workers, self._host_list, self._operation = workers, hosts, operation
         self._on_start, self._live, self._rollout = on_start, live, rollout
         self._count = count
@@ -366,7 +366,9 @@ class SplitRun(Arrivals):
 
     def _streams(self, index: int) -> tuple[Output, Output]:
         if index not in self._outputs:
-            self._outputs[index] = Output(spool=self._spool), Output(spool=self._spool)
+            room = Room(self.settings.max_output)
+            out, err = (Output(spool=self._spool, room=room) for _ in range(2))
+            self._outputs[index] = out, err
         return self._outputs[index]
 
     def _add(self, link: Link, number: int, output: Output, parts: list[Any]) -> None:
@@ -390,7 +392,7 @@ class SplitRun(Arrivals):
         link: Link,
         number: int,
         index: int,
-        done: tuple[Outcome, int | None, int, str],
+        done: tuple[Outcome, int | None, int, str, int],
         times: tuple[float, float, float | None, float | None],
         written: list[list[Any]],
     ) -> None:
@@ -399,7 +401,7 @@ class SplitRun(Arrivals):
         for stream, parts in enumerate(written):
             if parts:
                 self._add(link, number, self._streams(index)[stream], parts)
-        outcome, return_code, attempts, reason = done
+        outcome, return_code, attempts, reason, dropped = done
         if self._courier is not None:
             out, err = self._streams(index)
             outcome, return_code, reason = self._courier.end(index, outcome, return_code, reason, out, err)
@@ -411,6 +413,7 @@ class SplitRun(Arrivals):
             reason,
             return_code=return_code,
             attempts=attempts,
+            dropped=dropped,
             started=started and started - link.ahead,
             finished=finished - link.ahead,
             requested=None if requested is None else requested - link.ahead - unsure,
@@ -424,6 +427,8 @@ class SplitRun(Arrivals):
     def _arrive(self, index: int, outcome: Outcome, reason: str, **known: Any) -> None:
         host = self._host_list[index]
         out, err = self._outputs.pop(index, (Output(), Output()))
+        if out.room is not None:
+            outcome, reason = unless_not_kept(outcome, reason, out.room.trouble)
         description = describe(self._operation, host, self.settings.user)
         result = HostResult(host, index, description, outcome, out=out, err=err, reason=reason, **known)
         counts = self.put(result)
@@ -466,7 +471,7 @@ class SplitRun(Arrivals):
         return [(self._host_list[index], since) for index, since in list(self._since.items())]
 
     def cancel(self, patience: float = PATIENCE) -> None:
-        """As a Run's."""
+        """As every Run's."""
         self._halt("interrupted before it was started")
         with self._lock:
             links = set(self._with.values())

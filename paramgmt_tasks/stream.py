@@ -1,5 +1,6 @@
 """Stream: a socket read before a deadline and in large pieces, and written in many."""
 
+import os
 import socket
 import threading
 import time
@@ -20,6 +21,10 @@ _SPARE = 2 * 1024 * 1024
 _PIECES = 64
 #: Seconds that a thread may be kept by one host while others count on it.
 _STALL = 0.05
+#: Seconds after which a peer is taken for dead that takes nothing, or that the kernel cannot reach.
+DEAD = 120.0
+#: Seconds that a read waits which has no limit.
+_FOREVER = 1e6
 #: Seconds between two looks whether enough was waited, where a thread waits for one connection alone.
 _LOOK = 0.25
 
@@ -41,10 +46,15 @@ class Stream:
         self._at = self._end = 0
         self._many = False
         self._unsent: list[Any] = []
+        #: Bytes that have gone.
+        self.sent = 0
         self._is_socket = isinstance(sock, socket.socket)
         #: Held while something is added to what is sent, or leaves.
         self.sending = threading.RLock()
-        self._timeout: float | None = -1.0
+        #: That of a read; none is ever without, or a write would wait too.
+        self._timeout = 0.0
+        if self._is_socket:
+            sock.settimeout(self._timeout)
         self._closed = False
         #: Whether what is sent may wait until the next read.
         self.gathers = False
@@ -60,6 +70,9 @@ class Stream:
         self.enough: Callable[[], bool] = lambda: False
         #: Whether a part of a message was read, so that giving up would lose it.
         self.within_message = False
+        #: Since when a part of a message has been here whose rest has not, and whether that was told of.
+        self._begun_at: float | None = None
+        self._stalled = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
@@ -71,6 +84,7 @@ class Stream:
         """Exactly `count` bytes, which stand there until the next call."""
         while self.held() < count:
             self._fill(count)
+        self._begun_at, self._stalled = None, False
         self.within_message = True
         self._at += count
         return memoryview(self._buffer)[self._at - count : self._at]
@@ -94,25 +108,25 @@ class Stream:
         return bytes(line).rstrip(b"\r")
 
     def _fill(self, wanted: int) -> None:
-        self.flush()
         begun = self.held() > 0 or self.within_message
-        left = None
+        ends = None
         if self.deadline is not None:
-            left = self.deadline - time.monotonic() + (self.grace if begun else 0.0)
+            ends = self.deadline + (self.grace if begun else 0.0)
+        self.flush(ends)
+        left = None
+        if ends is not None:
+            left = ends - time.monotonic()
             if left <= 0:
                 raise TooLate
         if not (begun or self.waits):
             left = 0.0
         self._make_room(wanted)
         if begun and (left is None or left > _STALL):
-            count = self._receive(_STALL)
-            if count is None:
-                self.on_stall()
-                count = self._receive(left)
+            count = self._receive_rest(left)
         elif self._is_socket:
             count = self._receive(left)
         else:
-            count = self._receive_watchfully(left)
+            count = self._receive_watchfully(left, self.enough)
         if count is None:
             self.within_message = begun
             raise TooLate
@@ -121,10 +135,30 @@ class Stream:
         self._end += count
         self._many = count >= _READ
 
+    def _receive_rest(self, seconds: float | None) -> int | None:
+        """As `_receive`, of a message that has begun to come, for whose rest the thread is kept.
+
+        A host may send it byte by byte, so that its stall is not one of a single read.
+        """
+        now = time.monotonic()
+        if self._begun_at is None:
+            self._begun_at = now
+        left = self._begun_at + _STALL - now
+        if not self._stalled:
+            count = self._receive(left) if left > 0 else None
+            if count is not None:
+                return count
+            self._stalled = True
+            self.on_stall()
+        return self._receive(seconds) if self._is_socket else self._receive_watchfully(seconds, lambda: False)
+
     def _make_room(self, wanted: int) -> None:
         """Have room for `wanted` bytes from `_at`, and for many if many came the last time."""
         size = max(wanted, _READ_MANY if self._many else _READ)
-        self._move_to(_buffer(size) if len(self._buffer) < size else self._buffer)
+        if len(self._buffer) < size:
+            self._move_to(_buffer(size))
+        elif len(self._buffer) - self._at < size:  # not for each piece: a host may send a message in bytes
+            self._move_to(self._buffer)
 
     def settle(self) -> None:
         """Nothing is read for a while: keep no more memory than is needed for what is there."""
@@ -139,16 +173,18 @@ class Stream:
         if before is not buffer and spare is not None and len(spare) * len(before) < _SPARE:
             spare.append(before)
 
-    def _receive_watchfully(self, seconds: float | None) -> int | None:
+    def _receive_watchfully(self, seconds: float | None, enough: Callable[[], bool]) -> int | None:
         ends = float("inf") if seconds is None else time.monotonic() + seconds
         while True:
             left = ends - time.monotonic()
             count = self._receive(max(0.0, min(left, _LOOK)))
-            if count is not None or left <= _LOOK or self.enough():
+            if count is not None or left <= _LOOK or enough():
                 return count
 
     def _receive(self, seconds: float | None) -> int | None:
         """How many bytes have come; 0 at the end, None where nothing comes."""
+        if seconds is None:
+            seconds = _FOREVER
         if seconds != self._timeout:
             self._sock.settimeout(seconds)
             self._timeout = seconds
@@ -177,18 +213,41 @@ class Stream:
         if not self.gathers:
             self.flush()
 
-    def flush(self) -> None:
-        """Send what was gathered.
+    def flush(self, deadline: float | None = None) -> None:
+        """Send what was gathered, by `deadline` in monotonic seconds.
 
         Raises:
-            EOFError: the connection is gone.
+            EOFError: the connection is gone, or its peer has taken nothing for DEAD seconds.
+            TooLate: the deadline has passed.
         """
         if not self._unsent:
             return
         with self.sending:
-            while not self._send():
+            gives_up = time.monotonic() + DEAD
+            while True:
+                before = self.sent
+                if self.push():
+                    return
+                now = time.monotonic()
+                if self.sent > before:
+                    gives_up = now + DEAD
+                if now >= gives_up:
+                    self._unsent.clear()
+                    raise EOFError("the host takes nothing any more")
+                if deadline is not None and now >= deadline:
+                    raise TooLate
                 self.on_stall()
-                Silence(self._sock.fileno(), None, writable=True).block()
+                self._wait_for_room(min(gives_up, gives_up if deadline is None else deadline))
+
+    def _wait_for_room(self, until: float) -> None:
+        if self._is_socket:
+            Silence(self._sock.fileno(), until, writable=True).block()
+        else:  # whose descriptor does not tell
+            time.sleep(max(0.0, min(until - time.monotonic(), _STALL)))
+
+    def unsent(self) -> int:
+        """How many pieces were gathered and have not gone yet."""
+        return len(self._unsent)
 
     def push(self) -> bool:
         """Send what was gathered as far as it goes without waiting; whether all has gone.
@@ -197,24 +256,22 @@ class Stream:
             EOFError: the connection is gone.
         """
         with self.sending:
-            if self._timeout != 0.0:
-                self._sock.settimeout(0.0)
-                self._timeout = 0.0
             return self._send()
 
     def _send(self) -> bool:
         unsent = self._unsent
         while unsent and not self._closed:
             try:
-                if self._is_socket:
-                    count = self._sock.sendmsg(unsent[:_PIECES])
+                if self._is_socket:  # not by a method of its own: the time limit of a read would hold
+                    count = os.writev(self._sock.fileno(), unsent[:_PIECES])
                 else:
                     count = self._sock.send(b"".join(unsent))
-            except (TimeoutError, BlockingIOError):  # the time limit is that of a read
+            except (TimeoutError, BlockingIOError):
                 return False
             except (OSError, ValueError):
                 unsent.clear()
                 raise EOFError from None
+            self.sent += count
             gone = 0
             while gone < len(unsent) and count >= len(unsent[gone]):
                 count -= len(unsent[gone])
@@ -248,7 +305,7 @@ def keep_alive(sock: Any) -> None:
         if hasattr(socket, name):
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 120_000)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(DEAD * 1000))
 
 
 def shut_down(sock: Any) -> None:

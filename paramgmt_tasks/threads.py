@@ -12,7 +12,7 @@ from .group import ParallelGroup
 from .hosts import Host
 from .operations import Operation
 from .rolling import check_together
-from .run import Run
+from .run import GroupRun
 from .settings import Settings
 
 log = logging.getLogger("paramgmt_tasks")
@@ -42,15 +42,15 @@ class Threads:
 
     def perform(
         self, hosts: Sequence[Host], operation: Operation, settings: Settings, **watching: Any
-    ) -> Run:
-        """Begin an operation on hosts, in this process; `watching` is as for Run.
+    ) -> GroupRun:
+        """Begin an operation on hosts, in this process; `watching` is as for GroupRun.
 
         Raises:
             UsageError: settings that cannot be used.
         """
         connections = self.lend(hosts, settings)
         try:
-            fanout = min(settings.fanout, len(connections))
+            fanout = max(1, min(settings.fanout, len(connections)))
             kept = len(self) if settings.keep else self.connected()
             fanout, keep = _fit_files(fanout, kept, settings.keep)
             if settings.together and "ask" not in watching:

@@ -9,19 +9,19 @@ import shlex
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from typing import Any
 
 from . import archive, codec, sftp
 from .archive import Archive, Tree
 from .command import Execution, Sudo, over
 from .connection import HostConnection
-from .failures import Silent
+from .failures import Known, Silent
 from .files import Files, execution, failed, remote_sources
 from .operations import Pull, Push
 from .output import Output
 from .remote import KNOWN, PULL, PUSH, READY
 from .results import Outcome
+from .retry import Failure
 from .settings import Settings
 from .unpack import LocalError, Refused
 from .waiting import BLOCKING, Silence, Steps
@@ -30,6 +30,11 @@ from .waiting import BLOCKING, Silence, Steps
 STALLED = 60.0
 _READ = 256 * 1024
 _NOISE = 64 * 1024
+#: Bytes of messages that are kept of a transfer, and those beyond which a host is not listened to any more.
+_MESSAGES = 64 * 1024
+_FLOOD = 64 * 1024 * 1024
+#: Bytes of the line that gives a file's sum, besides its name.
+_SUM_LINE = 128
 #: Seconds of a limited rate that may be made up for at once.
 _BURST = 0.1
 #: Bytes from which it is worth looking for a fast way to hash them.
@@ -146,6 +151,8 @@ class _Talk:
         self.err = err
         #: Bytes that were sent or received.
         self.moved = 0
+        #: Bytes of messages, which are kept only so far; all that serves nothing is counted to find a flood.
+        self._said = self._useless = 0
         self._pace = Pace(settings.limit_rate)
         limit = settings.timeout
         self._deadline = None if limit is None else time.monotonic() + limit
@@ -157,10 +164,11 @@ class _Talk:
             Silent: nothing has moved for STALLED seconds and the time that it takes to hash what has moved.
             _OutOfTime: the operation's timeout has passed.
         """
-        if not (yield from self.channel.transport.until(done, self._limit())):
+        if not (yield from self.channel.transport.until(done, self.limit())):
             self._late()
 
-    def _limit(self) -> float:
+    def limit(self) -> float:
+        """When waiting has an end, in monotonic seconds, unless something moves."""
         stalled = time.monotonic() + STALLED + self.moved / _HASHED
         return stalled if self._deadline is None else min(stalled, self._deadline)
 
@@ -186,18 +194,80 @@ class _Talk:
 
         while True:
             yield from self.wait(come)
-            while channel.recv_stderr_ready():
-                self.err.write(channel.recv_stderr(_READ))
-            pieces: list[Any] = transport.receive_data(channel)
+            pieces = self._come()
             if pieces:
                 yield from self._count(sum(map(len, pieces)))
                 return pieces
             if over(channel):
                 return []
 
+    def _come(self) -> list[Any]:
+        """What has come on standard output; what has on standard error is kept."""
+        while self.channel.recv_stderr_ready():
+            self._keep(self.channel.recv_stderr(_READ))
+        return self.channel.transport.receive_data(self.channel)  # type: ignore[no-any-return]
+
+    def _keep(self, message: bytes) -> None:
+        """Keep what goes to standard error, as far as there is room for it."""
+        kept = message[: max(0, _MESSAGES - self._said)]
+        self._said += len(message)
+        if kept:
+            self.err.write(kept)
+        self._endure(len(message))
+
+    def _endure(self, count: int) -> None:
+        """So many bytes came that serve nothing.
+
+        Raises:
+            Known: that makes too many.
+        """
+        self._useless += count
+        if self._useless > _FLOOD:
+            self.channel.close()
+            raise Known(Failure(Outcome.FAILED, "the host sends messages without end"))
+
     def more(self) -> Steps[bytes]:
         """What comes next on standard output, empty at the end."""
         return b"".join((yield from self.pieces()))
+
+    def ask(self, question: bytes, most: int) -> Steps[bytes]:
+        """Send all of that and the end; all that comes on standard output, which may come meanwhile.
+
+        Raises:
+            Refused: more than so many bytes.
+        """
+        channel, transport = self.channel, self.channel.transport
+        said, rest = bytearray(self.data), memoryview(question)
+        while rest and len(said) <= most:
+            yield from self.wait(lambda: channel.send_ready() or transport.has_come(channel) or over(channel))
+            if over(channel):
+                break
+            # A host that is not rid of its answers does not read on.
+            said += b"".join(self._come())
+            left = len(rest)
+            while rest and channel.send_ready():
+                rest = rest[transport.send_data(channel, rest) :]
+            yield from self._count(left - len(rest))
+            if not (yield from transport.sending(self.limit())):
+                self._late()
+        if not rest:
+            channel.shutdown_write()
+        self.data = bytes(said)
+        return (yield from self.all(most))
+
+    def all(self, most: int) -> Steps[bytes]:
+        """All that comes on standard output.
+
+        Raises:
+            Refused: more than so many bytes.
+        """
+        said = bytearray(self.data)
+        while len(said) <= most and (more := (yield from self.more())):
+            said += more
+        if len(said) > most:
+            self.channel.close()
+            raise Refused("the host says more than it was asked for")
+        return bytes(said)
 
     def ready(self) -> Steps[list[str]]:
         """What the script has, after what the host's shell may print before; nothing where there is none.
@@ -205,19 +275,35 @@ class _Talk:
         Raises:
             EOFError: the connection broke, which says nothing of the host.
         """
+        answer = yield from self._line(READY)
+        return [] if answer is None else answer.decode("ascii", "replace").split()
+
+    def line(self) -> Steps[bytes]:
+        """The next line on standard output, empty where there is none."""
+        return (yield from self._line(b"")) or b""
+
+    def _line(self, begin: bytes) -> Steps[bytes | None]:
+        """What follows on the first line that has `begin`; what comes behind that stays in `data`."""
+        said, at, looked = bytearray(self.data), -1, 0
         while True:
-            line, end, rest = self.data.partition(READY)[2].partition(b"\n")
-            if end:
-                self.data = rest
-                return line.decode("ascii", "replace").split()
-            if len(self.data) >= _NOISE:
-                return []
+            if at < 0:
+                at = said.find(begin, looked)
+                looked = max(0, len(said) - len(begin) + 1) if at < 0 else at + len(begin)
+            end = said.find(b"\n", looked) if at >= 0 else -1
+            if end >= 0:
+                self.data = bytes(said[end + 1 :])
+                return bytes(said[at + len(begin) : end])
+            if at >= 0:
+                looked = len(said)  # no piece is looked at twice, however many there are
+            if len(said) >= _NOISE:
+                self.channel.close()
+                return None
             more = yield from self.more()
             if not more and self._broken():
                 raise EOFError("connection lost")
             if not more:
-                return []
-            self.data += more
+                return None
+            said += more
 
     def _broken(self) -> bool:
         """Whether the channel is over because the connection is."""
@@ -236,16 +322,18 @@ class _Talk:
                 while rest and channel.send_ready():
                     rest = rest[transport.send_data(channel, rest) :]
                 yield from self._count(left - len(rest))
-                if not (yield from transport.sending(self._limit())):
+                if not (yield from transport.sending(self.limit())):
                     self._late()
         channel.shutdown_write()
 
     def end(self) -> Steps[int | None]:
         """Wait for the end; the return code, None where the connection broke."""
         channel = self.channel
-        while (yield from self.more()):
-            pass
+        while pieces := (yield from self.pieces()):
+            self._endure(sum(map(len, pieces)))
         yield from self.wait(channel.status_event.is_set)
+        if self._said > _MESSAGES:
+            self.err.write(f"\n({self._said - _MESSAGES} bytes more of messages)\n".encode())
         channel.close()
         channel.transport.flush()
         return channel.exit_status if channel.exit_status >= 0 else None
@@ -269,9 +357,8 @@ def _talk(
         err.write((yield from sudo.negotiate(channel, time.monotonic() + STALLED)))
         if not has_input:
             channel.shutdown_write()
-    if has_input:
-        with suppress(OSError):  # ended already: ready() tells
-            channel.send(b"paramgmt\n")
+    if has_input:  # which goes as far as the host takes it: ready() tells
+        yield from channel.transport.send(channel, b"paramgmt\n", talk.limit())
     return talk
 
 
@@ -293,7 +380,11 @@ def _push(
     ]
     names = None
     if how.changed:
-        same = yield from _same(connection, tree, arguments, shared, err)
+        # What it says of the destination is said once more below.
+        try:
+            same = yield from _same(connection, tree, arguments, shared, Output())
+        except Refused as error:
+            return failed(error, err)
         if same is None:
             return None
         names = frozenset(tree.members.keys() - same)
@@ -326,17 +417,14 @@ def _same(
     talk = yield from _talk(connection, KNOWN, arguments, shared, err, has_input=True)
     if (yield from talk.ready())[:1] != ["with"]:
         return None
-    while b"\n" not in talk.data and (more := (yield from talk.more())):
-        talk.data += more
-    kind, _, said = talk.data.partition(b"\n")
+    kind = yield from talk.line()
     files = [member for member in tree.members.values() if member.is_file]
     there = {member.name: member for member in files}
     if kind == b"name":
         there = {posixpath.basename(arguments[2]): member for member in files if member.name == member.top}
     names = "".join(f"./{name}\0" for name in there).encode("utf-8", "surrogateescape")
-    yield from talk.send([names] if names else [])
-    while more := (yield from talk.more()):
-        said += more
+    # A name has two characters where one is escaped.
+    said = yield from talk.ask(names, 2 * len(names) + _SUM_LINE * (len(there) + 1))
     yield from talk.end()
     sums = archive.read_sums(said.split(b"\n")[:-1])
     return {there[name].name for name, digest in sums if name in there and there[name].same(digest)}

@@ -13,24 +13,29 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from fnmatch import fnmatchcase
+from typing import Any, ClassVar
 
 import paramiko
 from paramiko.auth_handler import AuthHandler
 from paramiko.common import (
     MSG_CHANNEL_CLOSE,
     MSG_CHANNEL_DATA,
+    MSG_CHANNEL_EXTENDED_DATA,
     MSG_CHANNEL_REQUEST,
     MSG_DEBUG,
     MSG_DISCONNECT,
+    MSG_EXT_INFO,
     MSG_IGNORE,
     MSG_KEXINIT,
     MSG_UNIMPLEMENTED,
+    MSG_USERAUTH_INFO_REQUEST,
     cMSG_CHANNEL_OPEN,
     cMSG_CHANNEL_REQUEST,
     cMSG_CHANNEL_WINDOW_ADJUST,
     cMSG_UNIMPLEMENTED,
 )
+from paramiko.kex_gex import KexGexSHA256
 
 from .failures import Silent
 from .packets import ChannelData, StreamPacketizer
@@ -50,8 +55,26 @@ _WINDOW = 2**30
 _BULK = 4 * 1024 * 1024
 #: How OpenSSH tells of an authorized_keys line with command="…", since and before its version 7.7.
 _FORCED = re.compile(rb"key options:.* command\b|^Forced command")
+#: Bytes of a text for debugging that are looked at.
+_DEBUG_TEXT = 1024
+#: Bits of the largest group that a host may choose: what paramiko takes, 8192, costs this thread seconds.
+_LARGEST_GROUP = 4096
 #: Numbers of the messages of a key exchange method (RFC 4250, section 4.1.2).
 _KEX_METHOD = range(30, 50)
+#: Bytes of a message of the key exchange: what RFC 4253, section 6.1, has for a packet. paramiko takes time
+#: for its lists and numbers that grows with the square of their length.
+_LARGEST_KEX = 35_000
+#: Messages that serve nothing which a host may send, and how many more for each second; as how many counts a
+#: key exchange, and after how many bytes it does not.
+_USELESS, _USELESS_A_SECOND, _REKEY, _WORTH_A_KEY = 1000, 100, 300, 16 * 1024
+#: How many of them go with one of data: some servers send one that hides its length.
+_DATA = 4
+#: Extensions that a host may have (RFC 8308, section 2.5), and questions that it may ask at once.
+_EXTENSIONS, _PROMPTS = 1024, 64
+#: Pieces that may wait to be sent before more is taken from a command's standard input.
+_GATHERED = 64
+#: The name of a signal as RFC 4254, section 6.10, has it.
+_SIGNAL = re.compile(r"[A-Z0-9@.-]{1,32}", re.ASCII)
 
 
 def _never() -> bool:
@@ -61,25 +84,57 @@ def _never() -> bool:
 def _channel_request(channel: Any, message: paramiko.Message) -> None:
     # paramiko drops the name of the signal that ended a command.
     position = message.packet.tell()
-    if message.get_text() == "exit-signal":
+    if message.get_string() == b"exit-signal":
         message.get_boolean()
-        channel.exit_signal = message.get_text()
+        name = message.get_string().decode("ascii", "replace")
+        channel.exit_signal = name if _SIGNAL.fullmatch(name) else "of a name that is none"
     message.packet.seek(position)
     channel._handle_request(message)
 
 
 def _channel_data(channel: Any, message: paramiko.Message) -> None:
     pieces = getattr(channel, "pieces", None)
-    if pieces is None:
-        channel._feed(bytes(message.get_binary()))
+    data = message.get_binary()
+    if not data:
+        channel.transport.count_useless(_DATA + 1)
+    elif pieces is None:
+        channel._feed(bytes(data))
+        _check_window(channel, len(channel.in_buffer), channel.in_window_size)
     else:
-        pieces.append(message.get_binary())
+        pieces.append(data)
+        channel.unread += len(data)
+        _check_window(channel, channel.unread, _BULK)
+
+
+def _channel_extended_data(channel: Any, message: paramiko.Message) -> None:
+    before = len(channel.in_stderr_buffer)
+    channel._feed_extended(message)
+    unread = len(channel.in_stderr_buffer)
+    if unread == before:
+        channel.transport.count_useless(_DATA + 1)
+    _check_window(channel, unread, max(_BULK, channel.in_window_size))
+
+
+def _check_window(channel: Any, unread: int, window: int) -> None:
+    if unread > window:
+        raise paramiko.SSHException("more data than the window allows")
 
 
 def _channel_close(channel: Any, message: paramiko.Message) -> None:
     # paramiko closes a channel alike where the server does and where the connection breaks.
     channel.closed_by_peer = True
     channel._handle_close(message)
+
+
+def _check_prompts(message: paramiko.Message) -> None:
+    """paramiko asks as many questions as it is told to, also where the message has ended."""
+    position = message.packet.tell()
+    for _ in ("name", "instruction", "language"):
+        message.get_string()
+    count = message.get_int()
+    if count > _PROMPTS:
+        raise paramiko.SSHException(f"{count} questions at once")
+    message.packet.seek(position)
 
 
 class Awaited(threading.Event):
@@ -104,6 +159,20 @@ class Awaited(threading.Event):
         if not come:
             raise Silent(self._what)
         return True
+
+
+class _GroupExchange(KexGexSHA256):
+    """paramiko's, with groups that cost no more than the fixed ones."""
+
+    max_bits = _LARGEST_GROUP
+
+    def _parse_kexdh_gex_group(self, message: Any) -> None:
+        position = message.packet.tell()
+        size = message.get_int()
+        message.packet.seek(position)
+        if size > _LARGEST_GROUP // 8 + 1:
+            raise paramiko.SSHException(f"a group of {size} bytes, more than {_LARGEST_GROUP} bits")
+        super()._parse_kexdh_gex_group(message)  # type: ignore[misc]
 
 
 class _EagerAuth(AuthHandler):
@@ -152,7 +221,7 @@ class Quiet(Silence):
 class LeanTransport(paramiko.Transport):
     """A transport without a thread of its own, see the module's text, that prefers AEAD ciphers.
 
-    (paramiko compares MACs byte by byte in Python.)
+    (paramiko compares MACs byte by byte in Python.) 3DES, CBC and MD5 are offered only if asked for.
     """
 
     def __init__(self, sock: Any, **options: Any) -> None:
@@ -170,15 +239,22 @@ class LeanTransport(paramiko.Transport):
         # Bound to it they would keep a transport that nobody uses any more until Python looks for cycles.
         bound: Any = self.__dict__.pop("_handler_table")
         self._handlers = {kind: handler.__func__ for kind, handler in bound.items()}
+        self._handlers[MSG_EXT_INFO] = LeanTransport._take_extensions
+        #: How many messages that serve nothing have come, since when, in monotonic seconds.
+        self._useless, self._useless_since = 0, time.monotonic()
         #: Whether the server says that the key runs one command only, whatever it is asked for.
         self.forced = False
         #: Called when the connection breaks.
         self.on_break: Callable[[], object] | None = None
 
-    _preferred_ciphers = _AEAD + tuple(
-        name
-        for name in paramiko.Transport._preferred_ciphers  # type: ignore[attr-defined]
-        if name not in _AEAD
+    _kex_info: ClassVar = {
+        **paramiko.Transport._kex_info,  # type: ignore[attr-defined]
+        KexGexSHA256.name: _GroupExchange,
+    }
+    _preferred_ciphers = (*_AEAD, "aes128-ctr", "aes192-ctr", "aes256-ctr")
+    _preferred_macs = (
+        *("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com"),
+        *("hmac-sha2-256", "hmac-sha2-512", "hmac-sha1"),
     )
 
     # Their lists are asked for several times in each key exchange.
@@ -201,6 +277,28 @@ class LeanTransport(paramiko.Transport):
         if self.disabled_algorithms:
             return self._filter_algorithm(kind)  # type: ignore[attr-defined, no-any-return]
         return getattr(self, f"_preferred_{kind}")  # type: ignore[no-any-return]
+
+    def prefer(self, kind: str, wanted: str) -> None:
+        """Offer the `ciphers` or `macs` that a list of ssh_config(5) names, as far as there are any here.
+
+        With `+` or `^` in front these are offered too, last or first, with `-` those that match are not.
+
+        Raises:
+            paramiko.SSHException: there are none.
+        """
+        table: dict[str, Any] = self._cipher_info if kind == "ciphers" else self._mac_info  # type: ignore[attr-defined]
+        usual: tuple[str, ...] = getattr(self, f"_preferred_{kind}")
+        sign = wanted[:1] if wanted[:1] in "+-^" else ""
+        named = wanted[len(sign) :].split(",")
+        if sign == "-":
+            offered = [name for name in usual if not any(fnmatchcase(name, each) for each in named)]
+        else:
+            own = [name for name in named if name in table]
+            others = [name for name in usual if name not in own] if sign else []
+            offered = [*own, *others] if sign == "^" else [*others, *own]
+        if not offered:
+            raise paramiko.SSHException(f"none of these {kind} can be used here: {wanted}")
+        setattr(self, f"_preferred_{kind}", tuple(dict.fromkeys(offered)))
 
     # -- the handshake
 
@@ -253,19 +351,26 @@ class LeanTransport(paramiko.Transport):
                 if self.in_kex:
                     self._break(EOFError("stalled in a key exchange"))
                 return False
-            yield Quiet(self, done, deadline)
+            now = time.monotonic()
+            yield Silence(None, now) if now - self._resumed > _TURN else Quiet(self, done, deadline)
             self._resumed = time.monotonic()
         return True
 
     def pump(self, done: Callable[[], bool], deadline: float | None = None, waits: bool = True) -> bool:
         """Read messages until `done`, which is asked after each; False where the deadline passed first.
 
-        False also, unless it `waits`, where no message has begun to come.
+        False also, unless it `waits`, where no message has begun to come, or others are to have the thread.
 
         Raises:
             EOFError, OSError, paramiko.SSHException: the connection is broken.
         """
-        self._stream.flush()
+        try:
+            self._stream.flush(deadline)
+        except TooLate:
+            return done()
+        except BaseException as error:
+            self._break(error)
+            raise
 
         def over() -> bool:
             # Not in the middle of a key exchange: nothing can be sent before that is over.
@@ -290,6 +395,8 @@ class LeanTransport(paramiko.Transport):
             self._reader = threading.get_ident()
         try:
             while not over():
+                if not waits and time.monotonic() - self._resumed > _TURN:
+                    return False
                 self._stream.deadline = deadline
                 self._stream.waits = waits
                 if not self._waitable:
@@ -324,14 +431,71 @@ class LeanTransport(paramiko.Transport):
                 self._turn.notify_all()
 
     def _step(self) -> None:
-        """Read a message and hand it to its handler, as RFC 4253 has it and paramiko's own thread does."""
+        """Read a message and handle it.
+
+        Raises:
+            TooLate, EOFError, OSError, paramiko.SSHException: there is none, or none that can be used.
+        """
+        try:
+            self._handle(*self._next_message())
+        except (paramiko.SSHException, OSError, EOFError, TooLate):
+            raise
+        except Exception as error:  # whatever paramiko's handlers make of what a host may send
+            raise paramiko.SSHException(f"a message that makes no sense ({type(error).__name__})") from error
+
+    def _next_message(self) -> tuple[int, Any]:
+        packetizer: Any = self.packetizer
+        if packetizer.need_rekey() and not self.in_kex:
+            self._send_kex_init()  # type: ignore[attr-defined]
+        kind, message = packetizer.read_message()
+        if kind in (MSG_CHANNEL_DATA, MSG_CHANNEL_EXTENDED_DATA):
+            self._useless -= _DATA if self._useless > 0 else 0
+        else:
+            for_nothing = kind == MSG_KEXINIT and packetizer.received() < _WORTH_A_KEY
+            self.count_useless(_REKEY if for_nothing else 1)
+        if kind == MSG_KEXINIT or kind in _KEX_METHOD:
+            size = message.packet.getbuffer().nbytes
+            if size > _LARGEST_KEX:
+                raise paramiko.SSHException(f"{size} bytes in a message of the key exchange")
+        elif kind == MSG_USERAUTH_INFO_REQUEST:
+            _check_prompts(message)
+        return kind, message
+
+    def count_useless(self, count: int = 1) -> None:
+        """A message has come that is no data; what serves the work at hand is followed by `serve`.
+
+        Raises:
+            paramiko.SSHException: these are all that comes, and too many.
+        """
+        self._useless += count
+        if self._useless > _USELESS:
+            seconds = time.monotonic() - self._useless_since
+            if self._useless > _USELESS + _USELESS_A_SECOND * seconds:
+                raise paramiko.SSHException("a flood of messages that serve nothing")
+
+    def serve(self) -> None:
+        """Something is asked or sent, which may be followed by messages that are no data."""
+        self._useless, self._useless_since = 0, time.monotonic()
+
+    def _take_extensions(self, message: paramiko.Message) -> None:
+        # paramiko counts as far as it is told to, also where the message has ended.
+        count = message.get_int()
+        if count > _EXTENSIONS:
+            raise paramiko.SSHException(f"{count} extensions in one message")
+        end = message.packet.getbuffer().nbytes
+        extensions: dict[str, bytes] = {}
+        while count and message.packet.tell() < end:
+            count -= 1
+            name = message.get_string().decode("utf-8", "replace")
+            extensions[name] = message.get_string()
+        self.server_extensions = extensions
+
+    def _handle(self, kind: int, message: Any) -> None:
+        """Hand a message to its handler, as RFC 4253 has it and paramiko's own thread does."""
         transport: Any = self
-        if self.packetizer.need_rekey() and not self.in_kex:
-            transport._send_kex_init()
-        kind, message = self.packetizer.read_message()
         if kind == MSG_DEBUG:
             message.get_boolean()
-            self.forced |= _FORCED.search(message.get_binary()) is not None
+            self.forced |= _FORCED.search(message.get_binary()[:_DEBUG_TEXT]) is not None
         if kind in (MSG_IGNORE, MSG_DEBUG):
             transport._enforce_strict_kex(kind)
             return
@@ -375,7 +539,9 @@ class LeanTransport(paramiko.Transport):
         channel = self._channels.get(number)  # type: ignore[attr-defined]
         if channel is not None:
             _channel_handlers[kind](channel, message)
-        elif number not in self.channels_seen:
+            return
+        self.count_useless()
+        if number not in self.channels_seen:
             raise paramiko.SSHException(f"message for a channel that was never opened: {number}")
 
     def _break(self, error: BaseException) -> None:
@@ -445,6 +611,7 @@ class LeanTransport(paramiko.Transport):
         transport: Any = self
         request = paramiko.Message()
         self._stream.grace = _REST_OF_MESSAGE
+        self.serve()
         with self.lock:
             number = transport._next_channel()
             channel: Any = paramiko.Channel(number)
@@ -474,14 +641,16 @@ class LeanTransport(paramiko.Transport):
             raise self.get_exception() or ConnectionResetError("connection closed")
         return channel  # type: ignore[no-any-return]
 
-    def request(self, channel: Any, command: bytes, no_input: bool) -> None:
+    def request(self, channel: Any, command: bytes, no_input: bool, first: bytes = b"") -> None:
         """Ask for a command on a channel of `session`; with `no_input` its standard input ends at once.
 
-        It goes out with `flush`, or the next message that is read.
+        It goes out with `flush`, or the next message that is read, and with it what is `first` on its
+        standard input. What the channel's window does not take of that becomes the channel's `unsent`.
         """
         channel._event_pending()
         self._ask(channel, "exec", True, command)
-        if no_input:
+        channel.unsent = first[self.send_data(channel, memoryview(first)) :] if first else b""
+        if no_input and not channel.unsent:
             channel.shutdown_write()
 
     def signal(self, channel: Any, name: str) -> None:
@@ -537,8 +706,13 @@ class LeanTransport(paramiko.Transport):
     renegotiate_keys = _with_reader(paramiko.Transport.renegotiate_keys)
 
     def flush(self) -> None:
-        """Send what waits for the next message to be read."""
-        self._stream.flush()
+        """Send what waits for the next message to be read, which takes with it what does not go at once."""
+        self._stream.push()
+
+    @property
+    def sent(self) -> int:
+        """Bytes that have gone."""
+        return self._stream.sent
 
     def receive_data(self, channel: Any) -> list[Any]:
         """What has come on a channel's standard output, in pieces; they bypass paramiko's buffer from now on.
@@ -546,7 +720,7 @@ class LeanTransport(paramiko.Transport):
         `has_come` tells whether there are some.
         """
         pieces: list[Any] | None = getattr(channel, "pieces", None)
-        channel.pieces = []
+        channel.pieces, channel.unread = [], 0
         if pieces is None:
             channel.in_window_sofar += _BULK - channel.in_window_size
             channel.in_window_threshold = _BULK // 4
@@ -575,6 +749,7 @@ class LeanTransport(paramiko.Transport):
 
         Nothing waits: there has to be a window. It leaves with `sending`, or the next message that is read.
         """
+        self.serve()
         with channel.lock:
             count: int = min(len(data), channel.out_window_size)
             channel.out_window_size -= count
@@ -583,12 +758,30 @@ class LeanTransport(paramiko.Transport):
             self._send_user_message(ChannelData(channel.remote_chanid, piece))
         return count
 
+    def takes_more(self, channel: Any) -> bool:
+        """Whether the channel has a window, and what was given before has mostly gone."""
+        return channel.out_window_size > 0 and not channel.closed and self._stream.unsent() < _GATHERED
+
+    def send(self, channel: Any, data: bytes, deadline: float | None) -> Steps[bool]:
+        """Send all of something short; False where the deadline passed or the channel ended before.
+
+        paramiko's own `sendall` waits for a window as long as the host likes.
+        """
+        rest = memoryview(data)
+        while rest:
+            ready = yield from self.until(lambda: channel.send_ready() or channel.closed, deadline)
+            if not ready or channel.closed:
+                return False
+            rest = rest[self.send_data(channel, rest) :]
+        return True
+
     def sending(self, deadline: float) -> Steps[bool]:
         """Steps that send what was gathered; False where the deadline passed first."""
         if not self._waitable or self.is_alive():
             yield BLOCKING
-            self._stream.flush()
-            return True
+            with contextlib.suppress(TooLate):
+                self._stream.flush(deadline)
+            return not self._stream.unsent()
         while not self._stream.push():
             if time.monotonic() >= deadline:
                 return False
@@ -604,6 +797,7 @@ class LeanTransport(paramiko.Transport):
 _channel_handlers = {
     **paramiko.Transport._channel_handler_table,  # type: ignore[attr-defined]
     MSG_CHANNEL_DATA: _channel_data,
+    MSG_CHANNEL_EXTENDED_DATA: _channel_extended_data,
     MSG_CHANNEL_REQUEST: _channel_request,
     MSG_CHANNEL_CLOSE: _channel_close,
 }

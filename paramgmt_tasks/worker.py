@@ -18,7 +18,7 @@ from .hosts import Host
 from .operations import Operation
 from .output import IN_MEMORY, Reader, Spool
 from .results import HostResult
-from .run import Run
+from .run import GroupRun
 from .settings import Settings
 from .threads import Threads
 from .wire import Wire
@@ -55,7 +55,7 @@ class Post(Protocol):
 class _Slice:
     """Hosts of a run that came together, and what works on them."""
 
-    def __init__(self, number: int, run: Run, places: list[int]) -> None:
+    def __init__(self, number: int, run: GroupRun, places: list[int]) -> None:
         self.number, self.run, self.places = number, run, places
         #: Whether the file that holds what its hosts write was sent.
         self.file_sent = False
@@ -67,7 +67,7 @@ class _Slice:
 
 
 def _facts(place: int, result: HostResult, rest: list[list[Any]]) -> tuple[Any, ...]:
-    done = (result.outcome, result.return_code, result.attempts, result.reason)
+    done = (result.outcome, result.return_code, result.attempts, result.reason, result.dropped)
     times = (result.started, result.finished, result.requested, result.confirmed)
     return place, done, times, rest
 
@@ -138,7 +138,7 @@ class _Job:
     def _tell(self, slice_: _Slice) -> None:
         places = slice_.places
         readers: dict[int, tuple[Reader, Reader]] = {}
-        while events := slice_.run.several():
+        while events := slice_.run.hand_over():
             results = []
             for event in events:
                 place = places[event.index]
@@ -192,7 +192,7 @@ class _Job:
             slice_.file_sent = True
             self._post.send("spool", self._number, slice_.number, file=slice_.run.spool.file)
 
-    def _tell_moved(self, run: Run) -> None:
+    def _tell_moved(self, run: GroupRun) -> None:
         while True:
             over = run.wait(_MOVED)
             self.say("moved", run.shared.moved, run.shared.expected())

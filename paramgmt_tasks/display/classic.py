@@ -7,6 +7,8 @@ from itertools import chain
 from ..hosts import fold
 from ..output import Output
 from ..results import HostResult, Outcome, Report
+from .progress import amount
+from .terminal import Shown, unchanged
 from .view import OUT, Piece, Silent
 
 _CODES = {"blue": 34, "green": 32, "yellow": 33, "red": 31}
@@ -29,23 +31,26 @@ def painter(color: bool) -> Painter:
     return lambda text, name: f"\x1b[{_CODES[name]}m{text}\x1b[0m"
 
 
-def block(result: HostResult, paint: Painter) -> Iterator[str]:
+def block(result: HostResult, paint: Painter, show: Shown = unchanged) -> Iterator[str]:
     """A host's text: description, output, and return code and attempts where they are worth saying.
 
-    It comes in pieces, since what a command wrote may be more than fits in memory.
+    It comes in pieces, since what a command wrote may be more than fits in memory. `show` is what makes
+    text of others fit for where it is written to.
     """
-    yield paint(result.description, "blue") + "\n"
-    yield from body(result, paint)
+    yield paint(show(result.description), "blue") + "\n"
+    yield from body(result, paint, show)
     if result.exit_status != 0 or result.attempts > 1:
         name = "yellow" if result.ok else "red"
         yield paint(f"attempts:    {result.attempts}", name) + "\n"
 
 
-def body(result: HostResult, paint: Painter) -> Iterator[str]:
+def body(result: HostResult, paint: Painter, show: Shown = unchanged) -> Iterator[str]:
     """What a block has between description and attempts."""
-    yield from _stream("stdout:", result.out, "", paint, "green")
+    yield from _stream("stdout:", result.out, "", paint, "green", show)
     name = "yellow" if result.ok else "red"
-    yield from _stream("stderr:", result.err, _explanation(result), paint, name)
+    yield from _stream("stderr:", result.err, _explanation(result), paint, name, show)
+    if result.dropped:
+        yield paint("dropped:     output beyond --max-output", "yellow") + "\n"
     if result.exit_status != 0:
         yield paint(f"return code: {result.exit_status}", name) + "\n"
 
@@ -56,7 +61,7 @@ def _explanation(result: HostResult) -> str:
     return f"{result.outcome}: {result.reason}"
 
 
-def _stream(title: str, output: Output, more: str, paint: Painter, color: str) -> Iterator[str]:
+def _stream(title: str, output: Output, more: str, paint: Painter, color: str, show: Shown) -> Iterator[str]:
     empty = True
     for text in chain(_text(output), [more] if more else []):
         if empty:
@@ -64,7 +69,7 @@ def _stream(title: str, output: Output, more: str, paint: Painter, color: str) -
         elif text is more:
             yield "\n"
         empty = False
-        yield paint(text, color)
+        yield paint(show(text), color)
     if not empty:
         yield "\n"
 
@@ -100,18 +105,28 @@ def counts(report: Report) -> str:
 class Blocks(Silent):
     """A block for each result, and the summary."""
 
-    def __init__(self, paint: Painter) -> None:
-        self._paint = paint
+    def __init__(self, paint: Painter, show: Shown = unchanged) -> None:
+        self._paint, self._show = paint, show
 
     def finished(self, result: HostResult) -> Iterator[Piece]:
         """Its block."""
-        for text in block(result, self._paint):
+        for text in block(result, self._paint, self._show):
             yield OUT, text
 
     def ended(self, report: Report) -> Iterator[Piece]:
         """The summary."""
         for line in summary(report, self._paint):
             yield OUT, f"{line}\n"
+
+
+def dropped(report: Report) -> list[str]:
+    """What was not kept of hosts that wrote more than is kept of one: a line, or none."""
+    cut = [result for result in report if result.dropped]
+    if not cut:
+        return []
+    hosts = fold(result.host.entry for result in cut)
+    size = amount(sum(result.dropped for result in cut))
+    return [f"note: output beyond --max-output was dropped: {size} of {hosts}"]
 
 
 def skew(report: Report) -> str:

@@ -1,15 +1,18 @@
 """A folder of results: HOST.out and HOST.err with what a command wrote, results.jsonl with the rest."""
 
 import errno
+import itertools
 import json
 import logging
 import os
-from collections.abc import Iterator, Sequence
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from ..errors import UsageError, words
 from ..hosts import Host
-from ..output import Output
+from ..private import make_private
 from ..results import HostResult
 from .jsonl import fields
 from .view import Piece, Silent
@@ -20,17 +23,24 @@ log = logging.getLogger("paramgmt_tasks")
 class Folder(Silent):
     """Writes the files of each host as soon as it is finished. `whole` is false where one could not be.
 
+    Only the user can read the files, and a folder that is made for them. They take the place of files, and
+    of nothing else: whoever may write to the folder could have put a link there.
+
     Raises:
         UsageError: the folder cannot be made or written to.
     """
 
     def __init__(self, path: str, hosts: Sequence[Host]) -> None:
         self._path = Path(os.path.expanduser(path))
-        self._mode = "w"  # of the index, until it is begun
+        self._index: int | None = None
+        self._folder: int | None = None
         self._names = names([host.entry for host in hosts])
         self.whole = True
         try:
-            self._path.mkdir(parents=True, exist_ok=True)
+            make_private(self._path)
+            if self._path.is_symlink() and not _is_own(self._path):
+                raise PermissionError(errno.EPERM, "a link of another user")
+            self._folder = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             if not os.access(self._path, os.W_OK):
                 raise PermissionError(errno.EACCES, "permission denied")
         except OSError as error:
@@ -40,17 +50,61 @@ class Folder(Silent):
         """Nothing to show."""
         name = self._names[result.index]
         try:
-            _write(self._path / f"{name}.out", result.out)
-            _write(self._path / f"{name}.err", result.err)
+            self._write(f"{name}.out", result.out.pieces())
+            self._write(f"{name}.err", result.err.pieces())
             record = {**fields(result), "stdout_file": f"{name}.out", "stderr_file": f"{name}.err"}
-            with (self._path / "results.jsonl").open(self._mode, encoding="utf-8") as stream:
-                stream.write(json.dumps(record) + "\n")
-            self._mode = "a"
+            if self._index is None:
+                self._index = self._write("results.jsonl", (), keep=True)
+            size = os.fstat(self._index).st_size
+            try:
+                _write_all(self._index, json.dumps(record).encode() + b"\n")
+            except OSError:
+                os.ftruncate(self._index, size)  # no half of a line
+                raise
         except OSError as error:
             if self.whole:
                 log.warning("%s: %s: files of results are missing", self._path, words(error))
             self.whole = False
         return iter(())
+
+    def _write(self, name: str, pieces: Iterable[bytes], keep: bool = False) -> int:
+        """Write a file, and put it in the place of an older one; its descriptor is left open if to `keep`."""
+        with suppress(FileNotFoundError):
+            if not stat.S_ISREG(os.lstat(name, dir_fd=self._folder).st_mode):
+                raise FileExistsError(errno.EEXIST, f"{name} is no regular file")
+        temporary = f".paramgmt-{os.getpid()}-{next(_numbers)}"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        file = os.open(temporary, flags, 0o600, dir_fd=self._folder)
+        try:
+            for data in pieces:
+                _write_all(file, data)
+            os.rename(temporary, name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+        except BaseException:
+            os.close(file)
+            with suppress(OSError):
+                os.unlink(temporary, dir_fd=self._folder)
+            raise
+        if not keep:
+            os.close(file)
+        return file
+
+    def __del__(self) -> None:
+        for descriptor in (self._folder, self._index):
+            if descriptor is not None:
+                os.close(descriptor)
+
+
+def _is_own(path: Path) -> bool:
+    return os.lstat(path).st_uid in (0, os.geteuid())
+
+
+_numbers = itertools.count()
+
+
+def _write_all(file: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view.nbytes:
+        view = view[os.write(file, view) :]
 
 
 def names(entries: Sequence[str]) -> list[str]:
@@ -70,9 +124,3 @@ def names(entries: Sequence[str]) -> list[str]:
         taken.add(name)
         found.append(name)
     return found
-
-
-def _write(path: Path, output: Output) -> None:
-    with path.open("wb") as stream:
-        for data in output.pieces():
-            stream.write(data)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from ..hosts import fold
 from ..results import HostResult, Report
 from .classic import Painter, body, plain
+from .terminal import Shown, unchanged
 from .view import OUT, Piece, Silent
 
 #: Characters up to which texts are compared line by line: beyond that it may take minutes.
@@ -15,8 +16,8 @@ _COMPARED = 200_000
 class Gathered(Silent):
     """A block for each different output, that of most hosts first; with `diff` how others differ from it."""
 
-    def __init__(self, paint: Painter, diff: bool = False) -> None:
-        self._paint = paint
+    def __init__(self, paint: Painter, diff: bool = False, show: Shown = unchanged) -> None:
+        self._paint, self._show = paint, show
         self._diff = diff
         self._groups: dict[bytes, list[HostResult]] = {}
 
@@ -36,7 +37,7 @@ class Gathered(Silent):
             if self._diff and number:
                 yield from self._difference(groups[0], group)
             else:
-                for text in body(group[0], self._paint):
+                for text in body(group[0], self._paint, self._show):
                     yield OUT, text
 
     def _difference(self, most: list[HostResult], group: list[HostResult]) -> Iterator[Piece]:
@@ -50,6 +51,7 @@ class Gathered(Silent):
         ours, theirs = (text.splitlines() for text in texts)
         for line in difflib.unified_diff(ours, theirs, names[0], names[1], lineterm=""):
             color = {"+": "green", "-": "red"}.get(line[:1], "")
+            line = self._show(line)
             yield OUT, (self._paint(line, color) if color else line) + "\n"
 
 

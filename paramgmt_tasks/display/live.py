@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from ..output import Output, Reader
 from ..results import Heard, HostResult, Outcome
 from .classic import Painter
+from .terminal import Shown, unchanged
 from .view import ERR, OUT, Piece, Silent
 
 #: Characters after which a line without an end is shown as one.
@@ -50,10 +51,11 @@ class Lines:
 
 
 class Live(Silent):
-    """`web1: some text` for each line; and where a host failed, how."""
+    """`web1: some text` for each line; and where a host failed, how. `show` is for one stream each."""
 
-    def __init__(self, paint: Painter) -> None:
+    def __init__(self, paint: Painter, show_out: Shown = unchanged, show_err: Shown = unchanged) -> None:
         self._paint = paint
+        self._show = {OUT: show_out, ERR: show_err}
         self._hosts: dict[int, tuple[Lines, Lines]] = {}
 
     def _lines(self, heard: Heard | HostResult) -> tuple[Lines, Lines]:
@@ -82,5 +84,6 @@ class Live(Silent):
 
     def _named(self, stream: int, entry: str, lines: Iterator[str], color: str) -> Iterator[Piece]:
         name = self._paint(f"{entry}:", color) + " "
+        show = self._show[stream]
         for text in lines:
-            yield stream, name + text.replace("\n", f"\n{name}") + "\n"
+            yield stream, name + show(text).replace("\n", f"\n{name}") + "\n"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TextIO
 
+from ..errors import escaped
 from ..hosts import Host
 from ..results import HostResult
 
@@ -74,7 +75,9 @@ class Progress:
             with self._lock:
                 if not self._over.is_set():
                     self._drawn = True
-                    self._stream.write(_ERASE + self.line(time.monotonic())[: _columns(self._stream) - 1])
+                    self._stream.write(
+                        _ERASE + escaped(self.line(time.monotonic()))[: _columns(self._stream) - 1]
+                    )
                     self._stream.flush()
 
     def _erase(self) -> None:

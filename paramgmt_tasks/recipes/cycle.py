@@ -16,10 +16,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from ..errors import UsageError, words
-from ..fleet import AnyRun, Fleet
+from ..arrivals import Run
+from ..errors import UsageError, one_line, words
+from ..fleet import Fleet
 from ..hosts import Host, fold
 from ..operations import LocalCommand, Operation, Pull, Push, RemoteCommand
 from ..pool import Pool
@@ -35,6 +37,8 @@ from .sweep import Kept, Point, Progress, Step, StepFailed, write_whole
 _THERE = ".paramgmt"
 #: What ends a host's part in a benchmark: another try at each point would cost a connect timeout each.
 _GONE = (Outcome.UNREACHABLE, Outcome.DENIED, Outcome.UNTRUSTED)
+#: What a plan has at least.
+_PLANNED = {"recipe", "parameters", "runs", "hosts", "seed"}
 #: Seconds between two looks whether a service is ready.
 _LOOK = 0.1
 
@@ -69,7 +73,7 @@ class Cycle:
         self.pool = pool
         self._note, self._say, self._progress = note, say, progress
         self._python = python
-        self._current: list[AnyRun] = []
+        self._current: list[Run] = []
         self._interrupted = False
         self.hosts = {role.name: list(hosts.get(role.name, ())) for role in recipe.roles}
         self.remote = any(hosts.values())
@@ -93,7 +97,7 @@ class Cycle:
         return self.pool.threads.address(host, self.settings)
 
     def _common(self, role: Role, host: Host) -> dict[str, str]:
-        place = re.sub(r"[^A-Za-z0-9._-]", "_", host.entry)
+        place = _place(host.entry)
         if not self.remote:
             folder = str((self.root / "work").absolute())
             python = shlex.quote(self._python)
@@ -103,7 +107,7 @@ class Cycle:
 
     # -- the operations
 
-    def _run(self, hosts: Sequence[Host], operation: Operation, **settings: Any) -> AnyRun:
+    def _run(self, hosts: Sequence[Host], operation: Operation, **settings: Any) -> Run:
         if self._interrupted:
             raise KeyboardInterrupt
         fleet = Fleet(hosts, replace(self.settings, **settings), pool=self.pool)
@@ -112,9 +116,11 @@ class Cycle:
         return run
 
     def _report(self, hosts: Sequence[Host], operation: Operation, **settings: Any) -> Report:
+        if not hosts:
+            return Report([])
         run = self._run(hosts, operation, **settings)
         try:
-            return Report(run)
+            return run.report()
         except BaseException:
             run.cancel()
             raise
@@ -334,7 +340,10 @@ class Cycle:
         self._note(f"{len(waiting)} {role.name} started, waiting until they are ready")
         deadline = time.monotonic() + role.ready_timeout
         while waiting:
-            service.check()
+            try:
+                service.check()
+            except StepFailed as error:
+                raise RecipeFailed(str(error)) from None
             report = self._report(waiting, self.operation())
             waiting = [result.host for result in report.failed]
             if waiting and time.monotonic() >= deadline:
@@ -373,11 +382,19 @@ class Cycle:
         return said
 
     def pull(self, folder: Path) -> None:
-        """Pull the results of all hosts into `folder`/hosts, a folder for each."""
+        """Pull the results of all hosts into `folder`/hosts, a folder for each.
+
+        Raises:
+            UsageError: hosts that had no part in its run.
+        """
+        plan = plan_of(folder)
         for role in self.recipe.roles:
             if not role.results:
                 continue
             hosts = self._working(role)
+            strangers = {host.entry for host in hosts} - set(plan["hosts"].get(role.name, ()))
+            if strangers:
+                raise UsageError(f"{folder}: {fold(strangers)} had no part in that run: name its hosts")
             places = {host.variables["PLACE"]: folder / "hosts" / host.variables["PLACE"] for host in hosts}
             try:
                 for place in places.values():
@@ -397,48 +414,66 @@ class Cycle:
 
     def analyze(self, folder: Path) -> Results:
         """Read what was pulled, and make tables and charts of it."""
-        plan = _plan(folder)
-        if plan is None:
-            raise UsageError(f"{folder}: no results of a run")
-        results = self.read(folder, plan)
-        write_whole(
-            folder / "samples.jsonl", "".join(json.dumps(sample) + "\n" for sample in results.samples)
-        )
-        if not results.samples:
-            raise RecipeFailed(
-                f"no results in {folder}" + "".join(f": {what}: {why}" for what, why in results.failures[:1])
-            )
-        (self.recipe.analyze or plain)(results)
-        return results
+        return analyze(self.recipe, folder, lost=self.lost, say=self._say, note=self._note)
 
-    def read(self, folder: Path, plan: dict[str, Any]) -> Results:
-        """What is in a folder of results."""
-        samples = []
-        for role in self.recipe.roles:
-            for host in self.hosts[role.name]:
-                place = folder / "hosts" / host.variables["PLACE"]
-                for path in sorted({path for pattern in role.results for path in place.glob(pattern)}):
-                    samples += [
-                        {"host": host.entry, "role": role.name, **sample}
-                        for sample in self.recipe.parse(path)
-                    ]
-        counted = {point.name for point in sweep.points(plan["parameters"], plan["runs"])}
-        samples = [sample for sample in samples if sample.get("name") in {None, *counted}]
-        kept = Kept(folder / "points")
-        failures = list(self.lost.items())
-        skews = []
-        for name in sorted(counted):
-            record = kept.read(name) or {}
-            if "error" in record:
-                failures.append((name, record["error"]))
-            said = record.get("result") or {}
-            failures += [(f"{name} on {entry}", text) for entry, text in said.get("failed", {}).items()]
-            if "skew_ms" in said:
-                skews.append((said["skew_ms"], said["skew_uncertainty_ms"]))
-        machines = {}
-        with contextlib.suppress(OSError, ValueError):
-            machines = json.loads((folder / "machine.json").read_text("utf-8"))
-        return Results(self.recipe, folder, samples, failures, plan, machines, self._say, self._note, skews)
+
+def analyze(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    lost: Mapping[str, str] = MappingProxyType({}),
+    say: Callable[[str], None] = print,
+    note: Callable[[str], None] = print,
+) -> Results:
+    """Read what was pulled into a folder of results, and make tables and charts of it.
+
+    The folder is enough for that: its plan names the hosts. `lost` are those that failed meanwhile, and why.
+
+    Raises:
+        UsageError: it is no folder of results.
+        RecipeFailed: there are no results in it; nothing is written then.
+    """
+    results = _read(recipe, folder, lost, say, note)
+    if not results.samples:
+        first = "".join(f": {what}: {reason}" for what, reason in results.failures[:1])
+        raise RecipeFailed(f"no results in {folder}{first}")
+    write_whole(folder / "samples.jsonl", "".join(json.dumps(sample) + "\n" for sample in results.samples))
+    (recipe.analyze or plain)(results)
+    return results
+
+
+def _read(
+    recipe: Recipe,
+    folder: Path,
+    lost: Mapping[str, str],
+    say: Callable[[str], None],
+    note: Callable[[str], None],
+) -> Results:
+    """What is in a folder of results."""
+    plan = plan_of(folder)
+    samples = []
+    for role in recipe.roles:
+        for entry in plan["hosts"].get(role.name, ()):
+            place = folder / "hosts" / _place(entry)
+            for path in sorted({path for pattern in role.results for path in place.glob(pattern)}):
+                samples += [{"host": entry, "role": role.name, **sample} for sample in recipe.parse(path)]
+    counted = {point.name for point in sweep.points(plan["parameters"], plan["runs"])}
+    samples = [sample for sample in samples if sample.get("name") in {None, *counted}]
+    kept = Kept(folder / "points")
+    failures = list(lost.items())
+    skews = []
+    for name in sorted(counted):
+        record = kept.read(name) or {}
+        if "error" in record:
+            failures.append((name, record["error"]))
+        said = record.get("result") or {}
+        failures += [(f"{name} on {entry}", text) for entry, text in said.get("failed", {}).items()]
+        if "skew_ms" in said:
+            skews.append((said["skew_ms"], said["skew_uncertainty_ms"]))
+    machines = {}
+    with contextlib.suppress(OSError, ValueError):
+        machines = json.loads((folder / "machine.json").read_text("utf-8"))
+    return Results(recipe, folder, samples, failures, plan, machines, say, note, skews)
 
 
 class _Service:
@@ -476,7 +511,7 @@ def why(result: HostResult) -> str:
     if result.outcome is Outcome.FAILED:
         lines = (result.stderr or result.stdout).decode("utf-8", "replace").strip().splitlines()
         if lines:
-            return lines[-1].strip()
+            return one_line(lines[-1])
     return result.reason or str(result.outcome)
 
 
@@ -491,12 +526,29 @@ def folders(root: Path) -> list[Path]:
     return sorted(path for path in root.glob("*") if (path / "plan.json").is_file())
 
 
+def plan_of(folder: Path) -> dict[str, Any]:
+    """The plan of a folder of results.
+
+    Raises:
+        UsageError: it is none.
+    """
+    plan = _plan(folder)
+    if plan is None:
+        raise UsageError(f"{folder}: no results of a run")
+    return plan
+
+
+def _place(entry: str) -> str:
+    """The name of a host's folder among those of all hosts."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", entry)
+
+
 def _plan(folder: Path) -> dict[str, Any] | None:
     try:
         plan: dict[str, Any] = json.loads((folder / "plan.json").read_text("utf-8"))
     except (OSError, ValueError):
         return None
-    return plan
+    return plan if isinstance(plan, dict) and plan.keys() >= _PLANNED else None
 
 
 def _copy(files: Iterable[str], folder: Path) -> None:

@@ -99,6 +99,7 @@ async def serve(folder: Path, count: int) -> None:
     user_key = asyncssh.generate_private_key("ssh-ed25519", comment="paramgmt sandbox")
     identity = folder / "id_ed25519"
     user_key.write_private_key(str(identity))
+    identity.chmod(0o600)  # whatever the umask: ssh refuses a key that others can read
     user_key.write_public_key(f"{identity}.pub")
     known_hosts = folder / "known_hosts"
     lines = [

@@ -1,24 +1,25 @@
 """Benchmarks as Invoke tasks: those of this package, and any recipe of one's own."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invoke import Collection, Context, Exit, task
 
 from ..display.progress import duration
-from ..errors import UsageError
+from ..errors import UsageError, escaped
 from ..hosts import Host
 from ..lists import read_list
 from .command_line import OperationTask, Option
 from .operations import _options, _pool
-from .options import REMOTE, positive
+from .options import HOSTS, REMOTE, Options, positive, switch
 from .perform import usage_errors
 
 if TYPE_CHECKING:
     from ..recipes.cycle import Cycle
-    from ..recipes.recipe import Recipe, Results
+    from ..recipes.recipe import Choice, Recipe, Results
     from ..recipes.sweep import Progress, Step
 
 _SWEEP = (
@@ -26,7 +27,7 @@ _SWEEP = (
     Option("order", str, "Order of the runs: interleaved (without it) or random"),
     Option("seed", str, "Number that a random order follows"),
     Option("stop_on_failure", bool, "Stop at the first run that fails; without it the rest goes on"),
-    Option("results", str, "Folder for the results (results/NAME)"),
+    Option("results", str, "Folder for the results (results/NAME); for pull and analyze also that of a run"),
     Option("dry_run", bool, "Print what would be run and do nothing"),
 )
 _REACHING = tuple(option for option in REMOTE if option.name not in ("sudo", "ask_password", "verbose"))
@@ -62,11 +63,11 @@ _DOCS = {
     "configure": "Write the configuration files of each host and push them.",
     "run": "Run all that is to be measured; services are started before and ended after.",
     "pull": "Pull the results into a folder for each host.",
-    "analyze": "Make tables and charts of the last results.",
+    "analyze": "Make tables and charts of the last results, or of those in --results.",
 }
 
 
-class _RecipeTask(OperationTask):
+class _RecipeTask(OperationTask[..., Any]):
     """One step of a recipe, or several. Its options are known once somebody asks for them."""
 
     def __init__(
@@ -94,7 +95,9 @@ class _RecipeTask(OperationTask):
             Option(choice.name, type(choice.default) if choice.default is not None else str, choice.help)
             for choice in recipe.options
         )
-        return (*roles, *own, *_SWEEP, *_REACHING)
+        known = {option.name for option in (*roles, *own)}
+        exclude = tuple(option for option in HOSTS if option.name == "exclude" and option.name not in known)
+        return (*roles, *exclude, *own, *_SWEEP, *_REACHING)
 
     @options.setter
     def options(self, value: Sequence[Option]) -> None:
@@ -109,55 +112,95 @@ class _RecipeTask(OperationTask):
 
 
 def _carry_out(c: Context, recipe: "Recipe", steps: Sequence[str], given: dict[str, Any]) -> "Results | None":
-    from ..recipes.cycle import Cycle
-    from ..recipes.recipe import RecipeFailed
-    from ..recipes.sweep import ORDERS
-
     name = recipe.name
     with usage_errors(name):
-        recipe = recipe.prepare(recipe, {o.name: given.get(o.name) or o.default for o in recipe.options})
-        options = _options(c, given)
-        hosts = {role.name: _hosts(given, role.name) for role in recipe.roles}
-        order = given.get("order") or "interleaved"
-        if order not in ORDERS:
-            raise UsageError(f"--order {order}: must be one of {', '.join(ORDERS)}")
-        seed = positive("--seed", given["seed"]) if given.get("seed") else None
-        root = Path(given.get("results") or Path("results") / name)
+        recipe = recipe.prepare(recipe, {choice.name: _chosen(given, choice) for choice in recipe.options})
         show = _Progress()
-        cycle = Cycle(
-            recipe,
-            hosts,
-            options.settings(),
-            root,
-            _pool(c),
-            note=show.note,
-            progress=show.tell,
-            python=sys.executable,
-        )
-        if given.get("dry_run"):
-            _dry_run(cycle, order, seed)
-            return None
-        try:
-            results = _steps(cycle, steps, order, seed, given)
-        except RecipeFailed as error:
-            raise Exit(f"{name}: {error}", code=1) from None
-        except KeyboardInterrupt:
-            show.close()
-            raise Exit(f"{name}: interrupted{_salvage(cycle, pulls='pull' in steps)}", code=130) from None
-        finally:
-            show.close()
+        if tuple(steps) == ("analyze",):  # for which the folder is enough
+            results = _analyze(c, recipe, given, show)
+        else:
+            results = _cycle(c, recipe, steps, given, show)
     if results is not None and results.failures:
         raise Exit(code=1)
     return results
 
 
-def _steps(
-    cycle: "Cycle", steps: Sequence[str], order: str, seed: int | None, given: dict[str, Any]
+def _analyze(c: Context, recipe: "Recipe", given: dict[str, Any], show: "_Progress") -> "Results | None":
+    from ..recipes.cycle import analyze
+
+    folder = _latest(_root(recipe, given))
+    if _options(c, given).flag("dry_run"):
+        print(f"analyze: {folder}")
+        return None
+    with _failures(recipe):
+        return analyze(recipe, folder, note=show.note)
+
+
+def _cycle(
+    c: Context, recipe: "Recipe", steps: Sequence[str], given: dict[str, Any], show: "_Progress"
 ) -> "Results | None":
-    folder: Path | None = None
+    from ..recipes.cycle import Cycle
+    from ..recipes.sweep import ORDERS
+
+    options = _options(c, given)
+    hosts = _without_excluded(options, {role.name: _hosts(given, role.name) for role in recipe.roles})
+    order = _own(given, "order", "interleaved")
+    if order not in ORDERS:
+        raise UsageError(f"--order {order}: must be one of {', '.join(ORDERS)}")
+    seed = _own(given, "seed", None)
+    seed = None if seed is None else positive(f"--seed {seed}", seed)
+    root, folder = _root(recipe, given), None
+    if _is_of_a_run(root):
+        if "run" in steps:
+            raise UsageError(f"--results {root}: has a run's results already: name the folder above it")
+        root, folder = root.parent, root
+    cycle = Cycle(
+        recipe,
+        hosts,
+        options.settings(),
+        root,
+        _pool(c),
+        note=show.note,
+        progress=show.tell,
+        python=sys.executable,
+    )
+    if options.flag("dry_run"):
+        _dry_run(cycle, steps, order, seed)
+        return None
+    try:
+        with _failures(recipe):
+            return _steps(cycle, steps, order, seed, given, folder)
+    except KeyboardInterrupt:
+        show.close()
+        salvaged = _salvage(cycle, pulls="pull" in steps)
+        raise Exit(f"{recipe.name}: interrupted{salvaged}", code=130) from None
+    finally:
+        show.close()
+
+
+@contextmanager
+def _failures(recipe: "Recipe") -> Iterator[None]:
+    """What failed on all hosts is one line on standard error and exit status 1."""
+    from ..recipes.recipe import RecipeFailed
+    from ..recipes.sweep import StepFailed
+
+    try:
+        yield
+    except (RecipeFailed, StepFailed) as error:
+        raise Exit(f"{recipe.name}: {error}", code=1) from None
+
+
+def _steps(
+    cycle: "Cycle",
+    steps: Sequence[str],
+    order: str,
+    seed: int | None,
+    given: dict[str, Any],
+    folder: Path | None,
+) -> "Results | None":
     for step in steps:
         if step == "run":
-            fresh, stop = bool(given.get("fresh")), bool(given.get("stop_on_failure"))
+            fresh, stop = _is_on(given, "fresh"), _is_on(given, "stop_on_failure")
             folder = cycle.run(fresh, order, seed, stop)
         elif step == "pull":
             cycle.pull(folder or _latest(cycle.root))
@@ -168,9 +211,20 @@ def _steps(
     return None
 
 
+def _root(recipe: "Recipe", given: dict[str, Any]) -> Path:
+    return Path(_own(given, "results", Path("results") / recipe.name))
+
+
+def _is_of_a_run(folder: Path) -> bool:
+    return (folder / "plan.json").is_file()
+
+
 def _latest(root: Path) -> Path:
+    """The last folder of results below `root`, or that itself."""
     from ..recipes.cycle import folders
 
+    if _is_of_a_run(root):
+        return root
     found = folders(root)
     if not found:
         raise UsageError(f"{root}: no results yet: run the benchmark first")
@@ -196,26 +250,67 @@ def _salvage(cycle: "Cycle", pulls: bool) -> str:
     return f"; {left} runs are left: the same command goes on with them" if left else ""
 
 
+def _own(given: dict[str, Any], name: str, default: Any) -> Any:
+    """An option of a benchmark's own, or its default where it is not given or nothing."""
+    value = given.get(name)
+    return default if value is None or value == "" else value
+
+
+def _is_on(given: dict[str, Any], name: str, default: bool = False) -> bool:
+    value = _own(given, name, default)
+    return switch(f"--{name.replace('_', '-')} {value}", value)
+
+
+def _chosen(given: dict[str, Any], choice: "Choice") -> Any:
+    if isinstance(choice.default, bool):
+        return _is_on(given, choice.name, choice.default)
+    return _own(given, choice.name, choice.default)
+
+
 def _hosts(given: dict[str, Any], role: str) -> list[Host]:
-    lists = given.get(role) or []
-    hosts = [host for name in lists for host in read_list(name)]
-    if lists and not hosts:
-        raise UsageError(f"no hosts in {' and '.join(lists)}")
+    """The hosts of a role: none where it is not given; what is given must have some."""
+    lists = given.get(role)
+    if lists is None:
+        return []
+    names = lists.split() if isinstance(lists, str) else [str(name) for name in lists]
+    hosts = [host for name in names for host in read_list(name)]
+    if not hosts:
+        raise UsageError(f"no hosts in {' and '.join(names) or f'--{role}'}")
     return hosts
 
 
-def _dry_run(cycle: "Cycle", order: str, seed: int | None) -> None:
+def _without_excluded(options: Options, hosts: dict[str, list[Host]]) -> dict[str, list[Host]]:
+    """The hosts of all roles without those that are excluded."""
+    everyone = [host for own in hosts.values() for host in own]
+    if not everyone and not options.is_given("exclude"):
+        return hosts  # all is done here
+    kept = set(options.without_excluded(everyone))
+    left = {role: [host for host in own if host in kept] for role, own in hosts.items()}
+    for role, own in left.items():
+        if hosts[role] and not own:
+            raise UsageError(f"no {role} are left by --exclude")
+    return left
+
+
+def _dry_run(cycle: "Cycle", steps: Sequence[str], order: str, seed: int | None) -> None:
+    """Print what the steps would do."""
     from ..recipes.sweep import points
 
     recipe = cycle.recipe
-    if recipe.build:
+    if "build" in steps and recipe.build:
         print(f"build: {recipe.build}")
     for role in recipe.roles:
         entries = ", ".join(host.entry for host in cycle.hosts[role.name])
         print(f"{role.name}: {entries}")
-        if role.ready:
+        told = {"push": role.files, "configure": role.config, "pull": role.results}
+        for step in steps:
+            if told.get(step):
+                print(f"  {step}: {' '.join(told[step])}")
+        if "run" in steps and role.ready:
             print(f"  service: {role.command}")
             print(f"  ready once: {role.ready}")
+    if "run" not in steps:
+        return
     acting = [role for role in recipe.roles if not role.ready]
     for point in points(recipe.parameters, recipe.runs, recipe.warmup, order, seed):
         values = {**dict(point.parameters), "POINT": point.name, "RUN": point.run}
@@ -245,7 +340,7 @@ class _Progress:
                 self.note(f"{progress.found} of {progress.total} runs are done already")
             return
         if error:
-            self.note(f"{step.name}: failed: {error}")
+            self.note(f"{step.name}: failed: {escaped(error)}")
         left = "" if progress.left is None else f", {duration(progress.left)} left"
         failed = f", {progress.failed} failed" if progress.failed else ""
         line = f"{progress.done}/{progress.total} runs{failed}{left}: {step.name}"

@@ -5,34 +5,128 @@ tasks and run nothing. So options stand before the words, the words that follow 
 task, and anything else is an error that says so.
 """
 
+import inspect
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy, deepcopy
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from enum import Enum
+from typing import Any, Generic, NoReturn, ParamSpec, TypeVar
 
 from invoke import Executor, Exit, Task
 from invoke.exceptions import ParseError
 from invoke.parser import Argument, Parser, ParserContext, ParseResult
 from invoke.program import Program
 
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+class Absent(Enum):
+    """The value of an option that was not typed. It is told from all that can be typed or given."""
+
+    ABSENT = "absent"
+
+
+#: Its one member.
+ABSENT = Absent.ABSENT
+
+
+#: Said once, as a line for each opposite would double the help.
+OPPOSITES = "Each switch has its opposite, which turns it off: --no-gather, --color."
+
 
 @dataclass(frozen=True)
 class Option:
-    """One option of the operation tasks. `kind` is str, bool or list (repeatable)."""
+    """One option of the operation tasks. `kind` is str, bool or list (repeatable).
+
+    `help` says the default in brackets where there is one; `group` is the heading it stands under.
+    """
 
     name: str
     kind: type
     help: str
     short: str = ""
+    group: str = ""
 
-    def argument(self) -> Argument:
-        """The option as Invoke's parser knows it."""
-        flag = self.name.replace("_", "-")
-        names = (flag, self.short) if self.short else (flag,)
-        default = False if self.kind is bool else None
-        attribute = self.name if self.name != flag else None
-        return Argument(names=names, kind=self.kind, default=default, help=self.help, attr_name=attribute)
+    @property
+    def flag(self) -> str:
+        """The option as it is typed, without its dashes."""
+        return self.name.replace("_", "-")
+
+    @property
+    def opposite(self) -> str:
+        """What turns a switch off, without its dashes: `no-gather`, and `verify` of `no_verify`."""
+        return self.flag.removeprefix("no-") if self.flag.startswith("no-") else f"no-{self.flag}"
+
+    @property
+    def typed(self) -> str:
+        """The option as the help shows it."""
+        short, value = (f"-{self.short}" if self.short else ""), ("" if self.kind is bool else "STRING")
+        long = f"--{self.flag}={value}" if value else f"--{self.flag}"
+        return f"{short} {value}".rstrip() + f", {long}" if short else long
+
+
+def _arguments(options: Sequence[Option]) -> list[Argument]:
+    """The options as Invoke's parser knows them, each switch with its opposite."""
+    taken = {option.flag for option in options}
+    found: list[Argument] = []
+    for option in options:
+        found.append(argument := _Given(option))
+        if option.kind is bool and option.opposite not in taken:
+            found.append(_Opposite(option.opposite, argument))
+    return found
+
+
+class _Given(Argument):
+    """An option whose value is ABSENT until it is typed."""
+
+    def __init__(self, option: Option) -> None:
+        names = (option.flag, option.short) if option.short else (option.flag,)
+        attribute = option.name if option.name != option.flag else None
+        super().__init__(names=names, kind=option.kind, help=option.help, attr_name=attribute)
+        self.raw_value = None  # Invoke begins a list with an empty one, and then lets `-x` end a line
+
+    def __repr__(self) -> str:
+        return f"--{self.names[0]}"  # as an error of Invoke's calls it
+
+    @property
+    def value(self) -> Any:
+        return self._value if self.got_value else ABSENT
+
+    @value.setter
+    def value(self, text: Any) -> None:
+        self.set_value(text)
+
+    def set_value(self, value: Any, cast: bool = True) -> None:
+        self.raw_value = value
+        self._value = [*(self._value or ()), value] if self.kind is list else value
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Given":
+        """A copy for another call of the task, as Invoke makes of all options of all tasks: quick."""
+        return copy(self)
+
+
+class _Opposite(Argument):
+    """What turns a switch off. Of the two the last one typed holds."""
+
+    def __init__(self, flag: str, switch: Argument) -> None:
+        super().__init__(names=(flag,), kind=bool)
+        self._switch = switch
+
+    @property
+    def value(self) -> Any:
+        return ABSENT  # the switch itself has it
+
+    @value.setter
+    def value(self, on: Any) -> None:
+        self._switch.set_value(not on)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Opposite":
+        copied = copy(self)
+        copied._switch = deepcopy(self._switch, memo)
+        return copied
 
 
 class _Words(Argument):
@@ -83,35 +177,52 @@ class _Expected:
         return self
 
 
-class OperationTask(Task[Any]):
-    """An Invoke task with the options of an operation and, where `words` names them, words."""
+class OperationTask(Task[Any], Generic[_P, _R]):
+    """An Invoke task with the options of an operation and, where `words` names them, words.
+
+    `keywords` are more that it takes from Python, and not on the command line.
+    """
 
     def __init__(
-        self, body: Callable[..., Any], *, options: Sequence[Option], words: str = "", words_help: str = ""
+        self,
+        body: Callable[_P, _R],
+        *,
+        options: Sequence[Option],
+        words: str = "",
+        words_help: str = "",
+        keywords: Sequence[str] = (),
     ) -> None:
         super().__init__(body, positional=(words,) if words else ())
         self.options = options
         self.words = words
         self.words_help = words_help
+        self.keywords = keywords
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the task; from Python the words are the first argument after the context."""
-        unknown = set(kwargs) - {option.name for option in self.options} - {self.words}
+    def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        """Run the task; from Python the words are the first argument after the context.
+
+        What was not typed is left out, so that the body knows what was given.
+        """
+        given: dict[str, Any] = {name: value for name, value in kwargs.items() if value is not ABSENT}
+        unknown = set(given) - {option.name for option in self.options} - {self.words, *self.keywords}
         if unknown:
             raise TypeError(f"{self.name}() got unexpected options: {', '.join(sorted(unknown))}")
-        return super().__call__(*args, **kwargs)
+        result: _R = super().__call__(*args, **given)
+        return result
 
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
         """The task's arguments, as Invoke asks for them before it parses the command line."""
         program, expected = _asking(), _Expected()
         if program is not None and program.args["complete"].value:
             self._leave_to_the_shell(program)
+        elif program is not None and self._is_called(program, program.args["help"].value):
+            self._show_help(program, program.args["help"].value)
         elif program is not None and self.words:
             expected = self._expect(program)
         elif program is not None:
             self._refuse_unknown(program)
         words = [_Words(self.words, self.words_help, expected)] if self.words else []
-        return [*words, *(option.argument() for option in self.options)]
+        return [*words, *_arguments(self.options)]
 
     def _expect(self, program: Program) -> _Expected:
         """Read the command line ahead of Invoke, to see which words will be this task's.
@@ -192,6 +303,10 @@ class OperationTask(Task[Any]):
         except ParseError as error:
             raise Exit(f"{called}: {error}", code=2) from None
         rest = result.unparsed
+        if result[0].args["help"].value and self._is_called(program, called):
+            self._show_help(program, called)
+        # With the word, which is the value of `--user=x` where that is the second one.
+        self._refuse_repeated(called, tokens[1 : len(tokens) - len(rest) + 1])
         if own := _of_fabric(program, result[0]):
             raise Exit(
                 f"{called}: --{own} here is {name}'s own, for Fabric's connections; "
@@ -207,10 +322,62 @@ class OperationTask(Task[Any]):
             raise Exit(f"{called}: no option {rest[0]!r}: see {name} {called} --help", code=2)
         return len(tokens) - len(rest) + 1
 
+    def _refuse_repeated(self, called: str, tokens: Sequence[str]) -> None:
+        """Name an option with one value that is typed twice: Invoke would take the second for a word.
+
+        Raises:
+            Exit: there is one, or one that may be repeated and is without a value.
+        """
+        options = {f"--{option.flag}": option for option in self.options}
+        options |= {f"-{option.short}": option for option in self.options if option.short}
+        seen: set[str] = set()
+        for token, following in zip(tokens, [*tokens[1:], None], strict=False):
+            flag = token.partition("=")[0] if token.startswith("--") else token[:2]
+            option = options.get(flag)
+            if option is None or option.kind is bool:
+                continue
+            if option.kind is list and token == flag and (following is None or following in options):
+                raise Exit(f"{called}: {flag} needs a value", code=2)
+            if option.kind is str and option.name in seen:
+                raise Exit(f"{called}: {flag} is given twice", code=2)
+            seen.add(option.name)
+
+    def _is_called(self, program: Program, name: Any) -> bool:
+        """Whether the program knows this task by that name."""
+        try:
+            return isinstance(name, str) and program.collection[name] is self
+        except (AttributeError, KeyError, ValueError):
+            return False
+
+    def _show_help(self, program: Program, called: str) -> NoReturn:
+        """Print the help of this task, by groups, which Invoke's own does not have.
+
+        Raises:
+            Exit: always.
+        """
+        usage = f"{program.binary} [--core-opts] {called} {'[--options] ' if self.options else ''}"
+        word = self.words.rstrip("s").upper()
+        print(f"Usage: {usage}{word}".rstrip())
+        if word and self.options:
+            print(f"       {usage}-- {word} ...")
+        print(f"\n{program.leading_indent}{inspect.getdoc(self) or ''}\n")
+        if word:
+            program.print_columns([(word, self.words_help)])
+        groups: dict[str, list[tuple[str, str | None]]] = {}
+        for option in self.options:
+            groups.setdefault(option.group, []).append((option.typed, option.help))
+        if any(option.kind is bool for option in self.options):
+            print(f"{program.leading_indent}{OPPOSITES}\n")
+        print("Options:\n" if self.options else "Options: none")
+        for group, rows in groups.items():
+            print(f"{group or 'Its own'}:")
+            program.print_columns(rows)
+        raise Exit
+
     def _parse(self, program: Program, tokens: list[str]) -> ParseResult:
         """Parse this task's name and options; what follows them is left `unparsed`."""
         # By another name, as the task's own may be its word.
-        context = ParserContext(name=" ", args=[option.argument() for option in self.options])
+        context = ParserContext(name=" ", args=_arguments(self.options))
         parser = Parser([context], initial=program.initial_context, ignore_unknown=True)
         return parser.parse_argv([" ", *tokens[1:]])
 

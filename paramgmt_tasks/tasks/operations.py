@@ -1,42 +1,59 @@
 """The six operations as Invoke tasks."""
 
 import atexit
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+import difflib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from invoke import Context, Exit
+from invoke import Config, Context
 
 from .. import operations
 from ..errors import UsageError
 from ..hosts import Host
 from ..results import Report
 from .command_line import OperationTask, Option, is_last_call
-from .options import CHANGED, COPY, DEFAULTS, HOSTS, REMOTE, RUN, TOGETHER, UNSAFE_LINKS, Options
-from .perform import note_duplicates, perform, usage_errors, write_lines
+from .options import CHANGED, COPY, DEFAULTS, HOSTS, REMOTE, RUN, TOGETHER, UNSAFE_LINKS, Options, switch
+from .perform import RunFailed, note_duplicates, perform, usage_errors, write_lines
 
 if TYPE_CHECKING:
-    from ..pool import Pool
+    from typing_extensions import Unpack
 
-_Body = TypeVar("_Body", bound=Callable[..., Any])
+    from ..pool import Pool
+    from .keywords import (
+        CommandOptions,
+        HostOptions,
+        PullOptions,
+        PushOptions,
+        RemoteOptions,
+        RunOptions,
+    )
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 _SESSION = "_paramgmt_session"
 
 
-def _task(*options: Option, words: str = "", words_help: str = "") -> Callable[[_Body], OperationTask]:
-    def wrap(body: _Body) -> OperationTask:
-        return OperationTask(body, options=options, words=words, words_help=words_help)
+def _task(
+    *options: Option, words: str = "", words_help: str = ""
+) -> Callable[[Callable[_P, _R]], OperationTask[_P, _R]]:
+    keywords = ("warn",) if words else ()
+
+    def wrap(body: Callable[_P, _R]) -> OperationTask[_P, _R]:
+        return OperationTask(body, options=options, words=words, words_help=words_help, keywords=keywords)
 
     return wrap
 
 
 @_task(*HOSTS)
-def rhosts(c: Context, **options: Any) -> list[Host]:
+def rhosts(c: Context, **options: "Unpack[HostOptions]") -> list[Host]:
     """Print each host of the list."""
     with usage_errors("rhosts"):
         return print_hosts(_options(c, options))
 
 
 @_task(*HOSTS, *RUN, words="command", words_help="The command; one with options goes behind --")
-def lcmd(c: Context, command: str | Sequence[str] = "", **options: Any) -> Report:
+def lcmd(c: Context, command: str | Sequence[str] = "", **options: "Unpack[RunOptions]") -> Report:
     """Run a command on this machine, once for each host."""
     return _perform(c, "lcmd", options, command)
 
@@ -49,7 +66,7 @@ def lcmd(c: Context, command: str | Sequence[str] = "", **options: Any) -> Repor
     words="command",
     words_help="The command; one with options goes behind --",
 )
-def rcmd(c: Context, command: str | Sequence[str] = "", **options: Any) -> Report:
+def rcmd(c: Context, command: str | Sequence[str] = "", **options: "Unpack[CommandOptions]") -> Report:
     """Run a command on each host."""
     return _perform(c, "rcmd", options, command)
 
@@ -63,7 +80,7 @@ def rcmd(c: Context, command: str | Sequence[str] = "", **options: Any) -> Repor
     words="files",
     words_help="Local files and folders; several behind --",
 )
-def rpush(c: Context, files: str | Sequence[str] = (), **options: Any) -> Report:
+def rpush(c: Context, files: str | Sequence[str] = (), **options: "Unpack[PushOptions]") -> Report:
     """Copy local files and folders to each host."""
     return _perform(c, "rpush", options, files)
 
@@ -77,13 +94,13 @@ def rpush(c: Context, files: str | Sequence[str] = (), **options: Any) -> Report
     words="files",
     words_help="Remote files and folders; several behind --",
 )
-def rpull(c: Context, files: str | Sequence[str] = (), **options: Any) -> Report:
+def rpull(c: Context, files: str | Sequence[str] = (), **options: "Unpack[PullOptions]") -> Report:
     """Copy files and folders from each host here."""
     return _perform(c, "rpull", options, files)
 
 
 @_task(*HOSTS, *RUN, *REMOTE, words="scripts", words_help="Local scripts; several behind --")
-def rscript(c: Context, scripts: str | Sequence[str] = (), **options: Any) -> Report:
+def rscript(c: Context, scripts: str | Sequence[str] = (), **options: "Unpack[RemoteOptions]") -> Report:
     """Run local scripts on each host, in order, until one fails."""
     return _perform(c, "rscript", options, scripts)
 
@@ -135,19 +152,27 @@ def _several(words: str | Sequence[str], what: str) -> tuple[str, ...]:
     return names
 
 
-def _perform(c: Context, name: str, given: dict[str, Any], words: str | Sequence[str]) -> Report:
+def _perform(c: Context, name: str, given: Mapping[str, Any], words: str | Sequence[str]) -> Report:
+    """Do what a task is for; where hosts failed, `warn` decides whether that is an exception.
+
+    Raises:
+        Exit: what is given cannot be used.
+        RunFailed: hosts failed and there is no `warn`, or it was interrupted.
+    """
     with usage_errors(name):
+        warn = given.get("warn")
+        warn = bool(c.config.run.warn) if warn is None else switch(f"warn {warn}", warn)
         options = _options(c, given)
         report = perform(options, operation_of(name, words, options), _pool(c), keep=not is_last_call())
-    if not report.ok:
-        raise Exit(code=1)
+    if not (report.ok or warn):
+        raise RunFailed(report)
     return report
 
 
 # -- what the tasks of one `inv` call share
 
 
-def _options(c: Context, given: dict[str, Any]) -> Options:
+def _options(c: Context, given: Mapping[str, Any]) -> Options:
     """What is not given is in the configuration, and what is not there may be in the environment.
 
     Invoke itself looks there only for what is configured. Were all defaults configured with the collection,
@@ -156,14 +181,39 @@ def _options(c: Context, given: dict[str, Any]) -> Options:
     Raises:
         UsageError: a setting that there is not.
     """
-    configured = dict((c.config.get("paramgmt") or {}).items())
-    for name in configured.keys() - DEFAULTS.keys():
-        known = ", ".join(sorted(DEFAULTS))
-        raise UsageError(f"{name}, below paramgmt in the configuration: no such setting; there are {known}")
-    missing = {name: default for name, default in DEFAULTS.items() if name not in configured}
-    environment = type(c.config)(defaults={"paramgmt": missing}, lazy=True)
-    environment.load_shell_env()
-    return Options(given, {**environment["paramgmt"], **configured})
+    section = c.config.get("paramgmt")
+    if section is not None and not hasattr(section, "items"):
+        raise UsageError(f"paramgmt in the configuration: {section}: must be settings, such as hosts: web")
+    configured = dict(section.items()) if section is not None else {}
+    environment = _environment(c.config)
+    for name in {**configured, **environment}:
+        if name not in DEFAULTS:
+            near = difflib.get_close_matches(str(name), DEFAULTS, 1)
+            meant = f"; did you mean {near[0]}?" if near else ": see the options of inv rcmd --help"
+            raise UsageError(f"{name}, below paramgmt in the configuration: no such setting{meant}")
+    for name, text in environment.items():
+        # To Invoke a text other than 0 is true where a switch is configured, be it `false`.
+        if name not in configured or (isinstance(configured[name], bool) and not _later(c.config, name)):
+            configured[name] = text
+    if c.config.run.dry:
+        given = {**given, "dry_run": True}
+    return Options(given, configured)
+
+
+def _environment(config: Config) -> dict[str, str]:
+    """The settings in the environment, as they stand there."""
+    prefix = f"{config.env_prefix or config.prefix}_PARAMGMT_".upper()
+    return {
+        name.removeprefix(prefix).lower(): text
+        for name, text in os.environ.items()
+        if name.startswith(prefix)
+    }
+
+
+def _later(config: Config, name: str) -> bool:
+    """Whether a setting stands where it goes before the environment: `inv -f FILE`, or a task's change."""
+    levels = (vars(config).get(level) for level in ("_runtime", "_overrides", "_modifications"))
+    return any(name in ((level or {}).get("paramgmt") or {}) for level in levels)
 
 
 def _pool(c: Context) -> "Pool":

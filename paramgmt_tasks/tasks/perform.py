@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from invoke import Exit
 
@@ -21,18 +21,35 @@ from ..display.gathered import Gathered
 from ..display.jsonl import JsonLines
 from ..display.live import Live
 from ..display.progress import Progress
+from ..display.terminal import shown_on
 from ..display.view import ERR, OUT, InOrder, Piece, View
-from ..errors import UsageError
+from ..errors import UsageError, escaped, words
 from ..hosts import Host, duplicates
 from ..journal import KEPT, Journal
 from ..results import HostResult, Report
+from . import streams
 from .options import Options, color
 
 if TYPE_CHECKING:
-    from ..fleet import AnyRun
+    from ..arrivals import Run
     from ..pool import Pool
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class RunFailed(Exit):
+    """A run that did not succeed on all hosts, or was interrupted; `report` has the result of each.
+
+    It is an Exit: where nobody catches it, `inv` ends with `code`, 1 or 128 and the number of the signal.
+    """
+
+    def __init__(self, report: Report, code: int = 1) -> None:
+        super().__init__(code=code)
+        self.report = report
+
+    def __str__(self) -> str:
+        failed, total = len(self.report.failed), len(self.report)
+        return f"{failed} of {total} hosts failed" if self.code == 1 else f"ended with status {self.code}"
 
 
 def perform(
@@ -44,7 +61,8 @@ def perform(
 
     Raises:
         UsageError: options that cannot be used, or what is missing here.
-        Exit: it was interrupted, or nobody reads standard output any more.
+        RunFailed: it was interrupted, nobody reads standard output any more, or files for it cannot be
+            written. That hosts failed is not an exception.
     """
     hosts = options.hosts()
     settings = options.settings()
@@ -68,20 +86,26 @@ def perform(
                 journal.discard()
                 raise
             _note_one_place(operation, hosts)
+            results: list[HostResult] = []
             try:
                 with _interruptible(run) as interrupted, show.progress(run, operation, len(hosts)) as line:
-                    report = Report(show.results(run, line, journal))
-            except BaseException:
+                    for result in show.results(run, line, journal):
+                        results.append(result)  # noqa: PERF402 - an interruption keeps those until then
+            except BaseException as error:
                 for result in run:  # it was cancelled, so that all have come
                     journal.finished(result)
+                    results.append(result)
                 journal.end(interrupted=True)
+                if isinstance(error, Exit):
+                    raise RunFailed(Report(results), error.code) from None
                 raise
+            report = Report(results)
             journal.end(interrupted=bool(interrupted))
         show.end(report, together=settings.together)
     if interrupted:
-        raise Exit(code=128 + interrupted[0])
-    if show.folder is not None and not show.folder.whole:
-        raise Exit(code=1)
+        raise RunFailed(report, 128 + interrupted[0])
+    if streams.lost() or (show.folder is not None and not show.folder.whole):
+        raise RunFailed(report)
     return report
 
 
@@ -118,31 +142,30 @@ class Show:
     @classmethod
     def of(cls, options: Options, hosts: Sequence[Host]) -> "Show":
         """Raises UsageError: options that exclude each other, or a folder that cannot be used."""
-        json, live, quiet = (options.flag(name) for name in ("json", "live", "quiet"))
-        diff = options.flag("diff")
-        gather = options.flag("gather") or diff
-        given = [f"--{name}" for name in ("json", "live", "gather", "diff", "quiet") if options.flag(name)]
-        if len(given) > 1 and (json or quiet):
-            raise UsageError(f"{' and '.join(given)} do not go together")
+        kinds = _kinds(options)
+        json, live, quiet, diff = (name in kinds for name in ("json", "live", "quiet", "diff"))
+        gather = "gather" in kinds or diff
         order = options["order"] or "hosts"
         if order not in ("hosts", "finished"):
-            raise UsageError(f"--order {order}: must be hosts or finished")
-        paint = classic.painter(color(options))
+            raise UsageError(f"{options.called('order', order)}: must be hosts or finished")
+        paint, show = classic.painter(color(options)), shown_on(sys.stdout)
         views: list[View] = []
         if live:
-            views.append(Live(paint))
+            views.append(Live(paint, show, shown_on(sys.stderr)))
         if gather:
-            views.append(Gathered(paint, diff))
+            views.append(Gathered(paint, diff, show))
         if not views and not quiet:
-            view: View = JsonLines() if json else classic.Blocks(paint)
+            view: View = JsonLines() if json else classic.Blocks(paint, show)
             views.append(view if order == "finished" else InOrder(view))
+        if streams.output_is_closed() and not (quiet or options["output_dir"]):
+            raise UsageError(
+                "standard output is closed, results would be lost: use --output-dir, --quiet or >/dev/null"
+            )
         folder = Folder(options["output_dir"], hosts) if options["output_dir"] else None
         return cls([*views, *([folder] if folder else [])], folder, live, quiet, live or gather or json)
 
     @contextmanager
-    def progress(
-        self, run: "AnyRun", operation: operations.Operation, hosts: int
-    ) -> Iterator[Progress | None]:
+    def progress(self, run: "Run", operation: operations.Operation, hosts: int) -> Iterator[Progress | None]:
         """A line that tells how far it is, on a terminal."""
         if self.quiet or not hosts or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
             yield None
@@ -156,7 +179,7 @@ class Show:
         finally:
             progress.close()
 
-    def results(self, run: "AnyRun", progress: Progress | None, journal: Journal) -> Iterator[HostResult]:
+    def results(self, run: "Run", progress: Progress | None, journal: Journal) -> Iterator[HostResult]:
         """The results of a run as they come, each recorded and shown before it is given."""
         for event in run.events():
             if isinstance(event, HostResult):
@@ -176,10 +199,30 @@ class Show:
         for view in self.views:
             _write_pieces(view.ended(report), None)
         lines = [classic.counts(report)] if self.counts_aside else []
-        lines += classic.reasons(report)
+        lines += classic.reasons(report) + classic.dropped(report)
         if together:
             lines.append(classic.skew(report))
         _write((ERR, f"{line}\n") for line in lines)
+
+
+def _kinds(options: Options) -> list[str]:
+    """Which of the kinds of output are wanted; what is configured gives way to what is given.
+
+    Raises:
+        UsageError: those that do not go together.
+    """
+    wanted = [name for name in ("json", "live", "gather", "diff", "quiet") if options.flag(name)]
+    given = [name for name in wanted if options.is_given(name)]
+    if given and not _go_together(wanted):
+        alone = not {"json", "quiet"}.isdisjoint(given)
+        wanted = given if alone else [name for name in wanted if name not in ("json", "quiet")]
+    if not _go_together(wanted):
+        raise UsageError(f"{' and '.join(f'--{name}' for name in wanted)} do not go together")
+    return wanted
+
+
+def _go_together(kinds: Sequence[str]) -> bool:
+    return len(kinds) < 2 or {"json", "quiet"}.isdisjoint(kinds)
 
 
 def _write_pieces(pieces: Iterator[Piece], progress: Progress | None) -> None:
@@ -192,32 +235,66 @@ def _write_pieces(pieces: Iterator[Piece], progress: Progress | None) -> None:
 
 
 def write_lines(lines: Iterable[str]) -> None:
-    """Write lines to standard output."""
-    _write((OUT, f"{line}\n") for line in lines)
+    """Write lines to standard output.
+
+    Raises:
+        UsageError: it is closed.
+        Exit: not all could be written.
+    """
+    if streams.output_is_closed():
+        raise UsageError("standard output is closed")
+    show = shown_on(sys.stdout)
+    _write((OUT, f"{show(line)}\n") for line in lines)
+    if streams.lost():
+        raise Exit(code=1)
 
 
 def _write(pieces: Iterable[Piece]) -> None:
-    """Write to standard output and error, whatever they can encode; where one is closed, end quietly."""
+    """Write to standard output and error, whatever they can encode; where a pipe is closed, end quietly.
+
+    Where one fails otherwise, as on a full disk, that is said, and what follows is not written: the run goes
+    on, since what it does on hosts is not undone by that.
+    """
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors != "replace":
         sys.stdout.reconfigure(errors="replace")
     stream = sys.stdout
     try:
         for where, text in pieces:
             stream = sys.stderr if where == ERR else sys.stdout
-            stream.write(text)
+            try:
+                stream.write(text)
+            except BrokenPipeError:
+                raise
+            except OSError as error:
+                _lose(stream, error)
         for stream in (sys.stdout, sys.stderr):
-            stream.flush()
+            try:
+                stream.flush()
+            except BrokenPipeError:
+                raise
+            except OSError as error:
+                _lose(stream, error)
     except BrokenPipeError:
         # As in the Python manual's note on SIGPIPE: nothing may be flushed to it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         raise Exit(code=141) from None
 
 
+def _lose(stream: TextIO, error: OSError) -> None:
+    is_output = stream is sys.stdout
+    streams.give_up(stream)
+    if is_output:
+        log_to_stderr()
+        logging.getLogger("paramgmt_tasks").warning(
+            "standard output: %s: results that are not shown are lost", words(error)
+        )
+
+
 # -- interruption
 
 
 @contextmanager
-def _interruptible(run: "AnyRun") -> Iterator[list[int]]:
+def _interruptible(run: "Run") -> Iterator[list[int]]:
     """Ctrl-C, TERM and HUP cancel the run, and its results go on to come; a second one ends at once.
 
     What is given has the signal's number in it, once there was one.
@@ -260,7 +337,7 @@ def _interruptible(run: "AnyRun") -> Iterator[list[int]]:
 def note_duplicates(hosts: Sequence[Host]) -> None:
     """Tell which hosts stand more than once."""
     for entry, count in duplicates(hosts).items():
-        print(f"note: {entry} stands {count} times in the host list", file=sys.stderr)
+        print(f"note: {escaped(entry)} stands {count} times in the host list", file=sys.stderr)
 
 
 def _note_one_place(operation: operations.Operation, hosts: Sequence[Host]) -> None:
@@ -277,11 +354,17 @@ def _note_one_place(operation: operations.Operation, hosts: Sequence[Host]) -> N
 @contextmanager
 def usage_errors(name: str) -> Iterator[None]:
     """Bad input is one line on standard error and exit status 2."""
+    streams.stand_in()
     log_to_stderr()
     try:
         yield
     except UsageError as error:
-        raise Exit(f"{name}: {error}", code=2) from None
+        raise Exit(f"{name}: {escaped(str(error))}", code=2) from None
+
+
+class _OneLine(logging.Formatter):
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return escaped(super().formatMessage(record))
 
 
 def log_to_stderr() -> None:
@@ -289,6 +372,6 @@ def log_to_stderr() -> None:
     log = logging.getLogger("paramgmt_tasks")
     if not log.handlers:
         handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+        handler.setFormatter(_OneLine("%(levelname)s: %(message)s"))
         log.addHandler(handler)
         log.propagate = False

@@ -6,7 +6,7 @@ from typing import Any
 from invoke import Collection, Context, task
 
 from .. import journal
-from ..errors import UsageError
+from ..errors import UsageError, escaped, one_line
 from ..hosts import fold
 from ..results import Outcome
 from .command_line import OperationTask
@@ -19,14 +19,23 @@ _SLOWEST = 5
 def listing(c: Context) -> None:
     """List the runs that are recorded, the last one last."""
     with usage_errors("runs"):
-        lines = [
-            f"{past.identifier}  {past.state:11}  {len(past.hosts):5} hosts  "
-            f"{len(past.of(journal.FAILED)):5} failed  {past.description.replace(' [?HOST]', '')}"
-            for past in journal.all_runs()
-        ]
+        lines = [_line(past) for past in journal.all_runs()]
         if not lines:
             raise UsageError(f"no runs in {journal.root()} yet")
         write_lines(lines)
+
+
+def _line(past: journal.Past) -> str:
+    what = f"{past.identifier}  {past.state:11}"
+    if past.state == journal.UNREADABLE:
+        return f"{what}  its record is damaged"
+    count = len(past.hosts)
+    hosts = f"{count:5} host{' ' if count == 1 else 's'}"
+    return f"{what}  {hosts}  {len(past.of(journal.FAILED)):5} failed  {_description(past)}"
+
+
+def _description(past: journal.Past) -> str:
+    return escaped(past.description.replace(" [?HOST]", ""))
 
 
 def show(c: Context, run: str | Sequence[str] = (), **options: Any) -> None:
@@ -40,9 +49,9 @@ def show(c: Context, run: str | Sequence[str] = (), **options: Any) -> None:
 
 def _lines(past: journal.Past) -> list[str]:
     lines = [
-        f"run {past.identifier}, {past.state}",
-        f"began {past.began}",
-        past.description.replace(" [?HOST]", ""),
+        f"run {past.identifier}, {past.state}" + (", its record is damaged" if past.damaged else ""),
+        f"began {one_line(past.began)}",
+        _description(past),
     ]
     groups: dict[tuple[str, str], list[str]] = {}
     for index, host in enumerate(past.hosts):

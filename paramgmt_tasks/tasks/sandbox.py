@@ -39,8 +39,12 @@ def _list() -> Path:
 def up(c: Context, count: str = "8") -> None:
     """Start a fleet of SSH servers on this machine, as the host list `sandbox`."""
     with usage_errors("sandbox.up"):
+        servers = positive(f"--count {count}", count)
+        if c.config.run.dry:
+            print(f"sandbox.up: {servers} SSH servers on this machine, as the host list {_list()}")
+            return
         sandbox = _sandbox()
-        sandbox.up(positive("--count", count))
+        sandbox.up(servers)
         _list().parent.mkdir(exist_ok=True)
         shutil.copyfile(sandbox.hosts, _list())
     print(f"{count} servers are up. Try:  inv rcmd --hosts sandbox whoami")
@@ -49,6 +53,9 @@ def up(c: Context, count: str = "8") -> None:
 @task
 def down(c: Context) -> None:
     """Stop the fleet and remove all that is its own."""
+    if c.config.run.dry:
+        print("sandbox.down: the SSH servers of the sandbox, its folder and its host list")
+        return
     with usage_errors("sandbox.down"):
         was_up = _sandbox().down()
     _list().unlink(missing_ok=True)
@@ -75,15 +82,18 @@ def demo(c: Context, count: str = "3") -> None:
     """Show each operation on a fleet of SSH servers brought up for it, and take it down."""
     from ..sandbox import Sandbox
 
+    if c.config.run.dry:
+        print(f"demo: {count} SSH servers on this machine, each operation on them, and their end")
+        return
     with usage_errors("demo"), tempfile.TemporaryDirectory(prefix="paramgmt-demo-") as folder:
         fleet = Sandbox(Path(folder) / "fleet")
         before, state = os.getcwd(), os.environ.get("XDG_STATE_HOME")
         os.environ["XDG_STATE_HOME"] = folder  # what it does is not of the user's record
         try:
             print(f"Bringing up {count} SSH servers on this machine...", flush=True)
-            fleet.up(positive("--count", count))
+            fleet.up(positive(f"--count {count}", count))
             os.chdir(folder)
-            _play(c, {"hosts": [str(fleet.hosts)]})
+            _play(c, {"hosts": [str(fleet.hosts)], "exclude": []})
         finally:
             os.chdir(before)
             if state is None:

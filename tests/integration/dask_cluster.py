@@ -193,12 +193,15 @@ class DaskCluster:
         """Settings for this cluster."""
         files = {"tls_ca": "ca.pem", "tls_cert": "cert.pem", "tls_key": "key.pem"} if self._tls else {}
         paths = {name: str(self.folder / file) for name, file in files.items()}
-        return Settings(engine="dask", scheduler=self.address, **paths, **more)
+        return Settings(
+            engine="dask", scheduler=self.address, insecure_scheduler=not self._tls, **paths, **more
+        )
 
     def options(self) -> list[str]:
         """The same as options."""
         names = ("ca", "cert", "key") if self._tls else ()
         words = [word for name in names for word in (f"--tls-{name}", str(self.folder / f"{name}.pem"))]
+        words += [] if self._tls else ["--insecure-scheduler"]
         return ["--engine", "dask", "--scheduler", self.address, *words]
 
     def stop(self) -> None:

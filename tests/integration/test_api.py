@@ -119,7 +119,7 @@ def test_a_block_left_by_an_error_ends_what_runs(sshd, tmp_path: Path) -> None:
 
 def test_what_is_wrong_is_told_at_once(sshd) -> None:
     with Fleet([sshd.host()]) as fleet:
-        with pytest.raises(TypeError, match="no such settings: tiemout"):
+        with pytest.raises(UsageError, match="no such setting: tiemout; did you mean timeout"):
             fleet.run("true", tiemout=3)
         with pytest.raises(UsageError, match="x: must be a whole number of hosts"):
             fleet.run("true", batch="x")

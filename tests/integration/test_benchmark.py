@@ -137,7 +137,7 @@ def test_a_sweep_killed_goes_on_where_it_stopped(tmp_path: Path) -> None:
     lines = (folder / "uds_vs_tcp.csv").read_text().splitlines()
     assert [len([cell for cell in line.split(",") if cell.strip()]) for line in lines] == [5] * 5
     again = run(tmp_path, *words, "--dry-run")
-    assert len(again.stdout.splitlines()) == 1 + 4 + 16
+    assert len(again.stdout.splitlines()) == 1 + 2 + 4 + 16  # hosts, files, warm-up and runs
     assert run(tmp_path, *words[:-1], "10").returncode == 0
     assert newest(tmp_path, "uds-vs-tcp") != folder, "what is finished, or another plan, begins anew"
 
@@ -332,6 +332,71 @@ def test_a_recipe_of_ones_own(sshd, tmp_path: Path) -> None:
     assert answers[names[1], "n=2,run=1"] == 20
     assert answers[names[2], "n=2,run=1"] == 22
     assert (folder / "report.html").exists()
+
+
+def inv(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "invoke", *words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_results_are_analysed_from_their_folder_alone(sshd, tmp_path: Path) -> None:
+    (tmp_path / "tasks.py").write_text(OWN.replace("test ?n != 3", "true").replace("[1, 2, 3]", "[1, 2]"))
+    names = [host.entry for host in sshd.hosts(3)]
+    sshd.write_list(tmp_path / "servers.txt", names[:1])
+    sshd.write_list(tmp_path / "clients.txt", names[1:])
+    done = inv(tmp_path, "sums", "--servers", "servers.txt", "--clients", "clients.txt")
+    assert done.returncode == 0, done.stderr
+    older = newest(tmp_path, "sums")
+    samples = (older / "samples.jsonl").read_text()
+    assert len(samples.splitlines()) == 1 + 2 * 4
+
+    (older / "report.html").unlink()
+    done = inv(tmp_path, "sums.analyze")
+    assert done.returncode == 0, done.stderr
+    assert (older / "samples.jsonl").read_text() == samples
+    assert (older / "report.html").exists()
+
+    newer = tmp_path / "results" / "sums" / "9999"
+    shutil.copytree(older, newer)
+    shutil.rmtree(newer / "hosts")
+    done = inv(tmp_path, "sums.analyze")
+    assert (done.returncode, done.stderr) == (1, "sums: no results in results/sums/9999\n")
+    assert (newer / "samples.jsonl").read_text() == samples, "nothing is written where nothing was read"
+
+    (older / "report.html").unlink()
+    done = inv(tmp_path, "sums.analyze", "--results", str(older))
+    assert done.returncode == 0, done.stderr
+    assert (older / "report.html").exists()
+
+    sshd.write_list(tmp_path / "others.txt", [sshd.host(7).entry])
+    done = inv(tmp_path, "sums.pull", "--servers", "others.txt", "--clients", "clients.txt")
+    assert done.returncode == 2
+    assert "had no part in that run" in done.stderr
+    done = inv(tmp_path, "sums.run", "--results", str(older))
+    assert done.returncode == 2
+    assert "has a run's results already" in done.stderr
+
+
+@pytest.mark.parametrize("hosts", [True, False], ids=["on hosts", "on this machine"])
+def test_a_service_that_dies_at_its_start_is_one_line(sshd, tmp_path: Path, hosts: bool) -> None:
+    dies = '"echo here; echo sink: no memory >&2; exit 3", ready="false"'
+    text = OWN.replace('"sleep 600 & echo \'{}\' > up; wait", ready="test -e up"', dies)
+    names = [host.entry for host in sshd.hosts(3)]
+    sshd.write_list(tmp_path / "servers.txt", names[:1])
+    sshd.write_list(tmp_path / "clients.txt", names[1:])
+    where = ["--servers", "servers.txt", "--clients", "clients.txt"] if hosts else []
+    (tmp_path / "tasks.py").write_text(text if hosts else text.replace("for n in (0, 1)", "for n in (0,)"))
+    done = inv(tmp_path, "sums", *where)
+    assert done.returncode == 1
+    server = names[0] if hosts else "localhost"
+    assert done.stderr.splitlines()[-1] == f"sums: servers ended on {server}: sink: no memory"
+    assert "Traceback" not in done.stderr
 
 
 def test_the_readmes_example(sshd, tmp_path: Path) -> None:

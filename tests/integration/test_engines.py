@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from dask_cluster import DaskCluster, children, commandline, running, until
 
-from paramgmt_tasks import Fleet, Host, Outcome, RemoteCommand, Settings, UsageError
+from paramgmt_tasks import Fleet, Host, HostResult, Outcome, RemoteCommand, Run, Settings, UsageError
 from paramgmt_tasks.pool import Pool
 
 BIN = Path(sys.executable).parent
@@ -40,6 +40,88 @@ def test_every_operation(sshd, settings: Settings, tmp_path: Path) -> None:
         assert fleet.run("head -c 2000000 /dev/zero").report().results[3].stdout == bytes(2_000_000)
     for host in hosts:
         assert (tmp_path / host.entry / "back").read_bytes() == source.read_bytes()
+
+
+BAD_OPTIONS = {
+    "ConnectTimeout": ("abc", "bad time 'abc': seconds, or with units as in 1m30s"),
+    "Port": ("abc", "bad port 'abc': a number from 1 to 65535"),
+    "HostName": ("a$(x)", "host name 'a$(x)' contains invalid characters"),
+    "User": ("a;b", "user name 'a;b' contains invalid characters"),
+    "HostKeyAlias": ("*", "HostKeyAlias '*' contains invalid characters"),
+    "StrictHostKeyChecking": ("maybe", "bad value 'maybe' of 'stricthostkeychecking'"),
+    "ProxyJump": ("a,,b", "bad jump host '' in 'a,,b': [user@]host[:port]"),
+    "ProxyCommand": ("nc %x", "proxycommand 'nc %x': unknown token %x"),
+    "IdentityFile": ("${NO_SUCH}/key", "identityfile '${NO_SUCH}/key': the environment has no NO_SUCH"),
+}
+
+
+def test_what_is_wrong_with_one_hosts_options_is_its_result(sshd, settings: Settings) -> None:
+    hosts = [sshd.host(0), *(sshd.host(n, **{k: v[0]}) for n, (k, v) in enumerate(BAD_OPTIONS.items(), 1))]
+    hosts.append(sshd.host(len(hosts), ConnectTimeout="1m", Port=f"0{sshd.port}"))
+    with Fleet(hosts, settings) as fleet:
+        report = fleet.run("echo ?HOST").report()
+        assert fleet.local("echo ?HOST").report().ok, "nothing of that matters here"
+    assert len(report) == len(hosts)
+    outcomes = [result.outcome for result in report]
+    assert outcomes == [Outcome.OK, *[Outcome.ERROR] * len(BAD_OPTIONS), Outcome.OK]
+    for result, (_, said) in zip(report.results[1:-1], BAD_OPTIONS.values(), strict=True):
+        assert said in result.reason
+        assert result.attempts == 1
+
+
+def test_what_ssh_config_has_wrong_for_one_host_is_its_result(
+    sshd, engine: str, blank_home: Path, settings: Settings
+) -> None:
+    if engine == "dask":
+        pytest.skip("what holds there is the ssh_config of its workers")
+    options = "".join(f"  {key} {value}\n" for key, value in sshd.options().items())
+    wrong = {
+        "127.1.0.2": ("IdentityFile %x/key", "identityfile '%x/key': unknown token %x"),
+        "127.1.0.3": ("HostName a;b", "host name 'a;b' contains invalid characters"),
+        "127.1.0.4": ("User a|b", "user name 'a|b' contains invalid characters"),
+        "127.1.0.5": ("HostKeyAlias *", "HostKeyAlias '*' contains invalid characters"),
+        "127.1.0.6": ("ProxyJump bad", "jump host bad: host name 'a;b' contains invalid characters"),
+        "127.1.0.7": ("ProxyJump a;b", "host name 'a;b' contains invalid characters"),
+    }
+    (blank_home / ".ssh").mkdir()
+    path = blank_home / ".ssh" / "config"
+    path.write_text(
+        "Match final all\n  GSSAPIAuthentication yes\nMatch Host nobody\n  User wrong\n"
+        "Host 127.1.0.8\n  ForwardAgent true # on\n  ConnectTimeout 30s\nHost bad\n  HostName a;b\n"
+        + "".join(f"Host {host}\n  {line}\n" for host, (line, _) in wrong.items())
+        + f"Host *\n{options}"
+    )
+    path.chmod(0o600)
+    hosts = [Host(f"127.1.0.{number}", f"127.1.0.{number}") for number in range(1, 9)]
+    with Fleet(hosts, settings) as fleet:
+        results = {result.host.entry: result for result in fleet.run("id -un").report()}
+    assert list(results) == [host.entry for host in hosts]
+    assert results["127.1.0.1"].ok
+    assert results["127.1.0.8"].ok
+    for host, (_, said) in wrong.items():
+        outcome = Outcome.UNREACHABLE if said.startswith("jump host") else Outcome.ERROR
+        assert (results[host].outcome, results[host].reason) == (outcome, said)
+
+
+def test_an_ssh_config_that_ssh_refuses_ends_the_run_before_it_begins(
+    sshd, engine: str, blank_home: Path, settings: Settings, capfd: pytest.CaptureFixture[str]
+) -> None:
+    if engine == "dask":
+        pytest.skip("what holds there is the ssh_config of its workers")
+    (blank_home / ".ssh").mkdir()
+    (blank_home / ".ssh" / "config").write_text("Host other\n  BatchMode maybe\n")
+    with Fleet(sshd.hosts(2), settings) as fleet, pytest.raises(UsageError) as refused:
+        fleet.run("true")
+    assert str(refused.value) == (
+        f"ssh_config {blank_home}/.ssh/config, line 2: bad value 'maybe' of 'batchmode': one of yes, no"
+    )
+    assert capfd.readouterr().err == ""
+
+
+def test_a_user_whom_ssh_would_refuse_ends_the_run_before_it_begins(sshd, settings: Settings) -> None:
+    with Fleet(sshd.hosts(2), settings) as fleet, pytest.raises(UsageError) as refused:
+        fleet.run("true", user="a$(x);b").report()
+    assert str(refused.value) == "user name 'a$(x);b' contains invalid characters"
 
 
 def test_every_way_to_fail_in_the_order_of_the_hosts(sshd, settings: Settings, tmp_path: Path) -> None:
@@ -202,9 +284,27 @@ def test_what_is_unsure_of_the_clocks_of_others_stands_in_the_skew(sshd, cluster
     assert all(late.requested < early.requested - 900 for early, late in zip(before, after, strict=True))
 
 
-def test_no_hosts_are_no_results(settings: Settings) -> None:
-    with Fleet([], settings) as fleet:
-        assert len(fleet.run("true").report()) == 0
+def test_a_report_has_all_results_whoever_took_some_before(sshd, settings: Settings) -> None:
+    with Fleet(sshd.hosts(5), settings) as fleet:
+        run: Run = fleet.run("test ?HOST != 127.1.0.2; echo said")
+        assert isinstance(run, Run)
+        assert len([next(run), next(run)]) == 2
+        assert [result.index for result in run.report()] == [0, 1, 2, 3, 4]
+        assert len(list(run)) == 3, "each is given once"
+        assert {result.stdout for result in run.report()} == {b"said\n"}
+
+        live = fleet.perform(RemoteCommand("echo said; test ?HOST != 127.1.0.2"), live=True)
+        assert sum(isinstance(event, HostResult) for event in live.events()) == 5
+        assert [result.ok for result in live.report()] == [True, False, True, True, True]
+
+        cancelled = fleet.run("sleep 60")
+        cancelled.cancel()
+        assert len(list(cancelled)) == len(cancelled.report().failed) == 5
+
+
+def test_no_hosts_are_refused(settings: Settings) -> None:
+    with Fleet([], settings) as fleet, pytest.raises(UsageError, match="no hosts"):
+        fleet.run("true")
 
 
 # -- processes

@@ -5,9 +5,12 @@ import gc
 from collections.abc import Iterator
 from pathlib import Path
 
+import fabric
 import pytest
 
 from paramgmt_tasks import Fleet, Host, HostResult, Outcome, RemoteCommand, Settings
+from paramgmt_tasks.connection import HostConnection
+from paramgmt_tasks.failures import Known
 from paramgmt_tasks.transport import LeanTransport
 
 pytest.importorskip("asyncssh")
@@ -271,3 +274,41 @@ def test_a_proxy_command_that_fails_is_quoted(faulty) -> None:
     result = ask(faulty, faulty.ssh(), options={"ProxyCommand": "echo gone wrong >&2; exit 1"}, attempts=2)
     assert (result.outcome, result.reason) == (Outcome.UNREACHABLE, "ProxyCommand: gone wrong")
     assert result.attempts == 2
+
+
+@pytest.mark.parametrize("name", ["web1..example", f"{'a' * 64}.example", ".example"])
+def test_a_name_that_nobody_can_have_is_an_unknown_host(faulty, name: str) -> None:
+    result = ask(faulty, 22, options={"HostName": name}, attempts=1)
+    assert (result.outcome, result.reason) == (Outcome.UNREACHABLE, "unknown host name")
+
+
+def test_match_sees_the_user_that_is_asked_for_and_that_of_the_entry(faulty, blank_home: Path) -> None:
+    port = faulty.ssh()
+    (blank_home / ".ssh").mkdir()
+    (blank_home / ".ssh" / "config").write_text(
+        f"Match user nic\n  Port {port}\nMatch user eve\n  Port 1\nHost *\n  UserKnownHostsFile "
+        f"{faulty.known_hosts}\n  IdentityFile {faulty.identity}\n  User eve\n"
+    )
+    for entry, settings in (("127.0.0.1", Settings(user="nic")), ("nic@127.0.0.1", Settings(user="eve"))):
+        with Fleet([entry], settings) as fleet:
+            (result,) = fleet.report(RemoteCommand("echo hello"))
+        assert result.ok, result.reason
+
+
+def test_a_proxy_command_gets_the_port_and_the_user_that_hold(faulty, tmp_path: Path) -> None:
+    command = f"echo %h %n %p %r %% >{tmp_path}/asked; exit 1"
+    ask(faulty, 2222, options={"ProxyCommand": command, "User": "nic"}, attempts=1)
+    assert (tmp_path / "asked").read_text() == "127.0.0.1 faulty 2222 nic %\n"
+
+
+def test_copies_of_a_connections_configuration_keep_its_ssh_config(blank_home: Path) -> None:
+    (blank_home / ".ssh").mkdir()
+    (blank_home / ".ssh" / "config").write_text("Match final all\n  Port 5\n")
+    connection = HostConnection("web1")
+    assert fabric.Connection("web2", config=connection.config.clone()).port == connection.port == 5
+
+
+def test_a_proxy_command_given_to_a_connection_has_its_tokens_filled_in() -> None:
+    connection = HostConnection("nic@127.0.0.1:2222", gateway="echo %h %p %r >&2; exit 1")
+    with pytest.raises(Known, match=r"ProxyCommand: 127\.0\.0\.1 2222 nic"):
+        connection.open()

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from dask_cluster import until
 
 from paramgmt_tasks import (
     Fleet,
@@ -174,7 +175,7 @@ def test_local_commands_end_with_all_they_started_at_a_timeout(tmp_path: Path) -
     command = f"sleep 600 & echo $! > {pids}; echo part; wait"
     (result,) = perform([Host("a", "a")], LocalCommand(command), timeout=1)
     assert (result.outcome, result.stdout) == (Outcome.TIMED_OUT, b"part\n")
-    assert is_gone(int(pids.read_text()))
+    until(lambda: is_gone(int(pids.read_text())))
 
 
 def test_local_return_codes_and_signals() -> None:

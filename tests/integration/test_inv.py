@@ -1,13 +1,14 @@
 """`inv` as a user types it, against real sshd."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from dask_cluster import until
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -174,7 +175,8 @@ def test_hosts_that_fail_are_all_named_with_their_reasons(inv, sshd, tmp_path: P
 
 
 def test_ctrl_c_keeps_what_finished_and_names_what_did_not(sshd, hosts, tmp_path: Path) -> None:
-    words = ["rcmd", "-f", hosts, "--fanout", "2", '[ "?HOST" = 127.1.0.1 ] && echo done && exit; sleep 60']
+    command = f"[ ?HOST = 127.1.0.1 ] && echo done && exit; touch {tmp_path}/begun-?HOST; sleep 60"
+    words = ["rcmd", "-f", hosts, "--fanout", "2", command]
     process = subprocess.Popen(
         [sys.executable, "-m", "invoke", "--search-root", str(ROOT), *words],
         cwd=tmp_path,
@@ -185,7 +187,7 @@ def test_ctrl_c_keeps_what_finished_and_names_what_did_not(sshd, hosts, tmp_path
     line = process.stdout.readline()
     while "done" not in (line := process.stdout.readline()):
         assert line
-    time.sleep(1)
+    until(lambda: len(list(tmp_path.glob("begun-*"))) == 2)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
     assert process.returncode == 130
@@ -204,14 +206,14 @@ def test_ctrl_c_twice_ends_at_once_and_prints_no_traceback(hosts, tmp_path: Path
             "lcmd",
             "-f",
             hosts,
-            "trap '' INT; sleep 60",
+            f"trap '' INT; touch {tmp_path}/begun; sleep 60",
         ],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    time.sleep(1.5)
+    until((tmp_path / "begun").exists)
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
@@ -301,3 +303,10 @@ def test_nothing_is_coloured_but_for_a_terminal(hosts, tmp_path: Path) -> None:
     assert "\x1b[34mrcmd [127.1.0.1]: echo\x1b[0m" in on_a_terminal()
     assert "\x1b" not in on_a_terminal("--no-color")
     assert "\x1b" not in on_a_terminal(NO_COLOR="1")
+
+
+def test_a_variable_without_a_value_is_as_it_is_here(inv, hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("K", "from here")
+    for task in ("rcmd", "lcmd"):
+        done = inv(task, "-f", hosts, "--env", "K", "--json", "echo $K")
+        assert {json.loads(line)["stdout"] for line in done.stdout.splitlines()} == {"from here\n"}

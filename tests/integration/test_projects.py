@@ -162,8 +162,8 @@ def test_a_setting_that_there_is_not_is_one_line(run: Run, tmp_path: Path) -> No
     (tmp_path / "invoke.yaml").write_text("paramgmt: {host: web}\n")
     done = run("inv", "rcmd", "-m", "a", "x")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(
-        "rcmd: host, below paramgmt in the configuration: no such setting; there are "
+    assert done.stderr == (
+        "rcmd: host, below paramgmt in the configuration: no such setting; did you mean hosts?\n"
     )
 
 
@@ -374,6 +374,9 @@ def completed(tmp_path: Path) -> Callable[[str], list[str]]:
         ("inv benchmark.network.r", "benchmark.network.run"),
         ("inv rcmd --ho", "--host-keys --hosts"),
         ("inv rcmd --bogus x --us", "--user"),
+        ("inv rpush --no-ov", "--no-overwrite"),
+        ("inv rpush --no-ga", "--no-gather"),
+        ("inv rpush --over", "--overwrite"),
         ("inv rcmd --hosts hosts.txt whoami rp", "rpull rpush"),
         ("inv rcmd --hosts hosts.txt whoami rpush --ch", "--changed"),
         ("inv rhosts --hosts hosts.txt rc", "rcmd"),

@@ -1,6 +1,7 @@
 """Real sudo with a real password: needs a user of its own, so it runs as root in CI only."""
 
 import os
+import secrets
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -17,14 +18,21 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def user() -> Iterator[str]:
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("sudo") / "log"
+
+
+@pytest.fixture(scope="module")
+def user(log: Path) -> Iterator[str]:
     if shutil.which("sudo") is None:
         pytest.fail("CI has no sudo: install it")
     name = f"paramgmt{os.getpid()}"[:30]
     rule = Path(f"/etc/sudoers.d/{name}")
     subprocess.run(["useradd", "--no-create-home", "--shell", "/bin/sh", name], check=True)
     subprocess.run(["chpasswd"], input=f"{name}:{PASSWORD}", text=True, check=True)
-    rule.write_text(f"Defaults:{name} timestamp_timeout=0\n{name} ALL=(ALL) ALL\n")
+    rule.write_text(
+        f"Defaults:{name} timestamp_timeout=0\nDefaults:{name} logfile={log}\n{name} ALL=(ALL) ALL\n"
+    )
     rule.chmod(0o440)
     yield name
     rule.unlink()
@@ -52,6 +60,23 @@ def test_a_command_runs_as_root_and_never_sees_the_password(sshd, user) -> None:
     assert (result.outcome, result.reason) == (Outcome.OK, "")
     assert result.stdout == b"root\nv\ninput\n"
     assert result.stderr == b"err\n"
+
+
+@pytest.mark.parametrize("stdin", [None, b"input"])
+def test_the_values_of_variables_are_on_no_command_line_and_not_in_the_log_of_sudo(
+    sshd, user, log: Path, stdin: bytes | None
+) -> None:
+    look = "cat /proc/[0-9]*/cmdline | tr '\\000' ' '"
+    value = secrets.token_hex(8)
+    command = RemoteCommand(f"{look}; printenv K >&2; cat >&2")
+    result = perform(sshd, user, command, password=PASSWORD, stdin=stdin, env=(("K", value),))
+    assert (result.outcome, result.stderr) == (Outcome.OK, value.encode() + b"\n" + (stdin or b""))
+    assert look[:20].encode() in result.stdout
+    assert value.encode() not in result.stdout
+    assert look[:20] in log.read_text().replace("\n    ", " "), "sudo's log has what was run"
+    assert value not in log.read_text()
+    held = perform(sshd, user, RemoteCommand("echo $K", held=True), password=PASSWORD, env=(("K", "v"),))
+    assert (held.outcome, held.stdout) == (Outcome.OK, b"v\n")
 
 
 def test_a_wrong_password_is_denied_and_the_command_not_started(sshd, user, tmp_path: Path) -> None:

@@ -284,3 +284,41 @@ def _until(done) -> None:
     while not done():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("line", "asked"),
+    [
+        ("Ciphers aes128-cbc", "Ciphers +aes128-cbc"),
+        ("Ciphers aes128-cbc", "Ciphers aes128-cbc"),
+        ("MACs hmac-md5-96\nCiphers aes128-ctr", "MACs ^hmac-md5-96"),
+    ],
+)
+def test_weak_algorithms_are_spoken_only_where_ssh_config_asks_for_them(
+    start_sshd, blank_home: Path, line: str, asked: str
+) -> None:
+    sshd = start_sshd(line)
+    with Fleet([sshd.host()]) as fleet:
+        (result,) = fleet.report(RemoteCommand("echo weak"))
+    assert (result.outcome, "no common algorithm" in result.reason) == (Outcome.UNREACHABLE, True)
+    (blank_home / ".ssh").mkdir(mode=0o700)
+    (blank_home / ".ssh" / "config").write_text(f"{asked}\n")
+    with Fleet([sshd.host()]) as fleet:
+        (result,) = fleet.report(RemoteCommand("echo weak"))
+    assert (result.outcome, result.stdout) == (Outcome.OK, b"weak\n")
+
+
+def test_nothing_but_what_ssh_config_allows_is_offered(sshd, blank_home: Path) -> None:
+    (blank_home / ".ssh").mkdir(mode=0o700)
+    (blank_home / ".ssh" / "config").write_text("Ciphers -aes*\n")
+    with Fleet([sshd.host()]) as fleet:
+        (result,) = fleet.report(RemoteCommand("echo hello"))
+    assert (result.outcome, result.attempts) == (Outcome.UNREACHABLE, 1)
+    assert result.reason == "none of these ciphers can be used here: -aes*"
+
+
+def test_a_group_that_the_server_chooses_will_do(start_sshd) -> None:
+    sshd = start_sshd("KexAlgorithms diffie-hellman-group-exchange-sha256")
+    with Fleet([sshd.host()]) as fleet:
+        (result,) = fleet.report(RemoteCommand("echo hello"))
+    assert (result.outcome, result.stdout) == (Outcome.OK, b"hello\n")

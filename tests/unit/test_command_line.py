@@ -1,10 +1,13 @@
 """What `inv` does with words and options, where no host is needed."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from paramgmt_tasks import Settings
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -71,13 +74,14 @@ def test_duplicates_are_kept_with_a_note(inv) -> None:
         (["rcmd", "-m", "a", "--port", "70000", "x"], "rcmd: --port 70000: must be at most 65535"),
         (["rcmd", "-m", "a", "--host-keys", "no", "x"], "rcmd: --host-keys no: must be one of strict"),
         (["rcmd", "-m", "a", "--env", "1=2", "x"], "rcmd: --env 1: must be KEY=VALUE"),
+        (["rcmd", "-m", "a", "--env", "UNSET_9", "x"], "rcmd: --env UNSET_9: is not set here"),
         (["rcmd", "-m", "a", "--stdin", "none", "x"], "rcmd: --stdin none: no such file"),
         (["rcmd", "-m", "a", "--identity", "none", "x"], "rcmd: identity none: no such file"),
         (["rcmd", "-m", "a", "--identity", "bad", "x"], "rcmd: identity bad: not a private key"),
         (["rcmd", "-m", "a", "--jump", "x@", "x"], "rcmd: no host name in 'x@'"),
         (["rcmd", "-m", "a", "--user", "a b", "x"], "rcmd: --user 'a b': not a user name"),
         (["rcmd", "-m", "a", "--bogus", "x"], "rcmd: no option '--bogus': see inv rcmd --help"),
-        (["rcmd", "-m", "a", "--user", "-s", "x"], "rcmd: Flag <Argument: user (u)> needed value"),
+        (["rcmd", "-m", "a", "--user", "-s", "x"], "rcmd: Flag --user needed value"),
         (["lcmd", "-m", "a", "ls", "-l"], "lcmd: '-l' follows 'ls'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -112,6 +116,39 @@ def test_help_of_a_task_shows_its_options(inv) -> None:
         assert done.returncode == 0
         assert "-u STRING, --user=STRING" in done.stdout
         assert "Run a command on each host." in done.stdout
+
+
+def test_help_has_the_forms_of_a_command_groups_and_defaults(inv) -> None:
+    said = inv("rcmd", "--help").stdout
+    assert re.match(
+        r"Usage: \S+ \[--core-opts\] rcmd \[--options\] COMMAND\n +\S+ .* -- COMMAND \.\.\.\n", said
+    )
+    groups = re.findall(r"^(\S.*):$", said, flags=re.MULTILINE)
+    assert groups == ["Options", "Hosts", "Run", "Output", "Reaching hosts", "Engine"]
+    text = " ".join(said.split())
+    for known in (
+        f"at once ({Settings.fanout})",
+        f"is tried ({Settings.attempts})",
+        "else 10)",
+        "(no limit)",
+    ):
+        assert known in text
+    assert said.count("--no-gather") == 1  # one line speaks of the opposites of all
+    assert "Each switch has its opposite, which turns it off: --no-gather, --color." in said
+
+
+@pytest.mark.parametrize("words", [["rpush", "-h"], ["-h", "rpush"], ["rpush", "-m", "a", "--help"]])
+def test_help_is_asked_for_in_each_way_and_runs_nothing(inv, words: list[str]) -> None:
+    done = inv(*words)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "rpush [--options] -- FILE ..." in done.stdout
+    assert "Where the files go (~/)" in done.stdout
+
+
+def test_help_of_the_other_tasks(inv) -> None:
+    assert "How many servers" in inv("sandbox.up", "--help").stdout
+    assert "Hosts:" in inv("benchmark.network.run", "--help").stdout
+    assert "Host list of the senders" in inv("--help", "benchmark.network").stdout
 
 
 def test_a_file_of_host_variables(inv, tmp_path: Path) -> None:

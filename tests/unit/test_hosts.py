@@ -1,11 +1,17 @@
+import io
 import json
+import os
 import pickle
+import random
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from paramgmt_tasks import lists
 from paramgmt_tasks.errors import UsageError
-from paramgmt_tasks.hosts import duplicates, exclude, fold, parse_lines, parse_patterns
+from paramgmt_tasks.hosts import duplicates, exclude, expand, fold, parse_lines, parse_patterns
 
 CASES = json.loads((Path(__file__).parent / "cases" / "hosts.json").read_text())
 
@@ -63,6 +69,8 @@ def test_errors_of_inline_hosts_and_excludes_name_their_option() -> None:
         parse_patterns(["-x"], "--machines")
     with pytest.raises(UsageError, match="--exclude: "):
         exclude([], ["a[1"])
+    with pytest.raises(UsageError, match=r"--exclude: control characters in 'a\\nb'"):
+        exclude([], ["a\nb"])
 
 
 def test_folding_keeps_what_is_no_plain_name() -> None:
@@ -70,7 +78,161 @@ def test_folding_keeps_what_is_no_plain_name() -> None:
     assert fold([]) == ""
 
 
+@pytest.mark.parametrize(
+    ("names", "folded"),
+    [
+        ("web01 web02 web03 web07", "web[01-03,07]"),
+        ("web1 web2 web10 web9 web11", "web[1-2,9-11]"),
+        ("web1 web01 web2", "web[1-2,01]"),
+        ("web08 web09 web10 web99 web100", "web[08-10,99-100]"),
+        ("web098 web099 web100 web98", "web[98,098-100]"),
+        ("w0 w00 w000 w1", "w[0-1,00,000]"),
+        ("10.0.0.1 10.0.0.2 10.0.1.1", "10.0.0.[1-2] 10.0.1.1"),
+        ("web1.a.example web2.a.example", "web[1-2].a.example"),
+        ("ip-10-1-2-3 ip-10-1-3-3 ip-9-1-2-3 ip-10-1-2-4", "ip-9-1-2-3 ip-10-1-2-[3-4] ip-10-1-3-3"),
+        ("db web1 db web1", "db web1"),
+        (f"h{'9' * 5000} h{'1' * 5000}", f"h[{'1' * 5000},{'9' * 5000}]"),
+        (f"h{10**30} h{10**30 + 1}", f"h[{10**30}-{10**30 + 1}]"),
+    ],
+)
+def test_the_last_number_of_names_is_folded(names: str, folded: str) -> None:
+    assert fold(names.split()) == folded
+
+
+def test_what_is_folded_stands_for_the_same_hosts() -> None:
+    chosen = random.Random(1)
+    parts = ["a", "b", "-", ".", "0", "1", "9", "09", "10", "99", "100", "098"]
+    for _ in range(2000):
+        names = {"".join(chosen.choices(parts, k=chosen.randint(1, 4))) for _ in range(8)} - {"-", "."}
+        assert {entry for text in fold(names).split() for entry in expand(text)} == names
+
+
+class Counted(str):
+    """A name that counts how often it is looked up."""
+
+    lookups = 0
+
+    def __hash__(self) -> int:
+        Counted.lookups += 1
+        return super().__hash__()
+
+
+def effort(names: list[str]) -> int:
+    """How many calls it takes to fold names, and how often one is looked up."""
+    calls = 0
+
+    def count(*event: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    Counted.lookups = 0
+    entries = [Counted(name) for name in names]
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        fold(entries)
+    finally:
+        sys.setprofile(before)
+    return calls + Counted.lookups
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        lambda number, chosen: f"web{number}",
+        lambda number, chosen: f"web{number:06}.example",
+        lambda number, chosen: "ip-10-{}-{}-{}".format(*chosen.choices(range(256), k=3)),
+        lambda number, chosen: f"{chosen.getrandbits(128):032x}",
+        lambda number, chosen: f"h{chosen.getrandbits(600)}",
+        lambda number, chosen: f"nic@web{number}:22",
+        lambda number, chosen: f"r{number % 7}c{number % 11}n{number}",
+        lambda number, chosen: "web1",
+    ],
+    ids=["even", "zeros", "scattered", "hex", "long", "no plain names", "several numbers", "one"],
+)
+def test_folding_takes_effort_as_there_are_names(name: Callable[[int, random.Random], str]) -> None:
+    chosen = random.Random(2)
+    names = [name(number, chosen) for number in range(2000)]
+    fold(names[:10])  # what is loaded with the first use does not count
+    assert effort(names) < 8 * effort(names[:400])
+
+
 def test_a_host_can_be_pickled_and_hashed() -> None:
     (host,) = parse_lines(["a K=v Port=1"], "x")
     assert pickle.loads(pickle.dumps(host)) == host
     assert len({host, pickle.loads(pickle.dumps(host))}) == 1
+
+
+# -- where lists come from
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_host(tmp_path: Path) -> None:
+    (tmp_path / "list").write_bytes(b"\xef\xbb\xbfweb1 Port=22\nweb2\n")
+    assert [host.entry for host in lists.read_list(str(tmp_path / "list"))] == ["web1", "web2"]
+
+
+@pytest.mark.parametrize("name", ["-", "/dev/stdin"])
+@pytest.mark.parametrize("line", ["web1 ProxyCommand='nc %h %p'", "* ProxyCommand=x"])
+def test_a_proxycommand_from_standard_input_has_to_be_allowed(
+    name: str, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"web0\n{line}\n"))
+    with pytest.raises(UsageError) as caught:
+        lists.read_list(name)
+    assert str(caught.value) == (
+        "standard input, line 2: a ProxyCommand runs here: allow it with --allow-proxy-command"
+    )
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"web0\n{line}\n"))
+    assert lists.read_list(name, allow_proxy_command=True)[0].entry == "web0"
+
+
+def test_standard_input_that_is_no_text_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"web\xff\n"), "utf-8"))
+    with pytest.raises(UsageError, match="not a text file in UTF-8"):
+        lists.read_list("-")
+
+
+@pytest.fixture
+def below(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with hostlists/web.txt, two folders above the current one."""
+    (tmp_path / "hostlists").mkdir(mode=0o755)
+    (tmp_path / "hostlists" / "web.txt").write_text("web1\n")
+    (tmp_path / "hostlists" / "web.txt").chmod(0o644)
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "a" / "b")
+    return tmp_path
+
+
+@pytest.mark.parametrize("part", ["hostlists", "hostlists/web.txt"])
+def test_a_list_above_that_others_can_write_is_refused(
+    below: Path, part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert [host.entry for host in lists.read_list("web")] == ["web1"]
+    (below / part).chmod(0o777)
+    with pytest.raises(UsageError) as caught:
+        lists.read_list("web")
+    assert str(caught.value) == (
+        f"host list web: {below / part} is not used, as others can write it: chmod go-w or chown it, "
+        f"or name the file: {below / 'hostlists' / 'web.txt'}"
+    )
+    assert [host.entry for host in lists.read_list(str(below / "hostlists" / "web.txt"))] == ["web1"]
+    monkeypatch.chdir(below)
+    assert [host.entry for host in lists.read_list("web")] == ["web1"]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file away")
+@pytest.mark.parametrize("part", ["hostlists", "hostlists/web.txt"])
+def test_a_list_above_of_another_user_is_refused(below: Path, part: str) -> None:
+    os.chown(below / part, 12345, -1)
+    with pytest.raises(UsageError, match="is not used, as it belongs to the user 12345"):
+        lists.read_list("web")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file away")
+def test_a_link_that_another_user_made_is_refused(below: Path) -> None:
+    (below / "hostlists").rename(below / "own")
+    (below / "hostlists").symlink_to(below / "own")
+    assert [host.entry for host in lists.read_list("web")] == ["web1"]
+    os.chown(below / "hostlists", 12345, -1, follow_symlinks=False)
+    with pytest.raises(UsageError, match="is not used, as it belongs to the user 12345"):
+        lists.read_list("web")

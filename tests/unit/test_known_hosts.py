@@ -1,4 +1,5 @@
 import base64
+import random
 from pathlib import Path
 
 import pytest
@@ -91,3 +92,39 @@ def test_a_file_that_cannot_be_written_is_a_warning_once(tmp_path: Path, caplog)
     keys.add("b", "t", KEY)
     assert len([record for record in caplog.records if "cannot record" in record.message]) == 1
     assert keys.has("a", "t", KEY)
+
+
+@pytest.mark.parametrize("name", ["*", "a*", "a b", "a,b", "!a", "|1|x", "#a", "@revoked", "a\nb", "?", ""])
+def test_no_name_is_recorded_that_stands_for_other_hosts_or_for_none(
+    known, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    keys = known(line("web1"))
+    keys.add(name, "ssh-ed25519", OTHER)
+    assert keys.paths[0].read_text() == line("web1")
+    assert "not recorded" in caplog.text
+    assert not KnownHosts(keys.paths).has("web2", "ssh-ed25519", OTHER)
+
+
+def test_no_file_makes_the_parser_fail(tmp_path: Path) -> None:
+    some = random.Random(15)
+    good = (line("web1,*.a") + line(_hashed("web2")) + "@revoked " + line("*")).encode()
+    for _ in range(2000):
+        text = bytearray(good if some.random() < 0.7 else some.randbytes(200))
+        for _ in range(some.randrange(8)):
+            text[some.randrange(len(text))] = some.choice(b" \n\t,|*!?@#=\x00\xff\x85")
+        (tmp_path / "file").write_bytes(text)
+        keys = KnownHosts([tmp_path / "file"])
+        for name in ("web1", "web2", "x.a", "\udcff"):
+            keys.types(name)
+            keys.has(name, "ssh-ed25519", KEY)
+            keys.search(name)
+        keys.is_revoked(KEY)
+
+
+@pytest.mark.parametrize("name", ["folder", "file/below", "\0"])
+def test_a_file_that_cannot_be_is_no_error(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    keys = KnownHosts([tmp_path / name])
+    keys.add("web1", "ssh-ed25519", KEY)
+    assert keys.has("web1", "ssh-ed25519", KEY)

@@ -1,5 +1,7 @@
+import pytest
+
 from paramgmt_tasks.hosts import Host
-from paramgmt_tasks.results import HostResult, Outcome, Report
+from paramgmt_tasks.results import HostResult, Outcome, Report, unless_not_kept
 
 
 def result(index: int, outcome: Outcome, reason: str = "", code: int | None = None) -> HostResult:
@@ -39,3 +41,39 @@ def test_exit_status_is_as_a_shell_would_have_it() -> None:
     assert {result(0, o).exit_status for o in Outcome if o.value in ("unreachable", "lost", "denied")} == {
         255
     }
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("two\nlines\r\n", "two lines"),
+        ("killed by signal KILL\nok (500): all is fine", "killed by signal KILL ok (500): all is fine"),
+        ("\x1b]0;owned\x07\x1b[2J", r"\x1b]0;owned\x07\x1b[2J"),
+        ("\x9b2J and \x7f and \x00", r"\x9b2J and \x7f and \x00"),
+        ("a\u202eb\u2066c\u2028d\u2029e", r"a\u202eb\u2066c\u2028d\u2029e"),
+        ("name \udcff\udc9b: no such file", r"name \xff\x9b: no such file"),
+        ("name \ud800", r"name \ud800"),
+        ("größer, 東京", "größer, 東京"),
+        ("", ""),
+        ("x" * 200, "x" * 200),
+        ("x" * 100_000, "x" * 199 + "…"),
+        ("\x1b" * 100_000, (r"\x1b" * 50)[:199] + "…"),
+    ],
+)
+def test_every_reason_is_one_short_line_that_can_be_printed(said: str, reason: str) -> None:
+    found = result(0, Outcome.FAILED, said, 1).reason
+    assert found == reason
+    assert found.isprintable()
+
+
+@pytest.mark.parametrize("before", [Outcome.OK, Outcome.FAILED])
+def test_output_that_could_not_be_kept_is_an_error(before: Outcome) -> None:
+    assert unless_not_kept(before, "return code 3", "") == (before, "return code 3")
+    assert unless_not_kept(before, "return code 3", "/tmp: full") == (
+        Outcome.ERROR,
+        "output not kept: /tmp: full (return code 3)",
+    )
+    assert unless_not_kept(Outcome.LOST, "gone", "/tmp: full") == (
+        Outcome.LOST,
+        "gone; output not kept: /tmp: full",
+    )

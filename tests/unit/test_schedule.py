@@ -3,7 +3,7 @@ import socket
 import threading
 import time
 
-from paramgmt_tasks import Fleet, Host, LocalCommand, Outcome, Settings
+from paramgmt_tasks import Fleet, Host, LocalCommand, Outcome, ParallelGroup, Settings
 from paramgmt_tasks.gate import AtGate, HandshakeGate
 from paramgmt_tasks.schedule import Hosts
 from paramgmt_tasks.waiting import BLOCKING, Leave, Silence, Steps, finish
@@ -129,8 +129,7 @@ def test_no_worker_is_left_when_a_run_is_over() -> None:
 
 
 def test_a_run_of_no_hosts_is_over_at_once() -> None:
-    with Fleet([]) as fleet:
-        assert len(fleet.report(LocalCommand("true"))) == 0
+    assert len(ParallelGroup().perform(LocalCommand("true")).report()) == 0
 
 
 def test_hosts_that_wait_to_start_together_are_not_started_once_all_is_stopped() -> None:

@@ -102,7 +102,7 @@ def test_no_host_starts_before_all_are_ready_that_are_to_start_together() -> Non
     for link, index in ((one, 0), (two, 1), (one, 2)):
         workers.told(link, "ready", 1, index)
     assert "go" not in one.kinds() + two.kinds()
-    done, times = (Outcome.UNREACHABLE, None, 3, "refused"), (1.0, 2.0, None, None)
+    done, times = (Outcome.UNREACHABLE, None, 3, "refused", 0), (1.0, 2.0, None, None)
     workers.told(two, "results", 1, 1, [(3, done, times, [[], []])])
     assert (one.sent[-1], two.sent[-1]) == (("go", 1, [0, 2]), ("go", 1, [1]))
 

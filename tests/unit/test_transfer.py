@@ -3,8 +3,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from paramgmt_tasks.archive import read_sums
 from paramgmt_tasks.remote import READY
 from paramgmt_tasks.transfer import Pace, _Talk
+from paramgmt_tasks.unpack import Refused
 from paramgmt_tasks.waiting import Steps, finish
 
 
@@ -26,7 +28,7 @@ class _Said(_Talk):
 
     def __init__(self, *pieces: bytes, broken: bool = False) -> None:
         self.data = b""
-        self.channel = SimpleNamespace(closed=True, closed_by_peer=not broken)
+        self.channel = SimpleNamespace(closed=True, closed_by_peer=not broken, close=lambda: None)
         self._coming = [piece for piece in pieces if piece]
 
     def more(self) -> Steps[bytes]:
@@ -54,3 +56,27 @@ def test_a_shell_that_never_comes_to_the_script_is_given_up() -> None:
 def test_a_connection_that_breaks_before_the_script_says_nothing_of_the_host() -> None:
     with pytest.raises(EOFError):
         finish(_Said(b"Welcome!\n", broken=True).ready())
+
+
+def test_a_script_is_heard_where_every_byte_comes_alone_and_noise_has_its_bound() -> None:
+    said = b"noise\n" * 2000 + READY + b"with gzip\nfirst\nrest"
+    talk = _Said(*(said[at : at + 1] for at in range(len(said))))
+    assert finish(talk.ready()) == ["with", "gzip"]
+    assert finish(talk.line()) == b"first"
+    talk = _Said(READY, *[b"without an end "] * 100_000)
+    assert finish(talk.ready()) == []
+    assert len(talk._coming) > 90_000
+
+
+def test_an_answer_without_end_is_refused() -> None:
+    talk = _Said(*[b"x" * 1000] * 100)
+    with pytest.raises(Refused):
+        finish(talk.all(10_000))
+    assert len(talk._coming) == 89
+    assert finish(_Said(b"to", b" the end").all(10)) == b"to the end"
+
+
+def test_sums_are_read_at_once_however_many_lines_a_name_has() -> None:
+    lines = [b"0" * 64 + b"  ./a"] + [b"b"] * 300_000
+    ((name, _),) = read_sums(lines)
+    assert len(name) == 1 + 2 * 300_000

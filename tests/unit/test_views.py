@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,7 @@ def test_a_result_is_one_line_of_json() -> None:
         "reason": "",
         "attempts": 1,
         "seconds": 1.5,
+        "dropped": 0,
         "description": "rcmd [web3]: c",
         "stdout": 'a "quoted"\n\té\x00',
         "stderr": "e",
@@ -163,4 +165,74 @@ def test_a_folder_that_goes_away_is_told_and_the_run_goes_on(tmp_path: Path, cap
     assert not folder.whole
     assert [record.getMessage() for record in caplog.records] == [
         f"{tmp_path}/out: no such file or directory: files of results are missing"
+    ]
+
+
+def test_files_of_results_are_for_their_user_and_take_the_place_of_files(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "web0.out").write_text("older, and longer")
+    previous = os.umask(0)
+    try:
+        shown(Folder(str(out), [Host("web0", "")]), result(0, b"new"))
+        shown(Folder(str(tmp_path / "a" / "b"), [Host("web0", "")]), result(0, b"new"))
+    finally:
+        os.umask(previous)
+    assert (out / "web0.out").read_bytes() == b"new"
+    for folder in (out, tmp_path / "a" / "b"):
+        assert sorted(path.name for path in folder.iterdir()) == ["results.jsonl", "web0.err", "web0.out"]
+        assert {path.stat().st_mode & 0o7777 for path in folder.iterdir()} == {0o600}
+    assert [path.stat().st_mode & 0o777 for path in (tmp_path / "a", tmp_path / "a" / "b")] == [0o700] * 2
+
+
+@pytest.mark.parametrize("name", ["web0.out", "web0.err", "results.jsonl"])
+@pytest.mark.parametrize("kind", ["link", "dangling", "pipe", "folder"])
+def test_what_is_no_file_is_left_alone_and_told(tmp_path: Path, caplog, kind: str, name: str) -> None:
+    out, victim = tmp_path / "out", tmp_path / "victim"
+    out.mkdir()
+    if kind == "pipe":
+        os.mkfifo(out / name)
+    elif kind == "folder":
+        (out / name).mkdir()
+    else:
+        if kind == "link":
+            victim.write_text("precious")
+        (out / name).symlink_to(victim)
+    before = os.lstat(out / name)
+    folder = Folder(str(out), [Host("web0", "")])
+    shown(folder, result(0, b"evil"))
+    assert not folder.whole
+    assert os.lstat(out / name).st_ino == before.st_ino
+    assert victim.exists() == (kind == "link")
+    assert not victim.exists() or victim.read_text() == "precious"
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{out}: {name} is no regular file: files of results are missing"
+    ]
+
+
+def test_a_link_that_another_user_put_in_the_place_of_the_folder_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "elsewhere")
+    Folder(str(tmp_path / "out"), [])
+    monkeypatch.setattr("paramgmt_tasks.display.folder._is_own", lambda path: False)
+    with pytest.raises(UsageError, match=r"--output-dir .*: a link of another user"):
+        Folder(str(tmp_path / "out"), [])
+
+
+def test_a_full_disk_leaves_no_part_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Folder(str(tmp_path / "out"), [Host("web0", ""), Host("web1", "")])
+    shown(folder, result(0, b"text"))
+
+    def full(file: int, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("paramgmt_tasks.display.folder.os.write", full)
+    shown(folder, result(1, b"text"))
+    assert not folder.whole
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "results.jsonl",
+        "web0.err",
+        "web0.out",
     ]

@@ -1,0 +1,104 @@
+"""The options of the operation tasks as keywords from Python, for whoever checks types.
+
+What is left out is as the configuration says; None, or an empty text, is without the option.
+"""
+
+from collections.abc import Iterable, Mapping
+from os import PathLike
+from typing import TypeAlias, TypedDict
+
+from ..hosts import Host
+
+Lists: TypeAlias = str | PathLike[str] | Iterable[str | PathLike[str]] | None
+Hosts: TypeAlias = str | Host | Iterable[str | Host] | None
+Text: TypeAlias = str | None
+Switch: TypeAlias = bool | None
+Number: TypeAlias = int | str | None
+Seconds: TypeAlias = float | str | None
+Variables: TypeAlias = str | Iterable[str] | Mapping[str, str | int | float] | None
+
+
+class HostOptions(TypedDict, total=False):
+    """The options of `rhosts`, which all others take too."""
+
+    hosts: Lists
+    machines: Hosts
+    exclude: Hosts
+    allow_proxy_command: Switch
+
+
+class RunOptions(HostOptions, total=False):
+    """The options of `lcmd`. With `warn` hosts that fail are no exception."""
+
+    warn: Switch
+    dry_run: Switch
+    sequential: Switch
+    fanout: Number
+    timeout: Seconds
+    env: Variables
+    stdin: Text
+    batch: Number
+    canary: Number
+    max_fail: Number
+    no_color: Switch
+    gather: Switch
+    diff: Switch
+    live: Switch
+    json: Switch
+    max_output: Number
+    output_dir: Text
+    quiet: Switch
+    order: Text
+
+
+class RemoteOptions(RunOptions, total=False):
+    """The options of `rscript`, which all that works on hosts takes."""
+
+    user: Text
+    attempts: Number
+    connect_timeout: Seconds
+    port: Number
+    identity: Text
+    jump: Text
+    host_keys: Text
+    sudo: Switch
+    ask_password: Switch
+    verbose: Switch
+    engine: Text
+    workers: Number
+    scheduler: Text
+    tls_ca: Text
+    tls_cert: Text
+    tls_key: Text
+    insecure_scheduler: Switch
+
+
+class CommandOptions(RemoteOptions, total=False):
+    """The options of `rcmd`."""
+
+    together: Switch
+
+
+class CopyOptions(RemoteOptions, total=False):
+    """The options of files, which `rpush` and `rpull` have."""
+
+    destination: Text
+    follow: Switch
+    preserve: Switch
+    no_overwrite: Switch
+    no_verify: Switch
+    compress: Switch
+    limit_rate: Number
+    limit_rate_all: Number
+
+
+class PushOptions(CopyOptions, total=False):
+    """The options of `rpush`."""
+
+    changed: Switch
+
+
+class PullOptions(CopyOptions, total=False):
+    """The options of `rpull`."""
+
+    unsafe_links: Switch

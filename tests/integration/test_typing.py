@@ -1,0 +1,90 @@
+"""What a user's type checker says of the tasks."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import get_type_hints
+
+import pytest
+
+from paramgmt_tasks.tasks import keywords, lcmd, rcmd, rhosts, rpull, rpush, rscript
+
+ROOT = Path(__file__).parent.parent.parent
+RIGHT = """\
+from collections.abc import Iterable
+
+from invoke.context import Context
+
+from paramgmt_tasks import Host, Report, RunFailed, namespace
+from paramgmt_tasks.tasks import lcmd, rcmd, rhosts, rpull, rpush, rscript
+
+
+def deploy(c: Context, trouble: Iterable[str]) -> Report:
+    hosts: list[Host] = rhosts(c, hosts=["web"], exclude="web1")
+    try:
+        rpush(c, ["app"], machines=hosts, destination="/srv", changed=True, fanout=10, timeout=2.5)
+    except RunFailed as failed:
+        again: Report = failed.report
+        rcmd(c, "uptime", machines=[result.host for result in again.failed], together=False)
+    lcmd(c, "true", machines=trouble, env={"A": 1}, max_fail="10%", gather=None)
+    rpull(c, "log", machines="a,b", limit_rate="10M")
+    rscript(c, ["s.sh"], sudo=True, canary=0)
+    return rcmd(c, command="uptime", warn=True)
+
+
+names: str | None = namespace.name
+"""
+WRONG = [
+    'rcmd(c, "x", hostss=["web"])',
+    'rcmd(c, "x", fanout=[1])',
+    'rcmd(c, "x", gather="maybe")',
+    'rcmd(c, "x", changed=True)',
+    'rcmd(c, "x", machines=1)',
+    "rcmd(c, 1)",
+    'rcmd("x")',
+    'lcmd(c, "x", sudo=True)',
+    'n: int = rcmd(c, "x")',
+    "rhosts(c, warn=True)",
+]
+
+
+def test_the_tasks_are_typed_for_whoever_uses_them(tmp_path: Path) -> None:
+    pytest.importorskip("mypy")
+    (tmp_path / "right.py").write_text(RIGHT)
+    head = "from invoke.context import Context\nfrom paramgmt_tasks.tasks import lcmd, rcmd, rhosts\n"
+    head += "c = Context()\n"
+    (tmp_path / "wrong.py").write_text(head + "\n".join(WRONG) + "\n")
+    (tmp_path / "mypy.ini").write_text(
+        "[mypy]\nstrict = true\n[mypy-invoke.*]\nimplicit_reexport = true\n"
+        # As where it is installed: what is in the package itself is no affair of its users.
+        "[mypy-paramgmt_tasks.*]\nfollow_imports = silent\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--no-error-summary", "."],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={"MYPYPATH": str(ROOT), "PATH": ""},
+        timeout=120,
+        check=False,
+    )
+    errors = [line for line in done.stdout.splitlines() if ": error: " in line]
+    assert {line.partition(":")[0] for line in errors} == {"wrong.py"}, done.stdout + done.stderr
+    first = head.count("\n") + 1
+    assert {int(line.split(":")[1]) for line in errors} == set(range(first, first + len(WRONG))), done.stdout
+
+
+@pytest.mark.parametrize(
+    ("task", "kind"),
+    [
+        (rhosts, keywords.HostOptions),
+        (lcmd, keywords.RunOptions),
+        (rcmd, keywords.CommandOptions),
+        (rpush, keywords.PushOptions),
+        (rpull, keywords.CopyOptions),
+        (rscript, keywords.RemoteOptions),
+    ],
+)
+def test_each_option_is_typed_and_no_other(task, kind) -> None:
+    typed = set(get_type_hints(kind))
+    assert typed == {option.name for option in task.options} | set(task.keywords)

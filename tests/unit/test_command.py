@@ -1,0 +1,44 @@
+"""A command whose variables come over its standard input: nothing is done unless they came whole."""
+
+import shutil
+import subprocess
+
+import pytest
+
+from paramgmt_tasks.command import with_env
+
+
+def run(shell: str, text: str, sent: bytes) -> "subprocess.CompletedProcess[bytes]":
+    return subprocess.run(
+        [shell, "-c", text],
+        input=sent,
+        capture_output=True,
+        env={"SHELL": shell, "PATH": "/usr/bin:/bin"},
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("login", [False, True])
+@pytest.mark.parametrize("more", [False, True])
+@pytest.mark.parametrize("name", ["dash", "bash", "ksh", "zsh", "tcsh", "fish"])
+def test_nothing_runs_where_the_variables_are_cut_off(name: str, more: bool, login: bool) -> None:
+    shell = shutil.which(name)
+    if shell is None:
+        pytest.skip(f"needs {name}")
+    if name in ("tcsh", "fish") and not login:
+        pytest.skip("only where a login shell runs it")
+    command = "printenv A"
+    text, sent = with_env(command, [("B", "x"), ("A", "a 'b' }; c")], more, login)
+    whole = run(shell, text, sent)
+    assert (whole.returncode, whole.stdout, whole.stderr) == (0, b"a 'b' }; c\n", b"")
+    for length in range(sent.rindex(b"}") + 2):
+        cut = run(shell, text, sent[:length])
+        assert cut.returncode != 0, length
+        assert cut.stdout == b"", length
+
+
+def test_a_value_is_not_in_the_text() -> None:
+    for login in (False, True):
+        text, sent = with_env("run it", [("A", "hush")], more=True, login=login)
+        assert "hush" not in text
+        assert b"hush" in sent

@@ -1,0 +1,45 @@
+"""Numbers in the documentation are those of the program."""
+
+from pathlib import Path
+
+import pytest
+
+from paramgmt_tasks import Settings, ending, executables, fleet, journal, office, output
+from paramgmt_tasks.cluster import _SILENT
+from paramgmt_tasks.connection import CONNECT_TIMEOUT
+
+ROOT = Path(__file__).parent.parent.parent
+WORDS = {1: "one", 2: "two", 3: "three", 60: "a minute"}
+MB = 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("file", "sentence"),
+    [
+        ("README.md", f"how many hosts are worked on at once ({Settings.fanout})"),
+        ("README.md", f"how often a host is tried ({Settings.attempts})"),
+        ("README.md", f"all attempts together (ConnectTimeout, else {CONNECT_TIMEOUT:.0f})"),
+        ("README.md", f"KILL {WORDS[int(ending.GRACE)]} seconds later"),
+        ("README.md", f"exit statuses (0, {executables._FAILED} where a host failed, 2)"),
+        ("README.md", f"The last {journal.KEPT} runs are kept"),
+        ("README.md", f"{output.IN_MEMORY // MB} MB a run are kept in memory"),
+        ("docs/performance.md", f"kept within {output.IN_MEMORY // MB} MB of memory a run"),
+        ("docs/python.md", f"Without it the engine is `{Settings.engine}`"),
+        ("docs/scaling.md", f"a process for each {fleet.HOSTS_A_PROCESS} hosts, but no more than processors"),
+        ("docs/scaling.md", f"does not answer for {WORDS[int(_SILENT)]} counts as gone"),
+        (
+            "docs/scaling.md",
+            f"pieces of at most {office._BATCH // MB} MB, with {office._FULL // MB} MB on their way",
+        ),
+        ("CHANGELOG.md", f"{Settings.fanout} hosts are worked on at once by default"),
+        ("CHANGELOG.md", f"Output beyond {output.IN_MEMORY // MB} MB a run"),
+    ],
+)
+def test_a_sentence_says_what_the_program_does(file: str, sentence: str) -> None:
+    text = " ".join((ROOT / file).read_text().split())
+    assert sentence in text
+
+
+def test_what_settings_say_of_themselves_holds() -> None:
+    text = " ".join((Settings.__doc__ or "").split())
+    assert f"falls back to ConnectTimeout, then {CONNECT_TIMEOUT:.0f};" in text

@@ -1,0 +1,141 @@
+"""What is received in pieces of any size, and sent to a peer that takes nothing."""
+
+import socket
+import time
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import paramiko
+import pytest
+
+from paramgmt_tasks import stream as streams
+from paramgmt_tasks.packets import StreamPacketizer
+from paramgmt_tasks.stream import Stream, TooLate
+from paramgmt_tasks.transport import LeanTransport, _check_prompts
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[Stream, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield Stream(ours), theirs
+
+
+def test_a_message_that_comes_in_bytes_is_not_copied_for_each(pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream, theirs = pair
+    moved = []
+    move = Stream._move_to
+    monkeypatch.setattr(Stream, "_move_to", lambda self, buffer: (moved.append(1), move(self, buffer)))
+    receive = Stream._receive
+
+    def a_byte_each(self: Stream, seconds: float | None) -> int | None:
+        theirs.send(b"x")
+        return receive(self, seconds)
+
+    monkeypatch.setattr(Stream, "_receive", a_byte_each)
+    assert bytes(stream.read(20_000)) == b"x" * 20_000
+    assert len(moved) < 5
+
+
+def test_who_waits_for_the_rest_of_a_message_tells_once(pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream, theirs = pair
+    stalls: list[int] = []
+    stream.on_stall = lambda: stalls.append(1)
+    now = [100.0]
+    monkeypatch.setattr(streams.time, "monotonic", lambda: now[0])
+    receive = Stream._receive
+
+    def slowly(self: Stream, seconds: float | None) -> int | None:
+        now[0] += 0.02
+        theirs.send(b"x")
+        return receive(self, seconds)
+
+    monkeypatch.setattr(Stream, "_receive", slowly)
+    stream.read(50)
+    assert stalls == [1], "though each of the bytes came soon"
+    stream.read(50)
+    assert stalls == [1, 1]
+
+
+def test_a_peer_that_takes_nothing_is_waited_for_until_the_deadline(pair) -> None:
+    stream, _ = pair
+    stalls: list[int] = []
+    stream.on_stall = lambda: stalls.append(1)
+    stream.gather(bytes(10_000_000))
+    with pytest.raises(TooLate):
+        stream.flush(time.monotonic() + 0.05)
+    assert stalls
+    assert stream.unsent(), "what is left may go on when there is room"
+
+
+def test_a_peer_that_takes_nothing_for_long_is_dead(pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream, theirs = pair
+    monkeypatch.setattr(streams, "DEAD", 0.05)
+    stream.gather(bytes(10_000_000))
+    with pytest.raises(EOFError):
+        stream.flush()
+    assert not stream.unsent()
+    theirs.setblocking(False)
+    assert theirs.recv(1)
+
+
+def test_a_peer_that_takes_little_by_little_is_not(pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream, theirs = pair
+    wait = Stream._wait_for_room
+
+    def and_take(self: Stream, until: float) -> None:
+        theirs.recv(1_000_000)
+        wait(self, until)
+
+    monkeypatch.setattr(Stream, "_wait_for_room", and_take)
+    stream.gather(*[bytes(100_000)] * 100)
+    stream.flush()
+    assert not stream.unsent()
+
+
+@pytest.mark.parametrize("count", [-12, 300_000])
+def test_no_packet_has_so_many_bytes(pair, count: int) -> None:
+    packetizer = StreamPacketizer(pair[0])
+    with pytest.raises(paramiko.SSHException, match="not a packet"):
+        packetizer.read_all(count)
+
+
+def test_a_message_does_not_become_large_when_it_is_decompressed(pair) -> None:
+    from paramiko.compress import ZlibCompressor, ZlibDecompressor
+
+    packetizer, compress = StreamPacketizer(pair[0]), ZlibCompressor()
+    packetizer.set_inbound_compressor(ZlibDecompressor())
+    assert packetizer._inflate(compress(b"text" * 1000)) == b"text" * 1000
+    with pytest.raises(paramiko.SSHException, match="more than"):
+        packetizer._inflate(compress(bytes(100_000_000)))
+
+
+def message(*fields: object) -> paramiko.Message:
+    whole = paramiko.Message()
+    for field in fields:
+        whole.add_int(field) if isinstance(field, int) else whole.add_string(field)
+    whole.rewind()
+    return whole
+
+
+def test_questions_are_counted_before_they_are_asked() -> None:
+    asked = message("name", "instruction", "", 2, "first")
+    _check_prompts(asked)
+    assert asked.get_text() == "name", "as if nobody had looked"
+    with pytest.raises(paramiko.SSHException, match="4000000000 questions"):
+        _check_prompts(message("name", "instruction", "", 4_000_000_000))
+
+
+def test_extensions_end_with_their_message() -> None:
+    transport = SimpleNamespace()
+    LeanTransport._take_extensions(transport, message(3, "server-sig-algs", "ssh-ed25519"))
+    assert transport.server_extensions == {"server-sig-algs": b"ssh-ed25519"}
+    with pytest.raises(paramiko.SSHException, match="4294967295 extensions"):
+        LeanTransport._take_extensions(transport, message(2**32 - 1))
+
+
+def test_no_group_of_the_key_exchange_keeps_the_thread_for_seconds() -> None:
+    exchange = LeanTransport._kex_info["diffie-hellman-group-exchange-sha256"](SimpleNamespace())
+    assert exchange.max_bits == 4096
+    with pytest.raises(paramiko.SSHException, match="more than 4096 bits"):
+        exchange._parse_kexdh_gex_group(message(b"\x7f" * 1024, b"\2"))
