@@ -287,6 +287,24 @@ def test_a_pull_of_all_leaves_the_mode_of_the_destination(faulty, back: Path, th
         assert stat.S_IMODE(back.stat().st_mode) == 0o750
 
 
+@pytest.mark.parametrize("code", [0, 1])
+def test_of_what_a_host_says_on_standard_error_the_beginning_is_kept(faulty, back: Path, code: int) -> None:
+    async def run(process: Any) -> None:
+        process.stdout.write(b"paramgmt-ready with \n" + tar(member("f", b"x")))
+        for _ in range(50):
+            process.stderr.write(b"tar: no\n" * 8192)
+            await process.stderr.drain()
+        process.stdout.write(SUMS[:-2] + b"%d\n" % code)
+        process.exit(code)
+
+    (result,) = pull(faulty, faulty.ssh(run), "f", back)
+    assert result.ok is (code == 0)
+    assert len(result.stderr) < 70_000
+    assert (back / "f").read_bytes() == b"x"
+    if code:
+        assert result.reason.startswith("no (and 819")
+
+
 def test_a_bomb_lets_others_go_on(faulty, back: Path) -> None:
     packing = zlib.compressobj(9, zlib.DEFLATED, 31)
     head = bytearray(member("f")[0].tobuf(tarfile.GNU_FORMAT))
