@@ -17,6 +17,8 @@ except ImportError:
 NAMES = ("gzip",) if zstandard is None else ("zstd", "gzip")
 _PIECE = 256 * 1024
 _GZIP = 31  # zlib's number for the format of gzip
+#: Bytes that a stream of zstd may refer back to: as many as its programs take without being asked for more.
+_WINDOW = 8 * 1024 * 1024
 _BROKEN = (zlib.error, *(() if zstandard is None else (zstandard.ZstdError,)))
 
 
@@ -24,24 +26,78 @@ class Broken(Exception):
     """What came is not what the codec makes."""
 
 
-def decoder(name: str) -> Callable[[bytes], bytes]:
-    """A function that decodes a stream piece by piece.
+def decoder(name: str) -> Callable[[bytes], Iterator[bytes]]:
+    """A function that decodes a stream piece by piece: a piece gives pieces of at most _PIECE bytes.
 
-    Raises: Broken, when called.
+    What follows the end of the stream is dropped.
+
+    Raises: Broken, as its pieces are gone through.
     """
-    decode: Any
-    if name == "zstd":
-        decode = zstandard.ZstdDecompressor().decompressobj().decompress
-    else:
-        decode = zlib.decompressobj(_GZIP).decompress
+    decode: Callable[[bytes], Iterator[bytes]] = _Unzstd() if name == "zstd" else _gunzip()
 
-    def step(data: bytes) -> bytes:
+    def step(data: bytes) -> Iterator[bytes]:
         try:
-            return decode(data)  # type: ignore[no-any-return]
+            yield from decode(data)
         except _BROKEN as error:
             raise Broken(f"not compressed with {name}: {error}") from None
 
     return step
+
+
+def _gunzip() -> Callable[[bytes], Iterator[bytes]]:
+    decoder = zlib.decompressobj(_GZIP)
+
+    def decode(data: bytes) -> Iterator[bytes]:
+        while not decoder.eof:
+            piece = decoder.decompress(data, _PIECE)
+            data = decoder.unconsumed_tail
+            if piece:
+                yield piece
+            if not data and len(piece) < _PIECE:
+                return
+
+    return decode
+
+
+class _Unzstd:
+    """Decodes block by block, as zstandard knows no bound, and a block gives 128 KiB at most (RFC 8878)."""
+
+    def __init__(self) -> None:
+        self._decode = zstandard.ZstdDecompressor(max_window_size=_WINDOW).decompressobj().decompress
+        self._held = bytearray()
+        self._flags: int | None = None
+        self._over = False
+
+    def __call__(self, data: bytes) -> Iterator[bytes]:
+        self._held += b"" if self._over else data
+        while not self._over and 0 < (size := self._next()) <= len(self._held):
+            self._begin()
+            piece = self._decode(bytes(self._held[:size]))
+            del self._held[:size]
+            yield piece  # also where it is empty: any number of blocks may be
+
+    def _next(self) -> int:
+        """Bytes of what is next, the header of all or a block; 0 where it cannot be told yet."""
+        held = self._held
+        if self._flags is None:
+            return _zstd_header(held[4]) if len(held) > 4 else 0
+        if len(held) < 3:
+            return 0
+        block = int.from_bytes(held[:3], "little")
+        last, repeated = block & 1, block >> 1 & 3 == 1
+        return 3 + (1 if repeated else block >> 3) + (4 if last and self._flags & 4 else 0)
+
+    def _begin(self) -> None:
+        if self._flags is None:
+            self._flags = self._held[4]
+        else:
+            self._over = bool(self._held[0] & 1)
+
+
+def _zstd_header(flags: int) -> int:
+    """Bytes of the magic number, the flags, and what these say that follows."""
+    single = flags >> 5 & 1
+    return 5 + (1 - single) + (0, 1, 2, 4)[flags & 3] + (single, 2, 4, 8)[flags >> 6]
 
 
 class Encoded:

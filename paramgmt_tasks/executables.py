@@ -16,7 +16,7 @@ from .errors import UsageError, escaped
 from .tasks import namespace
 from .tasks.command_line import OPPOSITES, Option
 from .tasks.operations import operation_of, print_hosts
-from .tasks.options import CHANGED, COPY, HOSTS, REMOTE, RUN, TOGETHER, Options
+from .tasks.options import CHANGED, COPY, HOSTS, REMOTE, RUN, TOGETHER, UNSAFE_LINKS, Options
 from .tasks.perform import log_to_stderr, perform
 from .tasks.streams import stand_in
 
@@ -40,7 +40,7 @@ _OPTIONS: dict[str, tuple[Option, ...]] = {
     "lcmd": RUN,
     "rcmd": (*RUN, *REMOTE, TOGETHER),
     "rpush": (*RUN, *REMOTE, *COPY, CHANGED),
-    "rpull": (*RUN, *REMOTE, *COPY),
+    "rpull": (*RUN, *REMOTE, *COPY, UNSAFE_LINKS),
     "rscript": (*RUN, *REMOTE),
 }
 _FAILED = 255

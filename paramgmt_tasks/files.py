@@ -6,7 +6,8 @@ Where hosts are worked on elsewhere, something else with these methods brings th
 import fnmatch
 import os
 import posixpath
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from . import archive, codec, script, sftp
@@ -15,11 +16,17 @@ from .command import Execution
 from .connection import HostConnection
 from .errors import UsageError
 from .hosts import Host
+from .local_files import LocalError, Refused, destination
 from .operations import Copying, Pull, Push
 from .output import Output
 from .results import Outcome
-from .unpack import LocalError, Refused, Unpacker, plain
-from .waiting import Steps
+from .unpack import Unpacker, plain
+from .waiting import Silence, Steps
+
+#: Seconds after which a host's files leave the thread to other hosts for a moment.
+_TURN = 0.01
+#: Bytes that are read of what a host says of a transfer on standard error.
+_SAID = 64 * 1024
 
 
 class Files:
@@ -72,24 +79,42 @@ class Landing:
 
     def __init__(self, operation: Pull, coded: str) -> None:
         self._how = operation.how
-        self._decode: Callable[[Any], Any] = codec.decoder(coded) if coded else memoryview
-        self._unpacker = Unpacker(*_place(operation), operation.how.preserve)
+        self._decode: Callable[[Any], Iterable[Any]] = codec.decoder(coded) if coded else lambda data: (data,)
+        folder, asked = _asked(operation)
+        self._unpacker = Unpacker(
+            folder,
+            asked.place,
+            operation.how.preserve,
+            own=asked.own,
+            unsafe_links=operation.how.unsafe_links,
+            kept=self._keep_name,
+        )
+        self._out = Output()
 
     def take(self, pieces: list[Any]) -> Steps[None]:
-        """What comes next.
+        """What comes next. Lets others go on in between, where it is much: a little may decode to that.
 
         Raises:
             Refused, LocalError, codec.Broken: it is not to be written, or cannot be.
         """
-        self.take_now(pieces)
-        return
-        yield
+        until = time.monotonic() + _TURN
+        for piece in pieces:
+            for data in self._decode(piece):
+                self._unpacker.feed(data)
+                if time.monotonic() > until:
+                    self._unpacker.flush()
+                    yield Silence(None, time.monotonic())
+                    until = time.monotonic() + _TURN
+        self._unpacker.flush()
 
     def take_now(self, pieces: list[Any]) -> None:
         """As `take`, at once."""
-        for piece in pieces:
-            self._unpacker.feed(self._decode(piece))
-        self._unpacker.flush()
+        for _ in self.take(pieces):
+            pass
+
+    def _keep_name(self, path: str) -> None:
+        if self._how.verbose:
+            self._out.write(f"{path}\n".encode("utf-8", "surrogateescape"))
 
     def end(self, code: int | None, out: Output, err: Output) -> Execution:
         """All has come, and the host's part ended with a return code; None where it broke off.
@@ -98,16 +123,18 @@ class Landing:
             EOFError: it has not come whole.
             LocalError: it cannot be kept.
         """
-        unpacker = self._unpacker
-        *sums, end = (unpacker.trailer or b"").split(b"\n")[:-1] or [b""]
+        unpacker, self._out = self._unpacker, out
+        *sums, end = (unpacker.trailer or bytearray()).split(b"\n")[:-1] or [bytearray()]
         if end.startswith(b"end "):
             _keep(unpacker, self._how, sums)
             code = code or int(end != b"end 0")
         elif code == 0:
             raise EOFError("the stream broke off")
-        if self._how.verbose:
-            out.write("".join(f"{name}\n" for name in unpacker.kept).encode("utf-8", "surrogateescape"))
-        return execution(code, err, unpacker.failures, unpacker.problems)
+        done = execution(code, err, unpacker.failures.all(), unpacker.problems.all())
+        notes = "".join(f"{note}\n" for note in unpacker.notes.all())
+        if notes:
+            err.write(notes.encode("utf-8", "surrogateescape"))
+        return done
 
     def close(self) -> None:
         """Remove what was not kept."""
@@ -133,9 +160,10 @@ def execution(
     """
     if code is None:
         raise EOFError("connection lost")
-    said = bytes(err).decode("utf-8", "replace").splitlines()
-    failures = [line.strip().removeprefix("tar: ") for line in said if line.strip()] if code else []
-    err.write("".join(f"{line}\n" for line in (*there, *here)).encode("utf-8", "surrogateescape"))
+    said = _beginning(err).decode("utf-8", "replace").splitlines() if code else []
+    failures = [line.strip().removeprefix("tar: ") for line in said if line.strip()]
+    if there or here:
+        err.write("".join(f"{line}\n" for line in (*there, *here)).encode("utf-8", "surrogateescape"))
     failures += [" ".join(line.split()) for line in (*there, *here)]
     if not failures:
         return Execution(Outcome.FAILED if code else Outcome.OK, code, f"return code {code}" if code else "")
@@ -153,44 +181,73 @@ def _plain(source: str) -> str:
     return f"./{source}" if source.startswith("-") else source
 
 
-def _place(operation: Pull) -> tuple[str, Callable[[tuple[str, ...]], tuple[str, ...]]]:
-    """The local folder that is written to, and where in it a path of the archive goes.
+def _beginning(output: Output) -> bytes:
+    found = bytearray()
+    for piece in output.pieces():
+        found += piece[: _SAID - len(found)]
+        if len(found) == _SAID:
+            break
+    return bytes(found)
+
+
+class _Asked:
+    """What a host is asked for, and where it goes in the local folder: below `name`, unless that is None."""
+
+    def __init__(self, sources: list[str], name: str | None, no_folder: LocalError) -> None:
+        patterns = [posixpath.basename(source.rstrip("/")) or "." for source in sources]
+        self._all = "." in patterns
+        self._patterns = [pattern for pattern in patterns if pattern != "."]
+        self._name = name
+        self._no_folder = no_folder
+        self._top: str | None = None
+
+    def place(self, parts: tuple[str, ...]) -> tuple[str, ...]:
+        """The local path for one of the archive.
+
+        Raises:
+            Refused: it was not asked for.
+            LocalError: it is a second one for a name that is for one.
+        """
+        if self._all:
+            return (self._name, *parts) if self._name else parts
+        if not parts or not self._named(parts[0]):
+            raise Refused(f"{'/'.join(parts)[:100]!r}: sent by the host, but not asked for")
+        if not self._name:
+            return parts
+        self._top = parts[0] if self._top is None else self._top
+        if parts[0] != self._top:
+            raise self._no_folder
+        return (self._name, *parts[1:])
+
+    def own(self, parts: tuple[str, ...]) -> bool:
+        """Whether a path of the archive is a source itself, not something in it."""
+        return not parts or (len(parts) == 1 and self._named(parts[0]))
+
+    def _named(self, part: str) -> bool:
+        return any(part == pattern or fnmatch.fnmatchcase(part, pattern) for pattern in self._patterns)
+
+
+def _asked(operation: Pull) -> tuple[str, _Asked]:
+    """The local folder that is written to, and what may be written there.
 
     Raises:
-        LocalError: several files for a destination that is no folder.
+        LocalError: several files for a destination that is no folder, or one that is no regular file.
     """
     sources = remote_sources(operation)
-    destination = os.path.expanduser(operation.destination)
     no_folder = LocalError(f"{operation.destination}: no such folder here")
-    patterns = [posixpath.basename(source.rstrip("/")) or "." for source in sources]
-    if os.path.isdir(destination):
-        folder, name = destination, None
-    else:
-        folder, name = os.path.split(destination)
-        if not name or len(sources) > 1:
-            raise no_folder
-    tops: set[str] = set()
-
-    def place(parts: tuple[str, ...]) -> tuple[str, ...]:
-        if "." in patterns:
-            return (name, *parts) if name else parts
-        if not parts or not any(part == parts[0] or fnmatch.fnmatchcase(parts[0], part) for part in patterns):
-            raise Refused(f"{'/'.join(parts)!r}: sent by the host, but not asked for")
-        tops.add(parts[0])
-        if name and len(tops) > 1:
-            raise no_folder
-        return (name, *parts[1:]) if name else parts
-
-    return folder, place
+    folder, name = destination(operation.destination)
+    if name is not None and (not name or len(sources) > 1):
+        raise no_folder
+    return folder, _Asked(sources, name, no_folder)
 
 
-def _keep(unpacker: Unpacker, how: Copying, lines: list[bytes]) -> None:
-    """Keep the files whose sums are those that the host says."""
+def _keep(unpacker: Unpacker, how: Copying, lines: list[Any]) -> None:
+    """Keep the files whose sums are those that the host says, in lines of type bytearray."""
     if lines == [b"none"]:
         unpacker.keep(unpacker.files, how.overwrite)
         return
     sums = dict(archive.read_sums(lines))
-    good = [name for name, file in unpacker.files.items() if sums.get(plain(name)) == file.digest]
+    good = [name for name, file in unpacker.files.items() if sums.get(plain(name)) == file.digest.hex()]
     for name in unpacker.files.keys() - good:
         unpacker.failures.append(f"{name}: the checksum differs, it may have changed meanwhile")
     unpacker.keep(good, how.overwrite)

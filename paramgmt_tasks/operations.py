@@ -83,7 +83,8 @@ class Copying:
 
     `verify` compares SHA-256 sums, `follow` copies what symbolic links point to, `preserve` keeps the times
     of files, `overwrite` replaces files that exist, `changed` leaves out files that are there already,
-    `compress` sends the stream compressed, `verbose` names each file.
+    `compress` sends the stream compressed, `verbose` names each file. `unsafe_links` keeps, in a pull, also
+    symbolic links that lead out of what is pulled; they are not followed either way.
     """
 
     verify: bool = True
@@ -93,6 +94,7 @@ class Copying:
     changed: bool = False
     compress: bool = False
     verbose: bool = False
+    unsafe_links: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,29 +1,30 @@
 """Push and Pull over SFTP, for hosts without tar or a shell: each file whole or not at all."""
 
 import fnmatch
-import itertools
 import os
 import posixpath
 import secrets
 import stat
-import threading
+import struct
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import paramiko
+from paramiko.sftp_attr import SFTPAttributes
 
 from .command import Execution, Sudo
 from .connection import HostConnection
 from .errors import words
 from .failures import Known
+from .local_files import TEMPORARY, Incoming, Lines, LocalError, Writer, destination, left_behind
 from .operations import Copying, Pull, Push
 from .output import Output
 from .results import Outcome
 from .retry import Failure
-from .unpack import left_behind
+from .sftp_client import BROKEN, Client, Nonsense, room_of
 from .waiting import finish
 
 #: Seconds without any progress after which a transfer is given up.
@@ -52,22 +53,6 @@ _FIND_SERVER = (
 )
 
 
-#: What says nothing of a file, but that the connection is of no use any more.
-_BROKEN = (TimeoutError, EOFError, ConnectionError)
-
-
-class _Client(paramiko.SFTPClient):
-    """paramiko's, whose thread that asks for data ahead ends quietly where the session was closed."""
-
-    def _async_request(self, *args: Any) -> Any:
-        try:
-            return super()._async_request(*args)  # type: ignore[misc]
-        except (OSError, EOFError):
-            if "_prefetch_thread" in threading.current_thread().name:
-                raise SystemExit from None  # ends the thread without a traceback
-            raise
-
-
 class _Copy:
     """The state of one transfer: its SFTP session, what failed, and when to give up."""
 
@@ -76,20 +61,22 @@ class _Copy:
         self.how = how
         self.settings = connection.settings
         self.sftp = self._session(connection)
-        self.sftp.get_channel().settimeout(STALLED)  # type: ignore[union-attr]
         self._swept: set[str] = set()
-        self.failures: list[str] = []
+        self.failures = Lines()
         self.local_failure = False
+        self._limit = 0.0
         limit = self.settings.timeout
         self._deadline = None if limit is None else time.monotonic() + limit
+        self.tick(0, 0)
 
-    def _session(self, connection: HostConnection) -> paramiko.SFTPClient:
+    def _session(self, connection: HostConnection) -> Client:
         if self.settings.sudo:
             sudo = Sudo(_FIND_SERVER, self.settings.password)
             channel = finish(connection.start(sudo.command))
             finish(sudo.negotiate(channel, time.monotonic() + STALLED))
             connection.transport.read_in_background()
-            return _Client(channel)
+            channel.settimeout(STALLED)
+            return Client(channel)
         kept, connection.sftp_session = connection.sftp_session, None
         if kept is not None and not kept.get_channel().closed:
             connection.begin()
@@ -103,9 +90,10 @@ class _Copy:
             raise
         connection.begin()
         connection.transport.read_in_background()
+        channel.settimeout(STALLED)
         try:
-            return _Client(channel)
-        except (paramiko.SSHException, paramiko.SFTPError, EOFError):
+            return Client(channel)
+        except (paramiko.SSHException, paramiko.SFTPError, EOFError, struct.error, Nonsense):
             if connection.is_connected:
                 raise Known(Failure(Outcome.FAILED, _NEITHER)) from None
             raise
@@ -116,26 +104,27 @@ class _Copy:
         Raises:
             _OutOfTime: the operation's timeout has passed.
         """
-        if self._deadline is not None and time.monotonic() >= self._deadline:
+        left = STALLED if self._deadline is None else self._deadline - time.monotonic()
+        if left <= 0:
+            self.sftp.close()
             raise _OutOfTime
+        if left != self._limit:
+            self._limit = left
+            self.sftp.get_channel().settimeout(min(STALLED, left))  # type: ignore[union-attr]
+
+    @property
+    def late(self) -> bool:
+        """Whether the operation's timeout has passed."""
+        return self._deadline is not None and time.monotonic() >= self._deadline
 
     def remote(self, name: str, action: Callable[..., Any], *args: Any) -> bool:
         """Do something on the host; an error of the file's is a failure under its name."""
         try:
             action(*args)
-        except _BROKEN:
+        except BROKEN:
             raise
         except OSError as error:
             self.failures.append(f"{name}: {words(error)}")
-            return False
-        return True
-
-    def here(self, name: str, action: Callable[..., Any], *args: Any) -> bool:
-        """Do something on this machine; an error is a failure under that name."""
-        try:
-            action(*args)
-        except OSError as error:
-            self.fail(name, words(error), local=True)
             return False
         return True
 
@@ -144,6 +133,11 @@ class _Copy:
         self.failures.append(f"{name}: {reason}")
         self.local_failure = self.local_failure or local
 
+    def fail_here(self, line: str) -> None:
+        """Record a failure of this machine, which the line names."""
+        self.failures.append(line)
+        self.local_failure = True
+
     def kind(self, path: str, look: Callable[[str], paramiko.SFTPAttributes] | None = None) -> int | None:
         """The mode of a remote path, None where there is none or it may not be seen; 0 where it is not told.
 
@@ -151,7 +145,7 @@ class _Copy:
         """
         try:
             return (look or self.sftp.stat)(path).st_mode or 0
-        except _BROKEN:
+        except BROKEN:
             raise
         except OSError:
             return None
@@ -160,7 +154,7 @@ class _Copy:
         """Where a symbolic link on the host points; None where that is not told, or no text."""
         try:
             link: str | bytes | None = self.sftp.readlink(path)
-        except _BROKEN:
+        except BROKEN:
             raise
         except (OSError, paramiko.SFTPError):
             return None
@@ -172,8 +166,7 @@ class _Copy:
 
     def names(self, folder: str) -> list[str]:
         """What is in a folder on the host; no more than _NAMES of it."""
-        entries = self.sftp.listdir_iter(folder, read_aheads=1)
-        return [entry.filename for entry in itertools.islice(entries, _NAMES)]
+        return self.sftp.listdir(folder, _NAMES)
 
     def sweep(self, folder: str, names: Callable[[str], list[str]], remove: Callable[[str], object]) -> None:
         """Remove what processes that are gone have left in a folder, once in a transfer."""
@@ -194,9 +187,10 @@ class _Copy:
         """The outcome of the whole."""
         if not self.failures:
             return Execution(Outcome.OK, 0)
-        more = f" (and {len(self.failures) - 1} more)" if len(self.failures) > 1 else ""
+        others = len(self.failures) - 1 + self.failures.more
+        more = f" (and {others} more)" if others else ""
         outcome = Outcome.ERROR if self.local_failure else Outcome.FAILED
-        text = "".join(f"{failure}\n" for failure in self.failures)
+        text = "".join(f"{failure}\n" for failure in self.failures.all())
         reason = " ".join(self.failures[0].split()) + more
         self.err.write(text.encode("utf-8", "surrogateescape"))
         return Execution(outcome, 1, reason)
@@ -211,10 +205,6 @@ def _temporary(folder: str) -> str:
 
 
 class _OutOfTime(Exception):
-    pass
-
-
-class _LocalError(Exception):
     pass
 
 
@@ -237,12 +227,10 @@ def run(connection: HostConnection, operation: Push | Pull, err: Output) -> Exec
             _push(copy, operation)
         else:
             _pull(copy, operation)
-    except _OutOfTime:
+    except BaseException as error:
         copy.sftp.close()
-        reason = f"timed out after {copy.settings.timeout:g} s"
-        return Execution(Outcome.TIMED_OUT, None, reason)
-    except BaseException:
-        copy.sftp.close()
+        if isinstance(error, _OutOfTime) or (isinstance(error, TimeoutError) and copy.late):
+            return Execution(Outcome.TIMED_OUT, None, f"timed out after {copy.settings.timeout:g} s")
         raise
     if copy.settings.sudo:
         copy.sftp.close()
@@ -382,7 +370,7 @@ def _place(copy: _Copy, step: _Step) -> None:
     if not step.is_new:
         try:
             copy.touch(step.link)
-        except _BROKEN:
+        except BROKEN:
             raise
         except OSError:
             raise _Refused("what it points to may not be written") from None
@@ -412,7 +400,7 @@ def _put(copy: _Copy, file: BinaryIO, step: _Step, temporary: str) -> None:
         if step.link and step.is_new:
             copy.touch(step.link)  # by the system's own rules for who may follow which link
         copy.sftp.posix_rename(temporary, step.target)
-    except _BROKEN:
+    except BROKEN:
         raise
     except OSError as error:
         copy.remove(temporary)
@@ -441,18 +429,26 @@ def _write(copy: _Copy, file: BinaryIO, path: str, mode: str) -> None:
 
 
 def _pull(copy: _Copy, operation: Pull) -> None:
-    destination = os.path.expanduser(operation.destination)
-    folder = os.path.isdir(destination)
     found = [(source, path) for source in operation.sources for path in _matches(copy, source)]
-    if not folder and (len(found) > 1 or len(operation.sources) > 1 or destination.endswith("/")):
-        copy.fail(operation.destination, "no such folder here", local=True)
+    try:
+        folder, name = destination(operation.destination)
+        if name is not None and (not name or len(found) > 1 or len(operation.sources) > 1):
+            raise LocalError(f"{operation.destination}: no such folder here")
+        writer = Writer(folder)
+    except LocalError as error:
+        copy.fail_here(str(error))
         return
-    for source, path in found:
-        name = posixpath.basename(posixpath.normpath(path))
-        if folder and name == "..":
-            copy.fail(source, "has no name to be stored under: name the folder itself")
-            continue
-        _pull_one(copy, path, os.path.join(destination, name) if folder else destination)
+    with closing(writer):
+        for source, path in found:
+            own = posixpath.basename(posixpath.normpath(path))
+            if name is None and own == "..":
+                copy.fail(source, "has no name to be stored under: name the folder itself")
+                continue
+            top = name or own
+            _pull_one(copy, writer, path, () if top in ("", ".") else (top,))
+        writer.settle()
+        for problem in writer.problems.all():
+            copy.fail_here(problem)
 
 
 def _matches(copy: _Copy, source: str) -> list[str]:
@@ -473,7 +469,7 @@ def _glob(sftp: paramiko.SFTPClient, pattern: str) -> Iterator[str]:
             candidate = posixpath.join(parent, name)
             try:
                 sftp.lstat(candidate)
-            except _BROKEN:
+            except BROKEN:
                 raise
             except OSError:
                 continue
@@ -481,7 +477,7 @@ def _glob(sftp: paramiko.SFTPClient, pattern: str) -> Iterator[str]:
             continue
         try:
             names = sorted(sftp.listdir(parent or "."))
-        except _BROKEN:
+        except BROKEN:
             raise
         except OSError:
             continue
@@ -492,73 +488,70 @@ def _glob(sftp: paramiko.SFTPClient, pattern: str) -> Iterator[str]:
 
 def _is_name(name: str) -> bool:
     # What a host calls its files is not to be trusted: a name must stay within its folder.
-    return name not in ("", ".", "..") and "/" not in name and "\0" not in name
+    return name not in ("", ".", "..") and not set(name) & {"/", "\0"} and not name.startswith(TEMPORARY)
 
 
-def _pull_one(copy: _Copy, source: str, target: str, depth: int = 0) -> None:
+def _pull_one(copy: _Copy, writer: Writer, source: str, parts: tuple[str, ...], depth: int = 0) -> None:
+    copy.tick(0, 0)
     try:
         info = copy.sftp.stat(source)
         mode = info.st_mode or 0
-        entries = sorted(copy.sftp.listdir(source)) if stat.S_ISDIR(mode) else []
-    except _BROKEN:
+        entries = sorted(copy.sftp.listdir(source)) if stat.S_ISDIR(mode) and depth <= _DEPTH else []
+    except BROKEN:
         raise
     except OSError as error:
         copy.fail(source, words(error))
         return
-    if stat.S_ISREG(mode):
-        _pull_file(copy, source, target, info)
+    if stat.S_ISREG(mode) and parts:
+        _pull_file(copy, writer, source, parts, info)
     elif not stat.S_ISDIR(mode):
         copy.fail(source, "not a regular file")
     elif depth > _DEPTH:
         copy.fail(source, "folders nested too deeply, or a loop of symbolic links")
-    elif os.path.isdir(target) or copy.here(target, os.mkdir, target, 0o700):
-        for name in entries:
-            if _is_name(name):
-                _pull_one(copy, posixpath.join(source, name), os.path.join(target, name), depth + 1)
-            else:
-                copy.fail(posixpath.join(source, name), "a name that would leave its folder")
-        copy.here(target, os.chmod, target, stat.S_IMODE(mode) & 0o777)
+    else:
+        _pull_folder(copy, writer, source, parts, entries, depth)
+        if parts:  # what was there before anything was pulled keeps its mode
+            writer.chmod(parts, mode)
 
 
-class _LocalFile:
-    """A local file being written, whose errors can be told from the host's."""
-
-    def __init__(self, path: str, name: str) -> None:
-        self.path, self.name = path, name
-        with self._named():
-            self._file = open(path, "wb")  # noqa: SIM115
-
-    @contextmanager
-    def _named(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise _LocalError(words(error)) from None
-
-    def write(self, data: bytes) -> int:
-        with self._named():
-            return self._file.write(data)
-
-    def close(self) -> None:
-        with self._named():
-            self._file.close()
-
-
-def _pull_file(copy: _Copy, source: str, target: str, info: paramiko.SFTPAttributes) -> None:
-    if not copy.how.overwrite and os.path.lexists(target):
-        copy.fail(target, "exists already", local=True)
-        return
-    temporary = _temporary(os.path.dirname(target))
-    copy.sweep(os.path.dirname(target), os.listdir, os.unlink)
+def _pull_folder(
+    copy: _Copy, writer: Writer, source: str, parts: tuple[str, ...], entries: list[str], depth: int
+) -> None:
     try:
-        with closing(_LocalFile(temporary, target)) as file:
-            arrived = copy.remote(source, copy.sftp.getfo, source, file, copy.tick)
-        if arrived and copy.here(target, os.chmod, temporary, stat.S_IMODE(info.st_mode or 0) & 0o777):
-            if copy.how.preserve and info.st_mtime is not None:
-                copy.here(target, os.utime, temporary, (info.st_mtime, info.st_mtime))
-            copy.here(target, os.replace, temporary, target)
-    except _LocalError as error:
-        copy.fail(target, str(error), local=True)
-    finally:
-        with suppress(OSError):
-            os.unlink(temporary)
+        writer.folder(parts)
+    except LocalError as error:
+        copy.fail_here(str(error))
+        return
+    held = sum(map(room_of, entries))
+    copy.sftp.held += held
+    for name in entries:
+        if _is_name(name):
+            _pull_one(copy, writer, posixpath.join(source, name), (*parts, name), depth + 1)
+        else:
+            copy.fail(posixpath.join(source, name), "a name that would leave its folder")
+    copy.sftp.held -= held
+
+
+def _pull_file(
+    copy: _Copy, writer: Writer, source: str, parts: tuple[str, ...], info: SFTPAttributes
+) -> None:
+    try:
+        if writer.refuses(parts, copy.how.overwrite):
+            return
+        file = writer.create(parts, hashed=False)
+        if copy.remote(source, _read, copy, writer, file, source, info.st_size or 0):
+            writer.finish(info.st_mode or 0, info.st_mtime if copy.how.preserve else None)
+            writer.place(file.number, copy.how.overwrite)
+        else:
+            writer.give_up()
+    except LocalError as error:
+        writer.give_up()
+        copy.fail_here(str(error))
+
+
+def _read(copy: _Copy, writer: Writer, file: Incoming, source: str, size: int) -> None:
+    with closing(copy.sftp.pieces(source, size)) as pieces:
+        for data in pieces:
+            copy.tick(0, 0)
+            if file.take(memoryview(data)):
+                writer.flush()

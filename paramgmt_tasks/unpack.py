@@ -1,89 +1,41 @@
-"""Unpacker: writes a tar stream of a host that is not to be trusted into a folder, whole or not at all."""
+"""Unpacker: reads the tar stream of a host that is not to be trusted, and writes it, whole or not at all."""
 
-import contextlib
-import hashlib
-import os
-import stat
+import math
+import re
 import tarfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
-from .errors import words
+from .local_files import TEMPORARY, Incoming, Lines, LocalError, Refused, Writer, left_behind
+
+__all__ = ["TRAILER", "LocalError", "Refused", "Unpacker", "left_behind", "plain"]
 
 #: In a block of its own behind the archives: what follows is text, in lines, for `trailer`.
 TRAILER = b"paramgmt-sums\n"
 _BLOCK = 512
 #: Kinds of headers that say more of the file whose header follows.
-_EXTENDED = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE)
-#: Bytes that are written at once, and in how many pieces at most.
-_WRITE, _PIECES = 512 * 1024, 64
-_LONGEST_HEADER = 1024 * 1024
-_TEMPORARY = ".paramgmt-pull-"
-_HERE = f"{_TEMPORARY}{os.uname().nodename}-"
+_LONG = {tarfile.GNUTYPE_LONGNAME: "path", tarfile.GNUTYPE_LONGLINK: "linkpath"}
+_EXTENDED = (*_LONG, tarfile.XHDTYPE, tarfile.XGLTYPE)
+#: Bytes and records of a header of pax, which may hold any attributes of a file.
+_LONGEST_HEADER, _RECORDS = 1024 * 1024, 1000
+#: Bytes of a path, and of each of its parts, as Linux has them; and how many folders deep.
+_PATH, _PART, _DEPTH = 4096, 255, 250
+#: Bytes by which the paths and links of a pull may be longer than most are, all together.
+_USUAL, _LONG_PATHS = 128, 48 * 1024 * 1024
+#: No file is larger, and no time is further away.
+_LARGEST = 2**62
+#: Bytes of the trailer: some for each file, beside its name, and some for what there is without files.
+_SUM, _TRAILER = 160, 256 * 1024
+_INTEGER, _NUMBER = re.compile(r"[0-9]{1,20}"), re.compile(r"-?[0-9]{1,20}(\.[0-9]{0,40})?")
+_RECORD = re.compile(rb"([0-9]{1,8}) ([^=]{1,512})=")
 
 
-class Refused(Exception):
-    """What the host sends is not to be written here; the text says what and why."""
-
-
-class LocalError(Exception):
-    """Something on this machine failed: the text names the file and the reason."""
-
-
-@dataclass
+@dataclass(slots=True)
 class _File:
-    """A file under its temporary name, on its way to its own."""
+    """A file that has come, under its temporary name."""
 
-    parts: tuple[str, ...]
-    temporary: str
-    digest: str
-
-
-class _Incoming:
-    """A file that is being written, in its open descriptor: zeros become holes."""
-
-    def __init__(self, parts: tuple[str, ...], descriptor: int) -> None:
-        self.parts = parts
-        self.descriptor = descriptor
-        self.digest = hashlib.sha256()
-        self._at = self._unwritten = 0
-        self._pieces: list[memoryview] = []
-        self._holed = False
-
-    def take(self, piece: memoryview) -> int:
-        """The next piece; how many bytes are not written yet."""
-        self.digest.update(piece)
-        self._holed = piece[0] == piece[-1] == 0 and not bytes(piece).strip(b"\0")
-        if self._holed:
-            self.write()
-            self._at += len(piece)
-        else:
-            self._pieces.append(piece)
-            self._unwritten += len(piece)
-        return self._unwritten
-
-    def write(self) -> None:
-        """Write what was taken."""
-        pieces, self._pieces, self._unwritten = self._pieces, [], 0
-        while pieces:
-            count = os.pwritev(self.descriptor, pieces[:_PIECES], self._at)
-            self._at += count
-            while pieces and count >= len(pieces[0]):
-                count -= len(pieces.pop(0))
-            if count:
-                pieces[0] = pieces[0][count:]
-
-    def finish(self, mode: int, mtime: float | None) -> None:
-        """Give it its size, its mode and, unless None, its time, and close it."""
-        try:
-            if self._holed:
-                os.ftruncate(self.descriptor, self._at)
-            os.fchmod(self.descriptor, mode)
-            if mtime is not None:
-                os.utime(self.descriptor, (mtime, mtime))
-        finally:
-            os.close(self.descriptor)
+    number: int
+    digest: bytes
 
 
 class Unpacker:
@@ -94,51 +46,64 @@ class Unpacker:
     `target` gives the path in `folder` for one of an archive, and raises Refused for one not asked for.
     Nothing stands under its own name before `keep`, which gives the files theirs. Names with `..` are
     refused, and no symbolic link below `folder` is followed.
+
+    Links come last, and only those that lead to where the host may write anyway: `target` takes the path
+    they lead to. So whoever follows links that pulls have left gets no further than hosts could write.
+    What else would link is left out and stands in `notes`, unless `unsafe_links`. A path that is `own`, of
+    what was asked for itself, is no link in any case.
+
+    Raises:
+        LocalError: the folder cannot be opened.
     """
 
     def __init__(
-        self, folder: str, target: Callable[[tuple[str, ...]], tuple[str, ...]], preserve: bool = False
+        self,
+        folder: str,
+        target: Callable[[tuple[str, ...]], tuple[str, ...]],
+        preserve: bool = False,
+        *,
+        own: Callable[[tuple[str, ...]], bool] = lambda parts: not parts,
+        unsafe_links: bool = False,
+        kept: Callable[[str], object] = lambda path: None,
     ) -> None:
-        #: What could not be had from the host, and what could not be written here.
-        self.failures: list[str] = []
-        self.problems: list[str] = []
+        #: What could not be had from the host, and what was left out.
+        self.failures = Lines()
+        self.notes = Lines()
         #: Files whose name and content have come, by their name in the archive.
         self.files: dict[str, _File] = {}
-        #: What was given its name.
-        self.kept: list[str] = []
         #: The text behind the archives; None as long as they have not all come.
-        self.trailer: bytes | None = None
+        self.trailer: bytearray | None = None
+        self._writer = Writer(folder)
         self._target = target
+        self._own = own
         self._preserve = preserve
+        self._unsafe_links = unsafe_links
+        self._kept = kept
         self._links: dict[tuple[str, ...], str] = {}
         self._modes: dict[tuple[str, ...], int] = {}
         self._block = b""
         self._left = self._padding = 0
         self._take: Callable[[memoryview], None] = _drop
         self._done: Callable[[], None] = _nothing
-        self._long: dict[str, Any] = {}
-        self._open: _Incoming | None = None
-        self._temporaries: set[tuple[tuple[str, ...], str]] = set()
-        self._swept: set[tuple[str, ...]] = set()
-        self._count = 0
-        self._parents: tuple[str, ...] | None = None
-        try:
-            self._root = os.open(folder or ".", os.O_RDONLY | os.O_DIRECTORY)
-        except OSError as error:
-            raise LocalError(f"{folder}: {words(error)}") from None
-        self._folder = os.dup(self._root)
+        self._long: dict[str, str] = {}
+        self._names = self._long_paths = 0
+
+    @property
+    def problems(self) -> Lines:
+        """What could not be written here."""
+        return self._writer.problems
 
     def feed(self, data: bytes | memoryview) -> None:
         """Take the next piece of the stream.
 
         Raises:
-            Refused: it is no archive, or wants to write elsewhere.
+            Refused: it is no archive, or wants to write elsewhere, or says more than any archive would.
             LocalError: it cannot be written.
         """
         view = memoryview(data)
         while view:
             if self.trailer is not None:
-                self.trailer += bytes(view)
+                self._read_trailer(view)
                 return
             if self._left:
                 piece = view[: self._left]
@@ -153,12 +118,27 @@ class Unpacker:
                 piece = view[: _BLOCK - len(self._block)]
                 self._block += bytes(piece)
                 if self._block.startswith(TRAILER):
-                    self.trailer, view = self._block[len(TRAILER) :] + bytes(view[len(piece) :]), view[:0]
-                    continue
-                if len(self._block) == _BLOCK:
+                    self.trailer = bytearray()
+                    self._read_trailer(memoryview(self._block)[len(TRAILER) :])
+                elif len(self._block) == _BLOCK:
                     block, self._block = self._block, b""
                     self._header(block)
             view = view[len(piece) :]
+
+    def flush(self) -> None:
+        """Write what was taken.
+
+        Raises:
+            LocalError: it cannot be written.
+        """
+        self._writer.flush()
+
+    def _read_trailer(self, view: memoryview) -> None:
+        assert self.trailer is not None
+        self.trailer += view
+        # A name may have two characters for one where it is escaped.
+        if len(self.trailer) > _TRAILER + _SUM * len(self.files) + 2 * self._names:
+            raise Refused("more checksums than there are files")
 
     # -- headers
 
@@ -169,31 +149,28 @@ class Unpacker:
             return
         except tarfile.HeaderError as error:
             raise Refused(f"not a tar archive: {error}") from None
-        if info.type in (
-            tarfile.GNUTYPE_LONGNAME,
-            tarfile.GNUTYPE_LONGLINK,
-            tarfile.XHDTYPE,
-            tarfile.XGLTYPE,
-        ):
+        if info.type in _EXTENDED:
             self._extended(info)
             return
         long, self._long = self._long, {}
-        if any(key.startswith("GNU.sparse") for key in long):
+        if info.type == tarfile.GNUTYPE_SPARSE or any(key.startswith("GNU.sparse") for key in long):
             raise Refused("an archive with sparse files of a kind that is not known")
         name, link = long.get("path", info.name), long.get("linkpath", info.linkname)
-        info.size, info.mtime = int(long.get("size", info.size)), float(long.get("mtime", info.mtime))
-        size = info.size if info.isreg() else 0
-        self._expect(size, _drop, _nothing)
-        parts = self._parts(name)
+        size = _size(long.get("size", info.size))
+        mtime = _time(long.get("mtime", info.mtime))
+        self._expect(size if info.isreg() else 0, _drop, _nothing)
+        path = self._path(name, link if info.issym() or info.islnk() else "")
+        parts = self._target(path)
         if info.isreg():
-            self._begin(info, name, parts)
+            self._begin(name, parts, size, info.mode, mtime)
         elif info.isdir():
-            self._folder_of((*parts, ""))
-            self._modes[parts] = stat.S_IMODE(info.mode) & 0o777
+            self._writer.folder(parts)
+            if parts:  # what was there before anything was pulled keeps its mode
+                self._modes[parts] = info.mode & 0o777
         elif info.issym():
-            self._links[parts] = link
+            self._link(name, path, parts, link)
         elif info.islnk():
-            self._link(name, parts, link)
+            self._another_name(name, parts, link)
         else:
             self.failures.append(f"{name}: not a regular file")
 
@@ -201,191 +178,128 @@ class Unpacker:
         self._left, self._padding, self._take, self._done = size, -size % _BLOCK, take, done
 
     def _extended(self, info: tarfile.TarInfo) -> None:
-        if info.size > _LONGEST_HEADER:
-            raise Refused("a name of more than a megabyte")
+        size = _size(info.size)
+        if info.type == tarfile.XGLTYPE:
+            self._expect(size, _drop, _nothing)
+            return
+        if size > (_PATH + _BLOCK if info.type in _LONG else _LONGEST_HEADER):
+            raise Refused("a header longer than any name")
         text = bytearray()
 
         def done() -> None:
-            if info.type == tarfile.GNUTYPE_LONGNAME:
-                self._long["path"] = _name(bytes(text))
-            elif info.type == tarfile.GNUTYPE_LONGLINK:
-                self._long["linkpath"] = _name(bytes(text))
-            elif info.type == tarfile.XHDTYPE:
+            if info.type in _LONG:
+                self._long[_LONG[info.type]] = text.rstrip(b"\0").decode("utf-8", "surrogateescape")
+            else:
                 self._long.update(_records(bytes(text)))
 
-        self._expect(info.size, text.extend, done)
-        if not info.size:
+        self._expect(size, text.extend, done)
+        if not size:
             done()
 
-    def _parts(self, name: str) -> tuple[str, ...]:
-        parts = [part for part in name.split("/") if part not in ("", ".")]
+    def _path(self, name: str, link: str) -> tuple[str, ...]:
+        parts = tuple(part for part in name.split("/") if part not in ("", "."))
         if name.startswith("/") or ".." in parts or "\0" in name:
-            raise Refused(f"{name!r}: a name that would leave the destination")
-        if any(part.startswith(_TEMPORARY) for part in parts):
-            raise Refused(f"{name!r}: a name kept for temporary files")
-        return self._target(tuple(parts))
+            raise Refused(f"{_shown(name)}: a name that would leave the destination")
+        if "\0" in link:
+            raise Refused(f"{_shown(name)}: a link that is no path")
+        self._names += _length(name)
+        self._long_paths += max(0, _length(name) + _length(link) - _USUAL)
+        if max(_length(name), _length(link)) > _PATH or any(_length(part) > _PART for part in parts):
+            raise Refused(f"{_shown(name)}: a name that is too long")
+        if len(parts) > _DEPTH:
+            raise Refused(f"{_shown(name)}: more than {_DEPTH} folders deep")
+        if self._long_paths > _LONG_PATHS:
+            raise Refused("more long names than there is room for")
+        if any(part.startswith(TEMPORARY) for part in parts):
+            raise Refused(f"{_shown(name)}: a name kept for temporary files")
+        return parts
 
     # -- files
 
-    def _begin(self, info: tarfile.TarInfo, name: str, parts: tuple[str, ...]) -> None:
+    def _begin(self, name: str, parts: tuple[str, ...], size: int, mode: int, mtime: float) -> None:
         if not parts:
-            raise Refused(f"{name!r}: a file without a name")
-        self._count += 1
-        temporary = f"{_HERE}{os.getpid()}-{self._count}-{id(self):x}"
-        with self._named(parts):
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-            descriptor = os.open(temporary, flags, 0o600, dir_fd=self._folder_of(parts))
-        self._temporaries.add((parts, temporary))
-        self._open = file = _Incoming(parts, descriptor)
+            raise Refused(f"{_shown(name)}: a file without a name")
+        file: Incoming = self._writer.create(parts)
 
         def take(piece: memoryview) -> None:
-            if file.take(piece) >= _WRITE:
-                self.flush()
+            if file.take(piece):
+                self._writer.flush()
 
         def done() -> None:
-            self.flush()
-            self._open = None
-            with self._named(parts):
-                file.finish(stat.S_IMODE(info.mode) & 0o777, info.mtime if self._preserve else None)
-            self.files[plain(name)] = _File(parts, temporary, file.digest.hexdigest())
+            digest = self._writer.finish(mode, mtime if self._preserve else None)
+            self._came(name, _File(file.number, digest))
 
-        self._expect(info.size, take, done)
-        if not info.size:
+        self._expect(size, take, done)
+        if not size:
             done()
 
-    def flush(self) -> None:
-        """Write what was taken.
+    def _came(self, name: str, file: _File) -> None:
+        before = self.files.pop(plain(name), None)
+        if before is not None:
+            self._writer.remove(before.number)
+        self.files[plain(name)] = file
 
-        Raises:
-            LocalError: it cannot be written.
-        """
-        if self._open is not None:
-            with self._named(self._open.parts):
-                self._open.write()
-
-    def _link(self, name: str, parts: tuple[str, ...], target: str) -> None:
+    def _another_name(self, name: str, parts: tuple[str, ...], target: str) -> None:
         """A further name of a file that has come."""
         first = self.files.get(plain(target))
         if first is None:
             self.failures.append(f"{name}: a link to a file that was not sent")
-            return
-        self._count += 1
-        temporary = f"{_HERE}{os.getpid()}-{self._count}-{id(self):x}"
-        with self._named(parts):
-            there = os.dup(self._folder_of(first.parts))
-            try:
-                here = self._folder_of(parts)
-                os.link(first.temporary, temporary, src_dir_fd=there, dst_dir_fd=here)
-            finally:
-                os.close(there)
-        self._temporaries.add((parts, temporary))
-        self.files[plain(name)] = _File(parts, temporary, first.digest)
+        elif not parts:
+            raise Refused(f"{_shown(name)}: a file without a name")
+        elif plain(target) != plain(name):
+            self._came(name, _File(self._writer.link(first.number, parts), first.digest))
 
-    def _folder_of(self, parts: tuple[str, ...]) -> int:
-        """The folder in which `parts` is, open until the next call; made where it is missing.
+    # -- symbolic links
 
-        No symbolic link is followed.
+    def _link(self, name: str, path: tuple[str, ...], parts: tuple[str, ...], target: str) -> None:
+        if self._own(path) or not parts:
+            raise Refused(f"{_shown(name)}: sent as a symbolic link, and followed by nobody")
+        if self._unsafe_links or self._stays(path, target):
+            self._links[parts] = target
+        else:
+            shown = f"{plain(name)}: left out: a symbolic link to {_shown(target)}"
+            self.notes.append(f"{shown}; see --unsafe-links")
+
+    def _stays(self, path: tuple[str, ...], target: str) -> bool:
+        """Whether a link leads to where the host may write, whatever other links it leads through.
+
+        So it may go up only first, from the folder it is in: behind another link `..` is somewhere else.
         """
-        parents = parts[:-1]
-        if parents == self._parents:
-            return self._folder
-        folder = os.dup(self._root)
+        if target.startswith("/"):
+            return False
+        above, down = path[:-1], [part for part in target.split("/") if part not in ("", ".")]
+        up = next((index for index, part in enumerate(down) if part != ".."), len(down))
+        if up > len(above) or ".." in down[up:]:
+            return False
         try:
-            for depth, part in enumerate(parents, start=1):
-                with self._named(parents[:depth]):
-                    below = _enter(folder, part)
-                os.close(folder)
-                folder = below
-            if parents not in self._swept:
-                self._swept.add(parents)
-                _sweep(folder)
-        except BaseException:
-            os.close(folder)
-            raise
-        os.close(self._folder)
-        self._folder, self._parents = folder, parents
-        return folder
-
-    @contextlib.contextmanager
-    def _named(self, parts: tuple[str, ...]) -> Any:
-        try:
-            yield
-        except OSError as error:
-            raise LocalError(f"{'/'.join(parts)}: {words(error)}") from None
+            self._target((*above[: len(above) - up], *down[up:]))
+        except (Refused, LocalError):
+            return False
+        return bool(target)
 
     # -- the end
 
     def keep(self, names: Iterable[str], overwrite: bool = True) -> None:
-        """Give files their names, and make the links: those of `names` as they stand in the archive."""
-        for name in names:
-            self._place(self.files[name].parts, self.files[name].temporary, overwrite)
-        for parts, target in self._links.items():
-            self._count += 1
-            temporary = f"{_HERE}{os.getpid()}-{self._count}-{id(self):x}"
-            with self._named(parts):
-                os.symlink(target, temporary, dir_fd=self._folder_of(parts))
-            self._temporaries.add((parts, temporary))
-            self._place(parts, temporary, overwrite)
-        for parts, mode in sorted(self._modes.items(), reverse=True):
-            with self._named(parts):
-                os.fchmod(self._folder_of((*parts, "")), mode)
+        """Give files their names, and make the links: those of `names` as they stand in the archive.
 
-    def _place(self, parts: tuple[str, ...], temporary: str, overwrite: bool) -> None:
-        folder = self._folder_of(parts)
-        try:
-            if overwrite:
-                os.rename(temporary, parts[-1], src_dir_fd=folder, dst_dir_fd=folder)
-            else:
-                os.link(temporary, parts[-1], src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
-                os.unlink(temporary, dir_fd=folder)
-        except FileExistsError:
-            self.problems.append(f"{'/'.join(parts)}: exists already")
-        except OSError as error:
-            self.problems.append(f"{'/'.join(parts)}: {words(error)}")
-        else:
-            self._temporaries.discard((parts, temporary))
-            self.kept.append("/".join(parts))
+        What cannot be kept stands in `problems`.
+        """
+        writer = self._writer
+        for name in names:
+            number = self.files[name].number
+            parts = writer.parts(number)
+            if writer.place(number, overwrite):
+                self._kept("/".join(parts))
+        for parts, target in self._links.items():
+            if writer.symlink(parts, target, overwrite):
+                self._kept("/".join(parts))
+        for parts, mode in sorted(self._modes.items(), reverse=True):
+            writer.chmod(parts, mode)
+        writer.settle()
 
     def close(self) -> None:
-        """Remove what has not been given its name."""
-        if self._open is not None:
-            os.close(self._open.descriptor)
-        for parts, temporary in self._temporaries:
-            with contextlib.suppress(OSError, LocalError):
-                os.unlink(temporary, dir_fd=self._folder_of(parts))
-        os.close(self._folder)
-        os.close(self._root)
-
-
-def _enter(folder: int, name: str) -> int:
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
-    try:
-        return os.open(name, flags, dir_fd=folder)
-    except FileNotFoundError:
-        os.mkdir(name, 0o755, dir_fd=folder)
-        return os.open(name, flags, dir_fd=folder)
-
-
-def _sweep(folder: int) -> None:
-    """Remove temporary files of processes that are gone."""
-    for name in os.listdir(folder):
-        if left_behind(name, _HERE):
-            with contextlib.suppress(OSError):
-                os.unlink(name, dir_fd=folder)
-
-
-def left_behind(name: str, prefix: str) -> bool:
-    """Whether a file named `prefix` and the number of a process of this machine outlived that process."""
-    process = name.removeprefix(prefix).partition("-")[0]
-    if not name.startswith(prefix) or not process.isdigit():
-        return False
-    try:
-        os.kill(int(process), 0)
-    except ProcessLookupError:
-        return True
-    except (OSError, OverflowError):
-        return False
-    return False
+        """Remove what has not been given its name, and what was made for it."""
+        self._writer.close()
 
 
 def _drop(piece: memoryview) -> None:
@@ -401,18 +315,42 @@ def plain(name: str) -> str:
     return "/".join(part for part in name.split("/") if part not in ("", "."))
 
 
-def _name(text: bytes) -> str:
-    return text.rstrip(b"\0").decode("utf-8", "surrogateescape")
+def _length(name: str) -> int:
+    return len(name) if name.isascii() else len(name.encode("utf-8", "surrogateescape"))
+
+
+def _shown(name: str) -> str:
+    """A name in a reason: quoted, and not too long."""
+    return repr(name if len(name) <= 100 else f"{name[:100]}…")
+
+
+def _size(given: "int | str") -> int:
+    size = given if isinstance(given, int) else int(given) if _INTEGER.fullmatch(given) else -1
+    if not 0 <= size <= _LARGEST:
+        raise Refused(f"not a tar archive: {str(given)[:30]!r} as a file's size")
+    return size
+
+
+def _time(given: "float | str") -> float:
+    number = given if not isinstance(given, str) else float(given) if _NUMBER.fullmatch(given) else math.nan
+    if not -_LARGEST <= number <= _LARGEST:
+        raise Refused(f"not a tar archive: {str(given)[:30]!r} as a file's time")
+    return float(number)
 
 
 def _records(text: bytes) -> dict[str, str]:
-    """The records of a pax header."""
+    """The records of a pax header that say something of a file's name, place, size or time."""
     found: dict[str, str] = {}
-    while text:
-        length = text.partition(b" ")[0]
-        if not length.isdigit() or not 0 < int(length) <= len(text):
+    at = 0
+    for _ in range(_RECORDS):
+        if at == len(text):
+            return found
+        record = _RECORD.match(text, at)
+        end = at + int(record[1]) if record else 0
+        if record is None or not record.end() < end <= len(text):
             raise Refused("not a tar archive: a broken pax header")
-        record, text = text[: int(length)], text[int(length) :]
-        key, _, value = record.partition(b" ")[2].rstrip(b"\n").partition(b"=")
-        found[key.decode("utf-8", "replace")] = value.decode("utf-8", "surrogateescape")
-    return found
+        key = record[2].decode("utf-8", "replace")
+        if key in ("path", "linkpath", "size", "mtime") or key.startswith("GNU.sparse"):
+            found[key] = text[record.end() : end].removesuffix(b"\n").decode("utf-8", "surrogateescape")
+        at = end
+    raise Refused("not a tar archive: a pax header with too many records")

@@ -80,7 +80,7 @@ class CommandOptions(RemoteOptions, total=False):
 
 
 class CopyOptions(RemoteOptions, total=False):
-    """The options of `rpull`."""
+    """The options of files, which `rpush` and `rpull` have."""
 
     destination: Text
     follow: Switch
@@ -96,3 +96,9 @@ class PushOptions(CopyOptions, total=False):
     """The options of `rpush`."""
 
     changed: Switch
+
+
+class PullOptions(CopyOptions, total=False):
+    """The options of `rpull`."""
+
+    unsafe_links: Switch

@@ -13,7 +13,7 @@ from ..errors import UsageError
 from ..hosts import Host
 from ..results import Report
 from .command_line import OperationTask, Option, is_last_call
-from .options import CHANGED, COPY, DEFAULTS, HOSTS, REMOTE, RUN, TOGETHER, Options, switch
+from .options import CHANGED, COPY, DEFAULTS, HOSTS, REMOTE, RUN, TOGETHER, UNSAFE_LINKS, Options, switch
 from .perform import RunFailed, note_duplicates, perform, usage_errors, write_lines
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from ..pool import Pool
     from .keywords import (
         CommandOptions,
-        CopyOptions,
         HostOptions,
+        PullOptions,
         PushOptions,
         RemoteOptions,
         RunOptions,
@@ -90,10 +90,11 @@ def rpush(c: Context, files: str | Sequence[str] = (), **options: "Unpack[PushOp
     *RUN,
     *REMOTE,
     *COPY,
+    UNSAFE_LINKS,
     words="files",
     words_help="Remote files and folders; several behind --",
 )
-def rpull(c: Context, files: str | Sequence[str] = (), **options: "Unpack[CopyOptions]") -> Report:
+def rpull(c: Context, files: str | Sequence[str] = (), **options: "Unpack[PullOptions]") -> Report:
     """Copy files and folders from each host here."""
     return _perform(c, "rpull", options, files)
 

@@ -111,8 +111,11 @@ TOGETHER = Option(
     "together", bool, "Connect to all hosts first, then start on all at once; tells the skew", group="Run"
 )
 CHANGED = Option("changed", bool, "Leave out files that are the same on the host already", group="Files")
+UNSAFE_LINKS = Option(
+    "unsafe_links", bool, "Keep also symbolic links that lead out of what is pulled", group="Files"
+)
 
-_ALL = (*HOSTS, *RUN, *REMOTE, *COPY, TOGETHER, CHANGED)
+_ALL = (*HOSTS, *RUN, *REMOTE, *COPY, TOGETHER, CHANGED, UNSAFE_LINKS)
 _LISTS = frozenset(option.name for option in _ALL if option.kind is list)
 #: The `paramgmt` section of Invoke's configuration, with what holds where nothing is said; None is the
 #: default of Settings.
@@ -360,6 +363,7 @@ class Options:
             changed=changed and self.flag("changed"),
             compress=self.flag("compress"),
             verbose=self.flag("verbose"),
+            unsafe_links=self.flag("unsafe_links"),
         )
 
     def _password(self) -> str | None:

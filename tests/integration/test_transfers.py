@@ -324,10 +324,11 @@ def test_a_shell_that_prints_before_it_obeys(start_sshd, tmp_path: Path) -> None
 def test_sftp_sweeps_away_what_a_process_that_is_gone_left(start_sshd, tmp_path: Path) -> None:
     sshd = start_sshd("ForceCommand internal-sftp")
     (tmp_path / "file").write_text("text")
-    for folder in ("remote", "here"):
+    for folder, way in (("remote", "sftp"), ("here", "pull")):
         (tmp_path / folder).mkdir()
-        (tmp_path / folder / f".paramgmt-sftp-{os.uname().nodename}-{2**22 + 1}-7").write_text("half")
-        (tmp_path / folder / f".paramgmt-sftp-{os.uname().nodename}-{os.getpid()}-7").write_text("half")
+        for process in (2**22 + 1, os.getpid()):
+            name = f".paramgmt-{way}-{os.uname().nodename}-{process}-7"
+            (tmp_path / folder / name).write_text("half")
     assert perform([sshd.host()], Push((str(tmp_path / "file"),), str(tmp_path / "remote"))).ok
     assert perform([sshd.host()], Pull((str(tmp_path / "file"),), str(tmp_path / "here"))).ok
     for folder in ("remote", "here"):

@@ -21,7 +21,7 @@ ORDER = """
     schedule
     transfer courier
     files
-    sftp script local codec remote archive unpack
+    sftp script local codec remote archive unpack local_files sftp_client
     connection
     command
     ending
