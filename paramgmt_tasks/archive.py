@@ -267,7 +267,7 @@ look_through() {  # whether a file may be written to where the link $1 points
   if [ -f "$1" ]; then ( : >>"$1" ) 2>/dev/null || fail "$1: what it points to may not be written"
   elif [ -e "$1" ]; then refuse "$1"
   elif [ -e "$real" ]; then fail "$1: may not be followed"
-  elif [ ! -d "${real%/*}/" ]; then fail "$1: points to $real, whose folder is not there"
+  elif [ ! -d "${real%/*}/" ]; then fail "$1: points into a folder that is not there: $real"
   fi
 }
 put() {  # the file $1 at $2

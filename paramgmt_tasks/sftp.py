@@ -366,7 +366,7 @@ def _place(copy: _Copy, step: _Step) -> None:
         return
     step.link, step.target = step.target, path
     if not stat.S_ISDIR(copy.kind(posixpath.dirname(path) or ".") or 0):
-        raise _Refused(f"points to {path}, whose folder is not there")
+        raise _Refused(f"points into a folder that is not there: {path}")
     if not step.is_new:
         try:
             copy.touch(step.link)
