@@ -128,7 +128,7 @@ class Hunt:
             if not why and code not in (0, -signal.SIGTERM):
                 why = f"the process ended with {code}"
             if why:
-                self._found(self.first + self.done, f"{why}\n{_indented(text[-3000:])}")
+                self._found(self.first + self.done, f"{why}\n{_indented(text[-9000:])}")
                 self.done += 1
 
     def _found(self, seed: int, what: str) -> None:
