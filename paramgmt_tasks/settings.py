@@ -106,6 +106,9 @@ class Settings:
     max_output: int = 1_000_000_000
 
     def __post_init__(self) -> None:
+        for name in _FILES:
+            if hasattr(path := getattr(self, name), "__fspath__"):
+                object.__setattr__(self, name, path.__fspath__())
         for name, value in vars(self).items():
             if value is not _DEFAULTS[name]:
                 _CHECKS[name](name, value)
@@ -235,9 +238,11 @@ def _bytes(name: str, value: Any) -> None:
         raise UsageError(f"{name}: must be bytes; of text, text.encode() gives them")
 
 
+#: Those that may name files, also as paths.
+_FILES = ("identity", "scheduler", "tls_ca", "tls_cert", "tls_key")
 #: How each setting that is not its default is checked.
 _CHECKS: dict[str, Callable[[str, Any], None]] = {
-    **dict.fromkeys(("identity", "jump", "scheduler", "tls_ca", "tls_cert", "tls_key"), _text),
+    **dict.fromkeys(("jump", *_FILES), _text),
     **dict.fromkeys(("sequential", "together", "insecure_scheduler", "keep", "sudo"), _switch),
     **dict.fromkeys(("fanout", "attempts", "workers", "max_output"), _whole(1)),
     "connect_timeout": _positive("seconds", "as ssh_config says"),

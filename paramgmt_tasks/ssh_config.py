@@ -34,6 +34,8 @@ SYSTEM_FILE = "/etc/ssh/ssh_config"
 
 _DEEPEST = 16
 _LISTED = ("host", "originalhost", "user", "localuser", "tagged")
+#: Criteria of ssh since 9.4 that cannot be told here: where they decide, a host is not connected.
+_UNTOLD = ("localnetwork", "command", "version", "sessiontype")
 
 
 class LookedUp(str):
@@ -165,7 +167,7 @@ class SSHConfig:
                     raise UsageError(f"{word!r} cannot be combined with other criteria of Match")
             elif criterion in PASSES:
                 self._final = self._final or (criterion == "final" and not negated)
-            elif criterion not in (*_LISTED, "exec"):
+            elif criterion not in (*_LISTED, *_UNTOLD, "exec"):
                 raise UsageError(f"Match has no criterion {criterion!r} here")
             else:
                 if not equals and rest and rest[0].startswith("="):

@@ -102,6 +102,8 @@ class Context:
             "localuser": local_user(),
             "tagged": self.found.get("tag", ""),
         }
+        if criterion not in values:
+            raise UsageError(f"ssh_config {where}: Match {criterion} cannot be told here")
         return in_list(values[criterion], argument)
 
     def token(self, token: str) -> str:
@@ -132,14 +134,12 @@ def finished(context: Context) -> Found:
         UsageError: a token or variable that stands for nothing.
     """
     found, context.final = context.found, True
-    for keyword in _TOKENS.keys() & found.keys():
-        several = isinstance(found[keyword], list)
-        some = found[keyword] if several else [found[keyword]]
-        if any("%" in one or "$" in one or one[:1] == "~" for one in some):
-            is_path = keyword in _PATHS
-            some = [os.path.expanduser(one) for one in some] if is_path else some
-            some = [_expand(one, _TOKENS[keyword], context.token, keyword, is_path) for one in some]
-            found[keyword] = some if several else some[0]
+    for keyword, tokens in _TOKENS.items():
+        value = found.get(keyword)
+        if isinstance(value, str):
+            found[keyword] = _filled(value, keyword, tokens, context)
+        elif value is not None:
+            found[keyword] = [_filled(one, keyword, tokens, context) for one in value]
     result = Found(as_found(found))
     for keyword in ("proxycommand", "proxyjump"):
         if result.get(keyword, "").lower() == "none":
@@ -149,6 +149,15 @@ def finished(context: Context) -> Found:
     if "forwardagent" in result:
         result["forwardagent"] = _forwarded(result["forwardagent"])
     return result
+
+
+def _filled(text: str, keyword: str, tokens: str, context: Context) -> str:
+    is_path = keyword in _PATHS
+    if is_path and text.startswith("~"):
+        text = os.path.expanduser(text)
+    if "%" in text or "$" in text:
+        return _expand(text, tokens, context.token, keyword, is_path)
+    return text
 
 
 def as_found(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -194,14 +194,18 @@ class _Talk:
 
         while True:
             yield from self.wait(come)
-            while channel.recv_stderr_ready():
-                self._keep(channel.recv_stderr(_READ))
-            pieces: list[Any] = transport.receive_data(channel)
+            pieces = self._come()
             if pieces:
                 yield from self._count(sum(map(len, pieces)))
                 return pieces
             if over(channel):
                 return []
+
+    def _come(self) -> list[Any]:
+        """What has come on standard output; what has on standard error is kept."""
+        while self.channel.recv_stderr_ready():
+            self._keep(self.channel.recv_stderr(_READ))
+        return self.channel.transport.receive_data(self.channel)  # type: ignore[no-any-return]
 
     def _keep(self, message: bytes) -> None:
         """Keep what goes to standard error, as far as there is room for it."""
@@ -225,6 +229,31 @@ class _Talk:
     def more(self) -> Steps[bytes]:
         """What comes next on standard output, empty at the end."""
         return b"".join((yield from self.pieces()))
+
+    def ask(self, question: bytes, most: int) -> Steps[bytes]:
+        """Send all of that and the end; all that comes on standard output, which may come meanwhile.
+
+        Raises:
+            Refused: more than so many bytes.
+        """
+        channel, transport = self.channel, self.channel.transport
+        said, rest = bytearray(self.data), memoryview(question)
+        while rest and len(said) <= most:
+            yield from self.wait(lambda: channel.send_ready() or transport.has_come(channel) or over(channel))
+            if over(channel):
+                break
+            # A host that is not rid of its answers does not read on.
+            said += b"".join(self._come())
+            left = len(rest)
+            while rest and channel.send_ready():
+                rest = rest[transport.send_data(channel, rest) :]
+            yield from self._count(left - len(rest))
+            if not (yield from transport.sending(self.limit())):
+                self._late()
+        if not rest:
+            channel.shutdown_write()
+        self.data = bytes(said)
+        return (yield from self.all(most))
 
     def all(self, most: int) -> Steps[bytes]:
         """All that comes on standard output.
@@ -394,9 +423,8 @@ def _same(
     if kind == b"name":
         there = {posixpath.basename(arguments[2]): member for member in files if member.name == member.top}
     names = "".join(f"./{name}\0" for name in there).encode("utf-8", "surrogateescape")
-    yield from talk.send([names] if names else [])
     # A name has two characters where one is escaped.
-    said = yield from talk.all(2 * len(names) + _SUM_LINE * (len(there) + 1))
+    said = yield from talk.ask(names, 2 * len(names) + _SUM_LINE * (len(there) + 1))
     yield from talk.end()
     sums = archive.read_sums(said.split(b"\n")[:-1])
     return {there[name].name for name, digest in sums if name in there and there[name].same(digest)}

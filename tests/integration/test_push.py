@@ -215,6 +215,19 @@ def test_changed_files_are_found_without_reading_what_never_ends(host: Host, new
     assert "timed out" not in result.reason
 
 
+def test_changed_files_are_found_among_more_names_than_go_at_once(start_sshd, tmp_path: Path) -> None:
+    host = start_sshd("Subsystem sftp /nonexistent").host()
+    deep = Path(*["d" * 200] * 14)
+    for folder in ("from", "remote"):
+        os.makedirs(tmp_path / folder / deep)
+        for number in range(2500):
+            (tmp_path / folder / deep / f"{number}").write_bytes(b"")
+    result = push(
+        host, Path(f"{tmp_path}/from/{deep.parts[0]}"), to=tmp_path / "remote", how=Copying(changed=True)
+    )
+    assert (result.reason, result.stdout) == ("", b"2500 of 2500 files unchanged\n")
+
+
 def test_a_temporary_file_over_sftp_is_new_and_closed_to_others(
     start_sshd, new: Path, remote: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,7 +4,20 @@ from pathlib import Path
 
 import pytest
 
-from paramgmt_tasks import Settings, ending, executables, fleet, journal, office, output
+from paramgmt_tasks import (
+    Settings,
+    command,
+    ending,
+    executables,
+    fleet,
+    journal,
+    office,
+    output,
+    packets,
+    stream,
+    transfer,
+    transport,
+)
 from paramgmt_tasks.cluster import _SILENT
 from paramgmt_tasks.connection import CONNECT_TIMEOUT
 
@@ -31,6 +44,18 @@ MB = 1024 * 1024
             "docs/scaling.md",
             f"pieces of at most {office._BATCH // MB} MB, with {office._FULL // MB} MB on their way",
         ),
+        ("docs/security.md", f"a packet of more than {packets._LARGEST // 1024} KiB"),
+        ("docs/security.md", f"more than the window allows ({transport._BULK // MB} MB)"),
+        (
+            "docs/security.md",
+            f"more than {transport._USELESS}, and {transport._USELESS_A_SECOND} more for each second",
+        ),
+        ("docs/security.md", f"a group of more than {transport._LARGEST_GROUP} bits"),
+        ("docs/security.md", f"have the thread after {transport._TURN * 1000:.0f} ms"),
+        ("docs/security.md", f"until `--timeout`, without it {stream.DEAD:.0f} seconds"),
+        ("docs/security.md", f"{Settings.max_output // 10**9} GB is kept (`--max-output`)"),
+        ("docs/security.md", f"{transfer._MESSAGES // 1024} kB are kept of it"),
+        ("docs/security.md", f"{command._TALK // 1024} kB are kept of it"),
         ("CHANGELOG.md", f"{Settings.fanout} hosts are worked on at once by default"),
         ("CHANGELOG.md", f"Output beyond {output.IN_MEMORY // MB} MB a run"),
     ],

@@ -1,6 +1,7 @@
 """Settings say what is wrong with them when they are made, in one line."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -94,6 +95,12 @@ def test_variables_are_taken_as_a_mapping_or_as_pairs() -> None:
     assert replace(Settings(env=pairs), fanout=1).env == pairs
     assert Settings().env == ()
     assert hash(Settings(env={"A": "1"})) == hash(Settings(env=(("A", "1"),)))
+
+
+def test_files_may_be_paths() -> None:
+    assert Settings(identity=Path("~/key"), tls_ca=Path("ca.pem")) == Settings(
+        identity="~/key", tls_ca="ca.pem"
+    )  # type: ignore[arg-type]
 
 
 def test_every_setting_has_a_check() -> None:

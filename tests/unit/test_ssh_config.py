@@ -217,7 +217,6 @@ def test_files_that_include_each_other_are_refused(tmp_path: Path) -> None:
         ("Host a\n  Port abc # x\n", "line 2: bad port 'abc': a number from 1 to 65535"),
         ("\n\nFoo 1\n", "line 3: bad configuration option 'foo'"),
         ("Match foo x\n", "line 1: Match has no criterion 'foo' here"),
-        ("Match localnetwork 10.0.0.0/8\n", "line 1: Match has no criterion 'localnetwork' here"),
         ("ConnectTimeout abc\n", "line 1: bad time 'abc': seconds, or with units as in 1m30s"),
         ("BatchMode ask\n", "line 1: bad value 'ask' of 'batchmode': one of yes, no"),
         ("\ufeffHost a\n", "line 1: bad configuration option '\\ufeffhost'"),
@@ -228,6 +227,15 @@ def test_what_ssh_refuses_is_one_line_with_file_and_number(text: str, said: str,
     with pytest.raises(UsageError) as caught:
         ssh_config.load(str(tmp_path / "config"), "/none")
     assert str(caught.value) == f"ssh_config {tmp_path}/config, {said}"
+
+
+def test_a_criterion_that_cannot_be_told_never_holds_in_silence(tmp_path: Path) -> None:
+    text = "Match host web1 localnetwork 10.0.0.0/8\n  User nic\nHost *\n  Port 2222\n"
+    write(tmp_path / "config", text)
+    config = ssh_config.load(str(tmp_path / "config"), "/none")
+    assert config.find("web2")["port"] == "2222"
+    with pytest.raises(UsageError, match="line 1: Match localnetwork cannot be told here"):
+        config.find("web1")
 
 
 def test_a_file_that_others_can_write_is_refused(blank_home: Path) -> None:
