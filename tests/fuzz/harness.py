@@ -101,7 +101,6 @@ class Hunt:
 
     def child(self, cases: int | None, ends: float) -> None:
         """Have one child run on from where the last one stopped, until it ends or has to be ended."""
-        stop = min(ends, time.monotonic() + CHILD)
         words = [sys.executable, str(HERE / "harness.py"), self.fuzzer, str(self.first + self.done)]
         with tempfile.TemporaryFile() as said, _folder() as folder:
             process = subprocess.Popen(
@@ -113,7 +112,7 @@ class Hunt:
                 env={**os.environ, "HOME": folder, "XDG_STATE_HOME": f"{folder}/state", "TMPDIR": folder},
             )
             assert process.stdout is not None
-            why = self._follow(process.stdout.fileno(), stop)
+            why = self._follow(process.stdout.fileno(), ends)
             if why:
                 os.killpg(process.pid, signal.SIGABRT)  # faulthandler says where it is
             elif process.poll() is None:
@@ -129,7 +128,7 @@ class Hunt:
             if not why and code not in (0, -signal.SIGTERM):
                 why = f"the process ended with {code}"
             if why:
-                self._found(self.first + self.done, f"{why}\n{_indented(text[-3000:])}")
+                self._found(self.first + self.done, f"{why}\n{_indented(text[-9000:])}")
                 self.done += 1
 
     def _found(self, seed: int, what: str) -> None:
@@ -201,7 +200,10 @@ def _serve(fuzzer: str, first: int, cases: int, folder: Path) -> None:
     with getattr(module, "setup", contextlib.nullcontext)():
         resource.setrlimit(resource.RLIMIT_AS, (MAPPED, MAPPED))
         said.write('{"begun": true}\n')
+        replaced = time.monotonic() + CHILD
         for seed in range(first, first + cases):
+            if time.monotonic() > replaced:
+                break
             what = _one(run, seed, folder / "case")
             said.write(json.dumps({"seed": seed, **({"what": what} if what else {})}) + "\n")
 

@@ -356,8 +356,19 @@ class Peer:
 
     async def sftp_answer(self, kind: int, number: bytes, fields: Fields) -> bytes:
         path = fields.string()
-        path = self._handles.get(path, path)
+        if kind == 200:  # an extension: to rename
+            kind, path = 18, fields.string()
+        path = self._handles.get(path, path).removeprefix(b"./")
         entry = self.tree.get(path)
+        if kind == 3 and entry is None and fields.number() & 2:  # open, to write
+            self.tree[path] = b""
+        elif kind == 6 and isinstance(entry, bytes):  # write
+            at = fields.number(8)
+            self.tree[path] = entry[:at].ljust(at, b"\0") + fields.string()
+        elif kind == 14:  # mkdir
+            self.tree[path] = []
+        elif kind == 18 and entry is not None:
+            self.tree[fields.string()] = self.tree.pop(path)
         if kind in (7, 8, 17) and entry is not None:  # lstat, fstat, stat
             return b"i" + number + self.attributes(entry)
         if kind in (3, 11) and (entry is not None or kind == 3):  # open, opendir

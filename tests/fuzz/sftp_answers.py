@@ -51,7 +51,7 @@ class SftpPeer(Peer):
         rng = self.rng = random.Random(self.number)
         self.tools = b"without"
         self.often = 0.0 if self.number >> 16 == 1 else rng.choice((0.0, 0.05, 0.3))
-        self.tree = {b"f": b"x" * 1000, b"into": []}
+        self.tree = {b".": [b"f", b"into"], b"f": [b"a"], b"f/a": b"x" * 1000, b"into": []}
         if self.often or self.number >> 16 != 1:
             names = rng.sample(_NAMES, rng.randint(0, 6))
             self.tree |= (
