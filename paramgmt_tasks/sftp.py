@@ -67,6 +67,7 @@ class _Copy:
         self._limit = 0.0
         limit = self.settings.timeout
         self._deadline = None if limit is None else time.monotonic() + limit
+        connection.transport.bound_writes(self._deadline)
         self.tick(0, 0)
 
     def _session(self, connection: HostConnection) -> Client:
@@ -227,6 +228,7 @@ def run(connection: HostConnection, operation: Push | Pull, err: Output) -> Exec
             _push(copy, operation)
         else:
             _pull(copy, operation)
+        connection.transport.bound_writes(None)
     except BaseException as error:
         copy.sftp.close()
         if isinstance(error, _OutOfTime) or (isinstance(error, TimeoutError) and copy.late):

@@ -60,6 +60,8 @@ class Stream:
         self.gathers = False
         #: Seconds on the monotonic clock at which a read gives up.
         self.deadline: float | None = None
+        #: The same for a write that has no deadline of its own.
+        self.write_deadline: float | None = None
         #: Seconds more for the rest of a message of which a part has come.
         self.grace = 0.0
         #: Whether a read waits for a message to begin.
@@ -219,9 +221,11 @@ class Stream:
         Raises:
             EOFError: the connection is gone, or its peer has taken nothing for DEAD seconds.
             TooLate: the deadline has passed.
+            TimeoutError: that for writes has.
         """
         if not self._unsent:
             return
+        ends = self.write_deadline if deadline is None else deadline
         with self.sending:
             gives_up = time.monotonic() + DEAD
             while True:
@@ -234,10 +238,10 @@ class Stream:
                 if now >= gives_up:
                     self._unsent.clear()
                     raise EOFError("the host takes nothing any more")
-                if deadline is not None and now >= deadline:
-                    raise TooLate
+                if ends is not None and now >= ends:
+                    raise TimeoutError("the host takes nothing") if deadline is None else TooLate
                 self.on_stall()
-                self._wait_for_room(min(gives_up, gives_up if deadline is None else deadline))
+                self._wait_for_room(min(gives_up, gives_up if ends is None else ends))
 
     def _wait_for_room(self, until: float) -> None:
         if self._is_socket:

@@ -705,6 +705,10 @@ class LeanTransport(paramiko.Transport):
     global_request = _with_reader(paramiko.Transport.global_request)
     renegotiate_keys = _with_reader(paramiko.Transport.renegotiate_keys)
 
+    def bound_writes(self, deadline: float | None) -> None:
+        """Let what paramiko sends in its own ways wait no longer than until then, in monotonic seconds."""
+        self._stream.write_deadline = deadline
+
     def flush(self) -> None:
         """Send what waits for the next message to be read, which takes with it what does not go at once."""
         self._stream.push()

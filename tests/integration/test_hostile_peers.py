@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from paramgmt_tasks import Fleet, Host, HostResult, Outcome, RemoteCommand, Settings, transport
+from paramgmt_tasks import Fleet, Host, HostResult, Outcome, Push, RemoteCommand, Settings, transport
 
 pytest.importorskip("asyncssh")
 
@@ -319,6 +319,36 @@ def test_a_host_that_takes_nothing_is_bounded_by_the_timeout(faulty, monkeypatch
 
     (result,) = ask(faulty, saying(faulty, say), timeout=1)
     assert result.outcome is Outcome.TIMED_OUT, result.reason
+
+
+def test_an_sftp_server_that_takes_nothing_is_bounded_by_the_timeout(faulty, tmp_path: Path) -> None:
+    import asyncssh
+
+    (tmp_path / "file").write_bytes(bytes(30_000_000))
+
+    opened: list[Any] = []
+
+    async def no_shell(process: Any) -> None:
+        process.exit(127)
+
+    class Server(asyncssh.SFTPServer):
+        async def open(self, *given: Any) -> Any:
+            connection: Any = self.connection
+            connection._loop.call_later(0.05, connection._transport.pause_reading)
+            opened.append(super().open(*given))
+            return opened[-1]
+
+    port = faulty.ssh(no_shell, sftp_factory=Server, window=2**30)
+    settings = Settings(connect_timeout=5, timeout=2, attempts=1)
+    with Fleet([host(faulty, port)], settings) as fleet:
+        run = fleet.perform(Push((str(tmp_path / "file"),), f"{tmp_path}/there"))
+        came = run.wait(20)
+        run.cancel(0)
+    (result,) = run
+    for file in opened:
+        file.close()
+    assert came
+    assert result.outcome is Outcome.TIMED_OUT, (result.reason, result.stderr)
 
 
 def test_a_disconnection_says_nothing_but_that(faulty) -> None:
