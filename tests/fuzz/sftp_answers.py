@@ -58,6 +58,8 @@ class SftpPeer(Peer):
                 {b"f": names, b".": names} if rng.random() < 0.6 else {b"f": b"x" * rng.randrange(70_000)}
             )
             self.tree |= {b"f/" + name: rng.choice((b"data", [b"deep"], [])) for name in names}
+            if b"link" in names:
+                self.tree |= {b"f/link": [b"victim"], b"f/link/victim": b"attacker"}
         self._deep = self.often > 0 and rng.random() < 0.05
 
     async def sftp(self, request: bytes) -> bytes:
@@ -141,8 +143,11 @@ def case(seed: int, folder: Path) -> None:
         if rng.random() < 0.3:  # into one place
             operation = Pull(sources, str(into / rng.choice(("", "new"))), how)
             among = [host for host in among if not host.entry.startswith("127.1.")]
-    if rng.random() < 0.3:  # planted by one pull, or its user's: nothing goes through it in the next
-        (into / "link").symlink_to("../../outside")
+    if isinstance(operation, Pull) and rng.random() < 0.5:  # as an earlier pull over tar may have left them
+        for place in (into, *(into / host.entry for host in among)):
+            if place.is_dir():
+                (place / "f").mkdir()
+                (place / "f" / "link").symlink_to(outside)
     before = snapshot(folder, into)
     links = {path for path in into.rglob("*") if path.is_symlink()}
     for _ in range(2 if isinstance(operation, Pull) and how.overwrite else 1):
