@@ -162,7 +162,8 @@ def case(seed: int, folder: Path) -> None:
         perform(operation, among, settings)
         same(before, snapshot(folder, into), "changed outside of the destination")
         for link in links:
-            link.unlink(missing_ok=True)
+            if link.is_symlink():
+                link.unlink()
         check_destination(into)
 
 
