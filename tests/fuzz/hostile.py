@@ -437,15 +437,17 @@ class Cost:
 
     operation: str
     engine: str
+    #: Until the last good host had its result, and until all was over.
     seconds: float
     memory: int
+    whole: float = 0.0
     outcomes: dict[str, Counter[str]] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         good = ", ".join(f"{count} {name}" for name, count in self.outcomes.get("good", {}).items())
         text = f"{self.operation:6} {self.engine:10} {self.seconds:5.1f} s {self.memory / 2**20:5.0f} MB"
-        text += f"  good: {good}"
+        text += f"  good: {good} (all over after {self.whole:.1f} s)"
         return "\n".join((text, *(f"    WRONG {each}" for each in self.wrong)))
 
 
@@ -551,6 +553,8 @@ class Hosts:
                 assert process.stdout is not None
                 for line in process.stdout:
                     said = json.loads(line)
+                    if self.kind(said["host"]) == "good":
+                        cost.seconds = time.monotonic() - began
                     lines.append({name: said[name] for name in ("host", "outcome", "reason")})
 
             reader = threading.Thread(target=read)
@@ -560,9 +564,9 @@ class Hosts:
                 if cost.memory > FAR_TOO_MUCH:
                     break
                 time.sleep(0.1)
-            cost.seconds = time.monotonic() - began
+            cost.whole = time.monotonic() - began
             if process.poll() is None:
-                why = f"it did not end in {cost.seconds:.0f} s"
+                why = f"it did not end in {cost.whole:.0f} s"
                 left = Counter(map(self.kind, entries)) - Counter(self.kind(line["host"]) for line in lines)
                 cost.wrong.append(f"{why}: no results of {dict(left)}")
                 process.terminate()
