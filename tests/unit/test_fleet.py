@@ -200,6 +200,11 @@ def test_what_cannot_be_done_is_refused_in_one_line(fleet: Fleet, ask: Any, said
 # -- its end
 
 
+@pytest.mark.parametrize("seconds", [1e7, 1e300])
+def test_a_command_here_may_take_as_long_as_one_likes(fleet: Fleet, seconds: float) -> None:
+    assert outcomes(fleet.local(COMMAND, timeout=seconds, connect_timeout=seconds).report()) == ALL
+
+
 def test_a_closed_fleet_refuses_more() -> None:
     with Fleet(["a"]) as fleet:
         assert fleet.local("true").report().ok
