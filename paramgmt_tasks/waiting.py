@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Generator
 from typing import Generic, TypeVar
 
-#: Seconds that the system can wait at once (as milliseconds they are 31 bits); longer ones are an error to it.
+#: Seconds that the system can wait at once: as milliseconds they have 31 bits, and more is an error.
 LONGEST = 2_000_000.0
 
 Job = TypeVar("Job")

@@ -3,7 +3,7 @@
 import atexit
 import difflib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from invoke import Config, Context
@@ -134,19 +134,31 @@ def operation_of(name: str, words: str | Sequence[str], options: Options) -> ope
         return operations.Script(_several(words, "scripts"))
     if name == "rpush":
         sources = _several(words, "files to push")
-        return operations.Push(sources, options["destination"], options.copying(changed=True))
-    return operations.Pull(_several(words, "files to pull"), options["destination"], options.copying())
+        return operations.Push(sources, _destination(options), options.copying(changed=True))
+    return operations.Pull(_several(words, "files to pull"), _destination(options), options.copying())
+
+
+def _destination(options: Options) -> str:
+    return options.text("destination") or str(DEFAULTS["destination"])
 
 
 def _line(command: str | Sequence[str]) -> str:
-    line = command if isinstance(command, str) else " ".join(command)
+    line = " ".join(_texts(command, "command"))
     if not line.strip():
         raise UsageError("no command: give one in quotes, or behind --")
     return line
 
 
+def _texts(words: Any, what: str) -> tuple[str, ...]:
+    """One text or several as several."""
+    texts = tuple(words) if isinstance(words, Iterable) and not isinstance(words, str) else (words,)
+    if not all(isinstance(text, (str, os.PathLike)) for text in texts):
+        raise UsageError(f"{what} {words!r}: must be text, or a list of texts")
+    return tuple(map(str, texts))
+
+
 def _several(words: str | Sequence[str], what: str) -> tuple[str, ...]:
-    names = (words,) if isinstance(words, str) and words else tuple(words)
+    names = _texts(words, what) if words != "" else ()
     if not names or not all(names):
         raise UsageError(f"no {what}: name one, or several behind --")
     return names
