@@ -1,6 +1,7 @@
 """Settings: how hosts are reached and how an operation is run on them, as plain picklable data."""
 
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -187,7 +188,7 @@ def _whole(least: int, most: int | None = None) -> Callable[[str, Any], None]:
 def _positive(kind: str, none: str = "without a limit") -> Callable[[str, Any], None]:
     def check(name: str, value: Any) -> None:
         number = isinstance(value, Real) and not isinstance(value, bool)
-        if not number or not 0 < float(value) < float("inf"):
+        if not number or not 0 < value <= sys.float_info.max:
             raise UsageError(f"{name} {value!r}: must be a number of {kind} above 0; None is {none}")
 
     return check

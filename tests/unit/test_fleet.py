@@ -131,9 +131,15 @@ def test_a_report_is_a_sequence() -> None:
 # -- what is given
 
 
-@pytest.mark.parametrize("hosts", ["db1", b"db1", Host("db1", "db1"), 5, None])
+@pytest.mark.parametrize("hosts", ["db1", Host("db1", "db1")])
+def test_a_host_that_stands_where_a_list_belongs_is_refused_with_the_remedy(hosts: Any) -> None:
+    with pytest.raises(UsageError, match=r"^hosts 'db1': must be a list, such as Fleet\(\['db1'\]\)$"):
+        Fleet(hosts)
+
+
+@pytest.mark.parametrize("hosts", [b"db1", 5, None])
 def test_hosts_that_are_no_list_are_refused(hosts: Any) -> None:
-    with pytest.raises(UsageError, match=r"^hosts .*: must be a list, such as Fleet\(\[.*\]\)$"):
+    with pytest.raises(UsageError, match=r"^hosts .*: must be a list of hosts$"):
         Fleet(hosts)
 
 

@@ -378,6 +378,14 @@ def test_a_name_is_sought_quickly_among_many_hosts() -> None:
         exclude(hosts, ["nod-[1-9000]"])
 
 
+def test_the_range_that_a_wildcard_is_told_to_be_has_all_hosts_that_are_meant() -> None:
+    from paramgmt_tasks.hosts import exclude, parse_patterns
+
+    hosts = parse_patterns(["db[1-3000],web[1-5000]"], "")
+    with pytest.raises(UsageError, match=r"only ranges such as web\[1-5000\]$"):
+        exclude(hosts, ["web*"])
+
+
 def test_a_push_is_refused_too(tmp_path: Path) -> None:
     message = refusal(rpush, context(), [str(tmp_path)], machines=["a"], exclude=["b"])
     assert message == "rpush: --exclude b: not in the list"
