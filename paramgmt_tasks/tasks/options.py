@@ -14,8 +14,7 @@ from ..errors import UsageError, words
 from ..hosts import Host
 from ..lists import find_list, read_list
 from ..operations import Copying
-from ..rolling import share
-from ..settings import ENGINES, HOST_KEY_MODES, Settings
+from ..settings import ENGINES, HOST_KEY_MODES, Settings, share
 from .command_line import Option
 
 
