@@ -118,6 +118,8 @@ class HostConnection(fabric.Connection):
     started = False
     #: Seconds spent on tries to reach the host since `renew`, waiting for the gate not counted.
     spent = 0.0
+    #: When a transfer's timeout has passed, all its tries together, in monotonic seconds.
+    ends_at: float | None = None
     #: Asked before something is started: why it may not be.
     objection: Callable[[], str] = staticmethod(lambda: "")
     #: Called right before something may be started.
@@ -204,7 +206,7 @@ class HostConnection(fabric.Connection):
     def _options(self, entry: Host) -> dict[str, Any]:
         """What the host's line says, as ssh reads it."""
         try:
-            return {key.lower(): ssh_options.given(key, value) for key, value in entry.options.items()}
+            return {key.lower(): ssh_options.given(key, str(value)) for key, value in entry.options.items()}
         except UsageError as error:
             self._fault = error
             return {}
@@ -451,8 +453,13 @@ class HostConnection(fabric.Connection):
     def renew(self) -> None:
         """Make ready for another operation: nothing of it is started yet."""
         self.started = self._abandoned = False
-        self.requested = self.confirmed = None
+        self.requested = self.confirmed = self.ends_at = None
         self.spent = 0.0
+
+    def time_left(self, most: float) -> float:
+        """Seconds until `ends_at`, at most so many."""
+        left = most if self.ends_at is None else self.ends_at - time.monotonic()
+        return max(0.0, min(most, left))
 
     def leave(self) -> None:
         """Nobody works on it any more, or wants to be asked or told."""

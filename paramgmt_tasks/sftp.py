@@ -16,7 +16,7 @@ import paramiko
 from paramiko.sftp_attr import SFTPAttributes
 
 from .command import Execution, Sudo
-from .connection import HostConnection
+from .connection import START_TIMEOUT, HostConnection
 from .errors import words
 from .failures import Known
 from .local_files import TEMPORARY, Incoming, Lines, LocalError, Writer, destination, left_behind
@@ -60,29 +60,28 @@ class _Copy:
         self.err = err
         self.how = how
         self.settings = connection.settings
+        self._deadline = connection.ends_at
         self.sftp = self._session(connection)
         self._swept: set[str] = set()
         self.failures = Lines()
         self.local_failure = False
         self._limit = 0.0
-        limit = self.settings.timeout
-        self._deadline = None if limit is None else time.monotonic() + limit
         connection.transport.bound_writes(self._deadline)
         self.tick(0, 0)
 
     def _session(self, connection: HostConnection) -> Client:
         if self.settings.sudo:
             sudo = Sudo(_FIND_SERVER, self.settings.password)
-            channel = finish(connection.start(sudo.command))
-            finish(sudo.negotiate(channel, time.monotonic() + STALLED))
+            channel = finish(connection.start(sudo.command, connection.time_left(START_TIMEOUT)))
+            finish(sudo.negotiate(channel, time.monotonic() + connection.time_left(STALLED)))
             connection.transport.read_in_background()
-            channel.settimeout(STALLED)
+            channel.settimeout(connection.time_left(STALLED))
             return Client(channel)
         kept, connection.sftp_session = connection.sftp_session, None
         if kept is not None and not kept.get_channel().closed:
             connection.begin()
             return kept  # type: ignore[no-any-return]
-        channel = finish(connection.session())
+        channel = finish(connection.session(connection.time_left(START_TIMEOUT)))
         try:
             channel.invoke_subsystem("sftp")
         except (paramiko.SSHException, EOFError):
@@ -91,7 +90,7 @@ class _Copy:
             raise
         connection.begin()
         connection.transport.read_in_background()
-        channel.settimeout(STALLED)
+        channel.settimeout(connection.time_left(STALLED))
         try:
             return Client(channel)
         except (paramiko.SSHException, paramiko.SFTPError, EOFError, struct.error, Nonsense):

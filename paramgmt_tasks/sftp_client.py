@@ -113,8 +113,8 @@ class Client(paramiko.SFTPClient):
             except EOFError:
                 break
             count = message.get_int()
-            if not count:
-                raise Nonsense("a list of no names")
+            if not count:  # as the end, which other servers say so, or it would be asked for ever
+                break
             for _ in range(count):
                 names.append(_text(message))
                 held += room_of(names[-1])

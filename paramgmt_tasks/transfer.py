@@ -14,7 +14,7 @@ from typing import Any
 from . import archive, codec, sftp
 from .archive import Archive, Tree
 from .command import Execution, Sudo, over
-from .connection import HostConnection
+from .connection import START_TIMEOUT, HostConnection
 from .failures import Known, Silent
 from .files import Files, execution, failed, remote_sources
 from .operations import Pull, Push
@@ -122,19 +122,24 @@ def run(
         OSError, EOFError, paramiko.SSHException: the host was not reached, or the connection broke.
     """
     yield from connection.opening()
-    if not connection.without_tar:
-        try:
+    timeout = connection.settings.timeout
+    if timeout is not None and connection.ends_at is None:
+        connection.ends_at = time.monotonic() + timeout
+    try:
+        if not connection.without_tar:
             if isinstance(operation, Push):
                 done = yield from _push(connection, operation, shared, out, err)
             else:
                 done = yield from _pull(place, connection, operation, shared, out, err)
-        except _OutOfTime:
-            return Execution(Outcome.TIMED_OUT, None, f"timed out after {connection.settings.timeout:g} s")
-        if done is not None:
-            return done
-        connection.without_tar = True
-    yield BLOCKING
-    return shared.files.by_sftp(place, connection, operation, err)
+            if done is not None:
+                return done
+            connection.without_tar = True
+        yield BLOCKING
+        return shared.files.by_sftp(place, connection, operation, err)
+    except (_OutOfTime, TimeoutError):
+        if timeout is None or connection.time_left(1):
+            raise
+        return Execution(Outcome.TIMED_OUT, None, f"timed out after {timeout:g} s")
 
 
 class _OutOfTime(Exception):
@@ -144,7 +149,7 @@ class _OutOfTime(Exception):
 class _Talk:
     """What is said with a script on the host: it waits, and keeps what goes to standard error."""
 
-    def __init__(self, channel: Any, settings: Settings, shared: Shared, err: Output) -> None:
+    def __init__(self, channel: Any, connection: HostConnection, shared: Shared, err: Output) -> None:
         self.channel = channel
         self.data = b"".join(channel.transport.receive_data(channel))
         self.shared = shared
@@ -153,9 +158,8 @@ class _Talk:
         self.moved = 0
         #: Bytes of messages, which are kept only so far; all that serves nothing is counted to find a flood.
         self._said = self._useless = 0
-        self._pace = Pace(settings.limit_rate)
-        limit = settings.timeout
-        self._deadline = None if limit is None else time.monotonic() + limit
+        self._pace = Pace(connection.settings.limit_rate)
+        self._deadline = connection.ends_at
 
     def wait(self, done: Callable[[], bool]) -> Steps[None]:
         """Until `done`.
@@ -164,7 +168,8 @@ class _Talk:
             Silent: nothing has moved for STALLED seconds and the time that it takes to hash what has moved.
             _OutOfTime: the operation's timeout has passed.
         """
-        if not (yield from self.channel.transport.until(done, self.limit())):
+        # Asked for apart from the wait, which a host that always sends ends at once.
+        if self._is_over() or not (yield from self.channel.transport.until(done, self.limit())):
             self._late()
 
     def limit(self) -> float:
@@ -172,9 +177,13 @@ class _Talk:
         stalled = time.monotonic() + STALLED + self.moved / _HASHED
         return stalled if self._deadline is None else min(stalled, self._deadline)
 
+    def _is_over(self) -> bool:
+        """Whether the operation's timeout has passed."""
+        return self._deadline is not None and time.monotonic() >= self._deadline
+
     def _late(self) -> None:
         self.channel.close()
-        if self._deadline is not None and time.monotonic() >= self._deadline:
+        if self._is_over():
             raise _OutOfTime
         raise Silent("the transfer stalled")
 
@@ -351,10 +360,11 @@ def _talk(
     words = " ".join(shlex.quote(word) for word in (script, "sh", *arguments))
     sudo = Sudo(f"exec /bin/sh -c {words}", settings.password) if settings.sudo else None
     command = sudo.command if sudo else f"exec /bin/sh -c {words}"
-    channel = yield from connection.start(command, None, no_input=not has_input and sudo is None)
-    talk = _Talk(channel, settings, shared, err)
+    limit = connection.time_left(START_TIMEOUT)
+    channel = yield from connection.start(command, limit, no_input=not has_input and sudo is None)
+    talk = _Talk(channel, connection, shared, err)
     if sudo:
-        err.write((yield from sudo.negotiate(channel, time.monotonic() + STALLED)))
+        err.write((yield from sudo.negotiate(channel, talk.limit())))
         if not has_input:
             channel.shutdown_write()
     if has_input:  # which goes as far as the host takes it: ready() tells

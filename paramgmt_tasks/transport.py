@@ -327,6 +327,8 @@ class LeanTransport(paramiko.Transport):
             self._break(error)
             if isinstance(error.__context__, TooLate):
                 raise Silent("no answer from the SSH server") from None
+            if isinstance(error.__context__, paramiko.SSHException):  # which paramiko puts words in front of
+                raise error.__context__ from None
             raise
         if not (yield from self.until(self.completion_event.is_set, deadline)):
             raise Silent("no answer from the SSH server")

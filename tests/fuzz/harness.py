@@ -113,19 +113,20 @@ class Hunt:
             )
             assert process.stdout is not None
             why = self._follow(process.stdout.fileno(), ends)
+            ended = not why and time.monotonic() >= ends
             if why:
                 os.killpg(process.pid, signal.SIGABRT)  # faulthandler says where it is
-            elif process.poll() is None:
+            elif ended and process.poll() is None:
                 os.killpg(process.pid, signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(5)
+                process.wait(5 if why or ended else 30)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             code = process.wait()
             process.stdout.close()
             said.seek(0)
             text = said.read().decode("utf-8", "replace")
-            if not why and code not in (0, -signal.SIGTERM):
+            if not why and not ended and code:
                 why = f"the process ended with {code}"
             if why:
                 self._found(self.first + self.done, f"{why}\n{_indented(text[-9000:])}")

@@ -1,6 +1,7 @@
 """SFTP servers that say anything, in pushes and pulls of hosts without tar.
 
-As ssh_messages, but what is made by chance is the answers; several pulls go into one destination.
+As ssh_messages, but what is made by chance is the answers; several pulls go into one destination. The first
+case is the known way to do harm: through a link that an earlier pull has left.
 """
 
 import asyncio
@@ -58,6 +59,13 @@ class SftpPeer(Peer):
                 {b"f": names, b".": names} if rng.random() < 0.6 else {b"f": b"x" * rng.randrange(70_000)}
             )
             self.tree |= {b"f/" + name: rng.choice((b"data", [b"deep"], [])) for name in names}
+            if b"link" in names:
+                self.tree |= {b"f/link": [b"victim"], b"f/link/victim": b"attacker"}
+        if (
+            0 <= self.number - (2 << 16) < ssh_messages.HOSTILE
+        ):  # of the first case: it only goes through a link
+            self.often = 0.0
+            self.tree |= {b"f": [b"link"], b"f/link": [b"victim"], b"f/link/victim": b"attacker"}
         self._deep = self.often > 0 and rng.random() < 0.05
 
     async def sftp(self, request: bytes) -> bytes:
@@ -131,25 +139,31 @@ def case(seed: int, folder: Path) -> None:
     (folder / "f" / "sub" / "b").write_bytes(bytes(rng.choice((0, 1000, 70_000))))
     among = hosts(seed)
     settings = Settings(connect_timeout=CONNECT, timeout=TIMEOUT, attempts=1)
-    how = Copying(preserve=rng.random() < 0.3, overwrite=rng.random() < 0.8)
+    how = Copying(preserve=rng.random() < 0.3, overwrite=seed == 0 or rng.random() < 0.8)
     operation: Operation = Push((str(folder / "f"),), "into", how)
-    if rng.random() < 0.75:
-        sources = rng.choice((("f",), ("f",), ("*",), (".",), ("f/*",)))
+    if seed == 0 or rng.random() < 0.75:
+        sources = ("f",) if seed == 0 else rng.choice((("f",), ("f",), ("*",), (".",), ("f/*",)))
         operation = Pull(sources, str(into / "?HOST"), how)
         for host in among:
             (into / host.entry).mkdir()
         if rng.random() < 0.3:  # into one place
             operation = Pull(sources, str(into / rng.choice(("", "new"))), how)
             among = [host for host in among if not host.entry.startswith("127.1.")]
-    if rng.random() < 0.3:  # planted by one pull, or its user's: nothing goes through it in the next
-        (into / "link").symlink_to("../../outside")
+    if isinstance(operation, Pull) and (
+        seed == 0 or rng.random() < 0.5
+    ):  # as an earlier pull over tar may have left them
+        for place in (into, *(into / host.entry for host in among)):
+            if place.is_dir():
+                (place / "f").mkdir()
+                (place / "f" / "link").symlink_to(outside)
     before = snapshot(folder, into)
     links = {path for path in into.rglob("*") if path.is_symlink()}
     for _ in range(2 if isinstance(operation, Pull) and how.overwrite else 1):
         perform(operation, among, settings)
         same(before, snapshot(folder, into), "changed outside of the destination")
         for link in links:
-            link.unlink(missing_ok=True)
+            if link.is_symlink():
+                link.unlink()
         check_destination(into)
 
 

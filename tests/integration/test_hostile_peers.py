@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from paramgmt_tasks import Fleet, Host, HostResult, Outcome, Push, RemoteCommand, Settings, transport
+from paramgmt_tasks import Fleet, Host, HostResult, Outcome, Pull, Push, RemoteCommand, Settings, transport
 
 pytest.importorskip("asyncssh")
 
@@ -19,7 +19,7 @@ from asyncssh.packet import Boolean, String, UInt32
 from faulty import FaultyServers
 
 Say = Callable[[Any], Awaitable[None]]
-DISCONNECT, IGNORE, DEBUG, EXT_INFO, GLOBAL_REQUEST, CHANNEL_DATA = 1, 2, 4, 7, 80, 94
+DISCONNECT, IGNORE, DEBUG, EXT_INFO, GLOBAL_REQUEST, CHANNEL_OPEN, CHANNEL_DATA = 1, 2, 4, 7, 80, 90, 94
 
 
 @pytest.fixture
@@ -349,6 +349,44 @@ def test_an_sftp_server_that_takes_nothing_is_bounded_by_the_timeout(faulty, tmp
         file.close()
     assert came
     assert result.outcome is Outcome.TIMED_OUT, (result.reason, result.stderr)
+
+
+@pytest.mark.parametrize("operation", [Push((__file__,), "/none"), Pull(("/none",), "none")])
+def test_a_transfer_to_a_host_that_opens_no_channel_is_bounded_by_the_timeout(faulty, operation) -> None:
+    import asyncssh
+
+    class Server(asyncssh.SSHServer):
+        def connection_made(self, connection: Any) -> None:
+            handlers = dict(connection._packet_handlers)
+            handlers[CHANNEL_OPEN] = lambda *message: None
+            connection._packet_handlers = handlers
+
+    with Fleet([host(faulty, faulty.ssh(server_factory=Server))], Settings(timeout=1)) as fleet:
+        run = fleet.perform(operation)
+        came = run.wait(20)
+        run.cancel(0)
+    (result,) = run
+    assert came
+    assert result.outcome is Outcome.TIMED_OUT, result.reason
+
+
+def test_a_host_that_always_sends_does_not_outlast_the_timeout(faulty, tmp_path: Path) -> None:
+    async def run(process: Any) -> None:
+        with contextlib.suppress(OSError):
+            process.stdout.write(b"paramgmt-ready with \n")
+            while True:
+                process.stderr.write(b"x")
+                process.stdout.write(bytes(512))
+                await process.stdout.drain()
+                await asyncio.sleep(0)
+
+    with Fleet([host(faulty, faulty.ssh(run))], Settings(timeout=1)) as fleet:
+        running = fleet.perform(Pull(("/none",), str(tmp_path)))
+        came = running.wait(20)
+        running.cancel(0)
+    (result,) = running
+    assert came
+    assert result.outcome is Outcome.TIMED_OUT, result.reason
 
 
 def test_a_disconnection_says_nothing_but_that(faulty) -> None:

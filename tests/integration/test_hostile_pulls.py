@@ -418,7 +418,6 @@ NONSENSE = {
     "a packet of nothing": lambda kind, body: struct.pack(">I", 0),
     "attributes without number": lying(attrs=struct.pack(">II", 0x80000000, 2**32 - 1)),
     "names without number": lying(FOLDER, names=lambda: struct.pack(">I", 2**32 - 1)),
-    "a list of no names": lying(FOLDER, names=lambda: struct.pack(">I", 0)),
     "a name that breaks off": lying(FOLDER, names=lambda: struct.pack(">II", 1, 2**20 - 1) + b"x"),
     "another answer": lambda kind, body: packet(HANDLE, body[:4] + text(b"h")),
     "a name for data": lying(size=5, data=lambda body: packet(NAME, body[:4] + struct.pack(">I", 0))),
@@ -447,6 +446,13 @@ def test_a_size_that_is_a_lie_takes_no_memory(faulty, back: Path) -> None:
     assert (back / "f").read_bytes() == b""
     assert server.requests < 200
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024
+
+
+def test_a_list_of_no_names_is_the_end_of_a_folder(faulty, back: Path) -> None:
+    server = Sftp(faulty, lying(FOLDER, names=lambda: struct.pack(">I", 0)))
+    (result,) = pull(faulty, server.port, "f", back)
+    assert (result.outcome, os.listdir(back / "f")) == (Outcome.OK, [])
+    assert server.requests < 20
 
 
 def test_an_endless_folder_is_given_up(faulty, back: Path, monkeypatch: pytest.MonkeyPatch) -> None:

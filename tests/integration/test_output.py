@@ -125,7 +125,7 @@ def test_a_folder_of_results_beside_what_is_shown(hosts: str, tmp_path: Path) ->
         (["--order", "x"], "rcmd: --order x: must be hosts or finished"),
         (["--output-dir", "hosts.txt"], "rcmd: --output-dir hosts.txt: file exists"),
         (["--batch", "0"], "rcmd: --batch 0: must be a whole number of hosts, 1 or more, or a share"),
-        (["--canary", "0"], "rcmd: --canary 0: must be a whole number, 1 or more"),
+        (["--canary", "-1"], "rcmd: --canary -1: must be a whole number, 0 or more"),
         (["--max-fail", "-1"], "rcmd: --max-fail -1: must be a whole number"),
     ],
 )
