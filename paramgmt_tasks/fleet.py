@@ -173,7 +173,10 @@ class Fleet:
             self.pool.threads.resources.identities.require(settings.identity)
         if settings.jump:
             for hop in settings.jump.split(","):
-                parse_entry(hop.strip())
+                try:
+                    parse_entry(hop.strip())
+                except UsageError as error:
+                    raise UsageError(f"jump {settings.jump}: {error}") from None
 
     # -- its end
 
@@ -224,7 +227,8 @@ def _hosts(given: Any) -> list[Host]:
     """Hosts as they were given, ranges expanded."""
     if isinstance(given, (str, bytes, Host)) or not isinstance(given, Iterable):
         shown = str(given) if isinstance(given, Host) else given
-        raise UsageError(f"hosts {shown!r}: must be a list, such as Fleet([{shown!r}])")
+        such = f", such as Fleet([{shown!r}])" if isinstance(shown, str) else " of hosts"
+        raise UsageError(f"hosts {shown!r}: must be a list{such}")
     hosts: list[Host] = []
     for host in given:
         if isinstance(host, Host):

@@ -292,10 +292,10 @@ def exclude(
 
 def _near(part: str, names: Sequence[str], hosts: Sequence[Host]) -> str:
     """What may have been meant by names that are not in the list."""
-    known = [host.entry for host in hosts[:_NEAR]]
     if "*" in part or "?" in part:
-        meant = fnmatch.filter(known, part)
+        meant = fnmatch.filter([host.entry for host in hosts], part)
         return "; there are no wildcards here, only ranges" + (f" such as {fold(meant)}" if meant else "")
+    known = [host.entry for host in hosts[:_NEAR]]
     found = (match for name in names[:_NEAR_NAMES] for match in difflib.get_close_matches(name, known, 1))
     near = fold(found)
     return f" (near: {near})" if near else ""

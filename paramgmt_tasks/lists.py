@@ -23,6 +23,8 @@ def read_list(name: str, hint: str = "", allow_proxy_command: bool = False) -> l
     Raises:
         UsageError: it cannot be read, or is not to be trusted.
     """
+    if not name.strip():
+        raise UsageError(f"host list {name!r}: must be a file, or the name of one in hostlists/")
     if name.startswith("@"):
         return journal.select(name)
     if name in _STDIN and sys.stdin is None:

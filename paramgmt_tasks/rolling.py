@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 from .errors import UsageError
-from .settings import Settings
-from .settings import share as share
+from .settings import Settings, share
 
 
 @dataclass(frozen=True)

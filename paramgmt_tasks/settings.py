@@ -16,6 +16,8 @@ HOST_KEY_MODES = ("strict", "accept-new", "ignore")
 ENGINES = ("auto", "threads", "processes", "dask")
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+#: Whole numbers above cannot all be floats, which times and rates become.
+_LARGEST = 1e300
 _PAIRS = "such as {'JOBS': '8'}"
 
 
@@ -187,7 +189,7 @@ def _whole(least: int, most: int | None = None) -> Callable[[str, Any], None]:
 def _positive(kind: str, none: str = "without a limit") -> Callable[[str, Any], None]:
     def check(name: str, value: Any) -> None:
         number = isinstance(value, Real) and not isinstance(value, bool)
-        if not number or not 0 < float(value) < float("inf"):
+        if not number or not 0 < value <= _LARGEST:
             raise UsageError(f"{name} {value!r}: must be a number of {kind} above 0; None is {none}")
 
     return check

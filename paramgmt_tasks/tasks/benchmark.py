@@ -15,7 +15,7 @@ from ..lists import read_list
 from .command_line import OperationTask, Option
 from .operations import _options, _pool
 from .options import HOSTS, REMOTE, Options, positive, switch
-from .perform import usage_errors
+from .perform import usage_errors, write_lines
 
 if TYPE_CHECKING:
     from ..recipes.cycle import Cycle
@@ -130,7 +130,7 @@ def _analyze(c: Context, recipe: "Recipe", given: dict[str, Any], show: "_Progre
 
     folder = _latest(_root(recipe, given))
     if _options(c, given).flag("dry_run"):
-        print(f"analyze: {folder}")
+        write_lines([f"analyze: {folder}"])
         return None
     with _failures(recipe):
         return analyze(recipe, folder, note=show.note)
@@ -165,7 +165,7 @@ def _cycle(
         python=sys.executable,
     )
     if options.flag("dry_run"):
-        _dry_run(cycle, steps, order, seed)
+        write_lines(_planned(cycle, steps, order, seed))
         return None
     try:
         with _failures(recipe):
@@ -292,23 +292,23 @@ def _without_excluded(options: Options, hosts: dict[str, list[Host]]) -> dict[st
     return left
 
 
-def _dry_run(cycle: "Cycle", steps: Sequence[str], order: str, seed: int | None) -> None:
-    """Print what the steps would do."""
+def _planned(cycle: "Cycle", steps: Sequence[str], order: str, seed: int | None) -> Iterator[str]:
+    """What the steps would do, in lines."""
     from ..recipes.sweep import points
 
     recipe = cycle.recipe
     if "build" in steps and recipe.build:
-        print(f"build: {recipe.build}")
+        yield f"build: {recipe.build}"
     for role in recipe.roles:
         entries = ", ".join(host.entry for host in cycle.hosts[role.name])
-        print(f"{role.name}: {entries}")
+        yield f"{role.name}: {entries}"
         told = {"push": role.files, "configure": role.config, "pull": role.results}
         for step in steps:
             if told.get(step):
-                print(f"  {step}: {' '.join(told[step])}")
+                yield f"  {step}: {' '.join(told[step])}"
         if "run" in steps and role.ready:
-            print(f"  service: {role.command}")
-            print(f"  ready once: {role.ready}")
+            yield f"  service: {role.command}"
+            yield f"  ready once: {role.ready}"
     if "run" not in steps:
         return
     acting = [role for role in recipe.roles if not role.ready]
@@ -317,7 +317,7 @@ def _dry_run(cycle: "Cycle", steps: Sequence[str], order: str, seed: int | None)
         for role in acting:
             for host in cycle.commands(role, role.command, values):
                 _, _, command = host.variables["COMMAND"].partition("\n")
-                print(f"{point.name}: {host.entry}: {command}")
+                yield f"{point.name}: {host.entry}: {command}"
 
 
 class _Progress:

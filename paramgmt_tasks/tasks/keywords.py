@@ -12,6 +12,7 @@ from ..hosts import Host
 Lists: TypeAlias = str | PathLike[str] | Iterable[str | PathLike[str]] | None
 Hosts: TypeAlias = str | Host | Iterable[str | Host] | None
 Text: TypeAlias = str | None
+File: TypeAlias = str | PathLike[str] | None
 Switch: TypeAlias = bool | None
 Number: TypeAlias = int | str | None
 Seconds: TypeAlias = float | str | None
@@ -36,7 +37,7 @@ class RunOptions(HostOptions, total=False):
     fanout: Number
     timeout: Seconds
     env: Variables
-    stdin: Text
+    stdin: File
     batch: Number
     canary: Number
     max_fail: Number
@@ -46,7 +47,7 @@ class RunOptions(HostOptions, total=False):
     live: Switch
     json: Switch
     max_output: Number
-    output_dir: Text
+    output_dir: File
     quiet: Switch
     order: Text
 
@@ -58,7 +59,7 @@ class RemoteOptions(RunOptions, total=False):
     attempts: Number
     connect_timeout: Seconds
     port: Number
-    identity: Text
+    identity: File
     jump: Text
     host_keys: Text
     sudo: Switch
@@ -66,10 +67,10 @@ class RemoteOptions(RunOptions, total=False):
     verbose: Switch
     engine: Text
     workers: Number
-    scheduler: Text
-    tls_ca: Text
-    tls_cert: Text
-    tls_key: Text
+    scheduler: File
+    tls_ca: File
+    tls_cert: File
+    tls_key: File
     insecure_scheduler: Switch
 
 
@@ -82,7 +83,7 @@ class CommandOptions(RemoteOptions, total=False):
 class CopyOptions(RemoteOptions, total=False):
     """The options of files, which `rpush` and `rpull` have."""
 
-    destination: Text
+    destination: File
     follow: Switch
     preserve: Switch
     no_overwrite: Switch

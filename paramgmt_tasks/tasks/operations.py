@@ -3,8 +3,8 @@
 import atexit
 import difflib
 import os
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 
 from invoke import Config, Context
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
+_Words: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 _SESSION = "_paramgmt_session"
 
 
@@ -80,7 +81,7 @@ def rcmd(c: Context, command: str | Sequence[str] = "", **options: "Unpack[Comma
     words="files",
     words_help="Local files and folders; several behind --",
 )
-def rpush(c: Context, files: str | Sequence[str] = (), **options: "Unpack[PushOptions]") -> Report:
+def rpush(c: Context, files: _Words = (), **options: "Unpack[PushOptions]") -> Report:
     """Copy local files and folders to each host."""
     return _perform(c, "rpush", options, files)
 
@@ -94,13 +95,13 @@ def rpush(c: Context, files: str | Sequence[str] = (), **options: "Unpack[PushOp
     words="files",
     words_help="Remote files and folders; several behind --",
 )
-def rpull(c: Context, files: str | Sequence[str] = (), **options: "Unpack[PullOptions]") -> Report:
+def rpull(c: Context, files: _Words = (), **options: "Unpack[PullOptions]") -> Report:
     """Copy files and folders from each host here."""
     return _perform(c, "rpull", options, files)
 
 
 @_task(*HOSTS, *RUN, *REMOTE, words="scripts", words_help="Local scripts; several behind --")
-def rscript(c: Context, scripts: str | Sequence[str] = (), **options: "Unpack[RemoteOptions]") -> Report:
+def rscript(c: Context, scripts: _Words = (), **options: "Unpack[RemoteOptions]") -> Report:
     """Run local scripts on each host, in order, until one fails."""
     return _perform(c, "rscript", options, scripts)
 
@@ -120,7 +121,7 @@ def print_hosts(options: Options) -> list[Host]:
     return hosts
 
 
-def operation_of(name: str, words: str | Sequence[str], options: Options) -> operations.Operation:
+def operation_of(name: str, words: _Words, options: Options) -> operations.Operation:
     """The operation of a task: what its words and options mean.
 
     Raises:
@@ -134,25 +135,37 @@ def operation_of(name: str, words: str | Sequence[str], options: Options) -> ope
         return operations.Script(_several(words, "scripts"))
     if name == "rpush":
         sources = _several(words, "files to push")
-        return operations.Push(sources, options["destination"], options.copying(changed=True))
-    return operations.Pull(_several(words, "files to pull"), options["destination"], options.copying())
+        return operations.Push(sources, _destination(options), options.copying(changed=True))
+    return operations.Pull(_several(words, "files to pull"), _destination(options), options.copying())
 
 
-def _line(command: str | Sequence[str]) -> str:
-    line = command if isinstance(command, str) else " ".join(command)
+def _destination(options: Options) -> str:
+    return options.text("destination") or str(DEFAULTS["destination"])
+
+
+def _line(command: _Words) -> str:
+    line = " ".join(_texts(command, "command"))
     if not line.strip():
         raise UsageError("no command: give one in quotes, or behind --")
     return line
 
 
-def _several(words: str | Sequence[str], what: str) -> tuple[str, ...]:
-    names = (words,) if isinstance(words, str) and words else tuple(words)
+def _texts(words: _Words, what: str) -> tuple[str, ...]:
+    """One text or several as several."""
+    texts = tuple(words) if isinstance(words, Iterable) and not isinstance(words, str) else (words,)
+    if not all(isinstance(text, (str, os.PathLike)) for text in texts):
+        raise UsageError(f"{what} {words!r}: must be text, or a list of texts")
+    return tuple(map(str, texts))
+
+
+def _several(words: _Words, what: str) -> tuple[str, ...]:
+    names = _texts(words, what) if words != "" else ()
     if not names or not all(names):
         raise UsageError(f"no {what}: name one, or several behind --")
     return names
 
 
-def _perform(c: Context, name: str, given: Mapping[str, Any], words: str | Sequence[str]) -> Report:
+def _perform(c: Context, name: str, given: Mapping[str, Any], words: _Words) -> Report:
     """Do what a task is for; where hosts failed, `warn` decides whether that is an exception.
 
     Raises:

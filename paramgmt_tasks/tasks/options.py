@@ -14,8 +14,7 @@ from ..errors import UsageError, words
 from ..hosts import Host
 from ..lists import find_list, read_list
 from ..operations import Copying
-from ..rolling import share
-from ..settings import ENGINES, HOST_KEY_MODES, Settings
+from ..settings import ENGINES, HOST_KEY_MODES, Settings, share
 from .command_line import Option
 
 
@@ -184,6 +183,19 @@ class Options:
         """
         return [str(item) for item in self.several(name)]
 
+    def text(self, name: str) -> str | None:
+        """An option's text, or None.
+
+        Raises:
+            UsageError: it is something else.
+        """
+        value = self[name]
+        if value is None or isinstance(value, str):
+            return value
+        if isinstance(value, os.PathLike):
+            return str(value)
+        raise UsageError(f"{self.called(name, repr(value))}: must be text")
+
     def flag(self, name: str) -> bool:
         """An option that is on or off.
 
@@ -254,7 +266,7 @@ class Options:
         port = self.number("port")
         if port is not None and port > 65535:
             raise UsageError(f"{self.called('port', port)}: must be at most 65535")
-        host_keys = self["host_keys"]
+        host_keys = self.text("host_keys")
         if host_keys not in (None, *HOST_KEY_MODES):
             raise UsageError(
                 f"{self.called('host_keys', host_keys)}: must be one of {', '.join(HOST_KEY_MODES)}"
@@ -262,15 +274,15 @@ class Options:
         return Settings(
             engine=self._engine(),
             workers=self.number("workers"),
-            scheduler=self["scheduler"],
-            tls_ca=self["tls_ca"],
-            tls_cert=self["tls_cert"],
-            tls_key=self["tls_key"],
+            scheduler=self.text("scheduler"),
+            tls_ca=self.text("tls_ca"),
+            tls_cert=self.text("tls_cert"),
+            tls_key=self.text("tls_key"),
             insecure_scheduler=self.flag("insecure_scheduler"),
             user=self._user(),
             port=port,
-            identity=self["identity"],
-            jump=self["jump"],
+            identity=self.text("identity"),
+            jump=self.text("jump"),
             host_keys=host_keys,
             connect_timeout=self.number("connect_timeout", whole=False),
             timeout=self.number("timeout", whole=False),
@@ -291,13 +303,13 @@ class Options:
         )
 
     def _engine(self) -> str:
-        engine = self["engine"] or "auto"
+        engine = self.text("engine") or "auto"
         if engine not in ENGINES:
             raise UsageError(f"{self.called('engine', engine)}: must be one of {', '.join(ENGINES)}")
         for name in ("scheduler", "tls_ca", "tls_cert", "tls_key", "insecure_scheduler"):
             if self._given.get(name) and engine != "dask":
                 raise UsageError(f"--{name.replace('_', '-')} is for --engine dask")
-        return str(engine)
+        return engine
 
     def _share(self, name: str, least: int = 0) -> str | None:
         value = self[name]
@@ -320,20 +332,23 @@ class Options:
         return count
 
     def _user(self) -> str | None:
-        user: str | None = self["user"]
+        user = self.text("user")
         if user and (user.startswith("-") or re.search(r"[\s\x00-\x1f]", user)):
             raise UsageError(f"{self.called('user', repr(user))}: not a user name")
         return user
 
-    def _environment(self) -> tuple[tuple[str, str], ...]:
-        given: str | Iterable[str] | Mapping[str, Any] | None = self["env"]
+    def _environment(self) -> Mapping[str, Any] | tuple[tuple[str, str], ...]:
+        """Variables; Settings checks those of a mapping. Values may be secrets, so no error shows them."""
+        given: Any = self["env"]
         if isinstance(given, Mapping):
-            given = [f"{name}={value}" for name, value in given.items()]
+            return given
+        texts = [] if given is None else list(given) if _is_several(given) else [given]
         pairs = []
-        for text in [given] if isinstance(given, str) else given or []:
-            name, equals, value = str(text).partition("=")
+        for text in texts:
+            if not isinstance(text, str):
+                raise UsageError(f"{self.called('env')}: must be KEY=VALUE, or a mapping of names to values")
+            name, equals, value = text.partition("=")
             if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-                # The value may be a secret, so it is not shown.
                 raise UsageError(
                     f"{self.called('env', name)}: must be KEY=VALUE, KEY of letters, digits and underscores"
                 )
@@ -343,7 +358,7 @@ class Options:
         return tuple(pairs)
 
     def _stdin(self) -> bytes | None:
-        name: str | None = self["stdin"]
+        name = self.text("stdin")
         if name is None:
             return None
         if name == "-" and sys.stdin is None:

@@ -145,7 +145,7 @@ class Show:
         kinds = _kinds(options)
         json, live, quiet, diff = (name in kinds for name in ("json", "live", "quiet", "diff"))
         gather = "gather" in kinds or diff
-        order = options["order"] or "hosts"
+        order = options.text("order") or "hosts"
         if order not in ("hosts", "finished"):
             raise UsageError(f"{options.called('order', order)}: must be hosts or finished")
         paint, show = classic.painter(color(options)), shown_on(sys.stdout)
@@ -157,11 +157,12 @@ class Show:
         if not views and not quiet:
             view: View = JsonLines() if json else classic.Blocks(paint, show)
             views.append(view if order == "finished" else InOrder(view))
-        if streams.output_is_closed() and not (quiet or options["output_dir"]):
+        output_dir = options.text("output_dir")
+        if streams.output_is_closed() and not (quiet or output_dir):
             raise UsageError(
                 "standard output is closed, results would be lost: use --output-dir, --quiet or >/dev/null"
             )
-        folder = Folder(options["output_dir"], hosts) if options["output_dir"] else None
+        folder = Folder(output_dir, hosts) if output_dir else None
         return cls([*views, *([folder] if folder else [])], folder, live, quiet, live or gather or json)
 
     @contextmanager

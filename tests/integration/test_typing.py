@@ -12,6 +12,7 @@ from paramgmt_tasks.tasks import keywords, lcmd, rcmd, rhosts, rpull, rpush, rsc
 ROOT = Path(__file__).parent.parent.parent
 RIGHT = """\
 from collections.abc import Iterable
+from pathlib import Path
 
 from invoke.context import Context
 
@@ -27,7 +28,8 @@ def deploy(c: Context, trouble: Iterable[str]) -> Report:
         again: Report = failed.report
         rcmd(c, "uptime", machines=[result.host for result in again.failed], together=False)
     lcmd(c, "true", machines=trouble, env={"A": 1}, max_fail="10%", gather=None)
-    rpull(c, "log", machines="a,b", limit_rate="10M")
+    rpull(c, "log", machines="a,b", destination=Path("logs"), limit_rate="10M", unsafe_links=True)
+    rpush(c, Path("app"), machines="a", identity=Path("key"))
     rscript(c, ["s.sh"], sudo=True, canary=0)
     return rcmd(c, command="uptime", warn=True)
 
@@ -81,7 +83,7 @@ def test_the_tasks_are_typed_for_whoever_uses_them(tmp_path: Path) -> None:
         (lcmd, keywords.RunOptions),
         (rcmd, keywords.CommandOptions),
         (rpush, keywords.PushOptions),
-        (rpull, keywords.CopyOptions),
+        (rpull, keywords.PullOptions),
         (rscript, keywords.RemoteOptions),
     ],
 )

@@ -131,9 +131,15 @@ def test_a_report_is_a_sequence() -> None:
 # -- what is given
 
 
-@pytest.mark.parametrize("hosts", ["db1", b"db1", Host("db1", "db1"), 5, None])
+@pytest.mark.parametrize("hosts", ["db1", Host("db1", "db1")])
+def test_a_host_that_stands_where_a_list_belongs_is_refused_with_the_remedy(hosts: Any) -> None:
+    with pytest.raises(UsageError, match=r"^hosts 'db1': must be a list, such as Fleet\(\['db1'\]\)$"):
+        Fleet(hosts)
+
+
+@pytest.mark.parametrize("hosts", [b"db1", 5, None])
 def test_hosts_that_are_no_list_are_refused(hosts: Any) -> None:
-    with pytest.raises(UsageError, match=r"^hosts .*: must be a list, such as Fleet\(\[.*\]\)$"):
+    with pytest.raises(UsageError, match=r"^hosts .*: must be a list of hosts$"):
         Fleet(hosts)
 
 
@@ -198,6 +204,11 @@ def test_what_cannot_be_done_is_refused_in_one_line(fleet: Fleet, ask: Any, said
 
 
 # -- its end
+
+
+@pytest.mark.parametrize("seconds", [1e7, 1e300])
+def test_a_command_here_may_take_as_long_as_one_likes(fleet: Fleet, seconds: float) -> None:
+    assert outcomes(fleet.local(COMMAND, timeout=seconds, connect_timeout=seconds).report()) == ALL
 
 
 def test_a_closed_fleet_refuses_more() -> None:

@@ -176,6 +176,28 @@ def test_no_canary_is_honoured_over_a_configured_one() -> None:
     assert Options({}, {"canary": "0"}).settings().canary == 0
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["engine", "order", "output_dir", "stdin", "user", "identity", "jump", "host_keys", "destination"],
+)
+@pytest.mark.parametrize("wrong", [0, False, b"x", []])
+def test_what_is_no_text_is_refused_where_text_belongs(tmp_path: Path, name: str, wrong: Any) -> None:
+    given = {"machines": "a", "dry_run": name == "destination", name: wrong}
+    said = f"rpush: --{name.replace('_', '-')} {wrong!r}: must be text"
+    assert refusal(rpush, context(), tmp_path, **given) == said
+
+
+@pytest.mark.parametrize("wrong", [5, None, b"ls", ["ls", 5], [None]])
+def test_words_that_are_no_text_are_refused(wrong: Any) -> None:
+    assert refusal(lcmd, context(machines="a"), wrong).endswith(": must be text, or a list of texts")
+    assert refusal(rpush, context(machines="a"), wrong).endswith(": must be text, or a list of texts")
+
+
+def test_files_may_be_paths(tmp_path: Path, capsys) -> None:
+    rpush(context(machines="a"), tmp_path / "f", destination=Path("/t"), dry_run=True)
+    assert capsys.readouterr().out == f"rpush [a]: {tmp_path / 'f'} => a:/t\n"
+
+
 @pytest.mark.parametrize("without", [None, ""])
 def test_an_option_given_as_nothing_is_without_it_and_not_as_configured(without: Any) -> None:
     configured = {
@@ -204,8 +226,17 @@ def test_an_empty_list_given_is_without_the_configured_one(capsys) -> None:
 
 def test_variables_of_a_mapping_are_checked_like_others() -> None:
     assert Options({"env": {"A": 1}}, {}).settings().env == (("A", "1"),)
-    with pytest.raises(UsageError, match="--env A B: must be KEY=VALUE"):
+    with pytest.raises(UsageError, match="env: 'A B' is no name"):
         Options({"env": {"A B": 1}}, {}).settings()
+    with pytest.raises(UsageError, match="env: the value of A must be text"):
+        Options({}, {"env": {"A": None}}).settings()
+
+
+@pytest.mark.parametrize("wrong", [5, b"A=hush", [("A", "hush")], [b"A=hush"], True])
+def test_variables_that_are_no_text_are_refused_and_not_shown(wrong: Any) -> None:
+    with pytest.raises(UsageError, match="--env: must be KEY=VALUE") as refused:
+        Options({"env": wrong}, {}).settings()
+    assert "hush" not in str(refused.value)
 
 
 def test_output_that_is_asked_for_wins_over_configured_kinds_that_exclude_it(capsys) -> None:
@@ -345,6 +376,14 @@ def test_a_name_is_sought_quickly_among_many_hosts() -> None:
     hosts = [Host(f"node-{number}-of-the-rack", "x") for number in range(100_000)]
     with pytest.raises(UsageError, match=r"--exclude nod-\[1-9000\]: none of these is in the list"):
         exclude(hosts, ["nod-[1-9000]"])
+
+
+def test_the_range_that_a_wildcard_is_told_to_be_has_all_hosts_that_are_meant() -> None:
+    from paramgmt_tasks.hosts import exclude, parse_patterns
+
+    hosts = parse_patterns(["db[1-3000],web[1-5000]"], "")
+    with pytest.raises(UsageError, match=r"only ranges such as web\[1-5000\]$"):
+        exclude(hosts, ["web*"])
 
 
 def test_a_push_is_refused_too(tmp_path: Path) -> None:

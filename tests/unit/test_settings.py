@@ -9,7 +9,20 @@ import pytest
 from paramgmt_tasks import Settings, UsageError
 from paramgmt_tasks.settings import _CHECKS
 
-NOT_ABOVE_0 = [0, -1, 0.0, float("nan"), float("inf"), -float("inf"), True, False, "5", [1], b"1"]
+NOT_ABOVE_0 = [
+    0,
+    -1,
+    0.0,
+    float("nan"),
+    float("inf"),
+    -float("inf"),
+    10**400 * -1,
+    True,
+    False,
+    "5",
+    [1],
+    b"1",
+]
 NOT_WHOLE = [*NOT_ABOVE_0, None, 1.5, 3.0]
 
 
@@ -21,7 +34,7 @@ NOT_WHOLE = [*NOT_ABOVE_0, None, 1.5, 3.0]
         ("workers", [value for value in NOT_WHOLE if value is not None], "must be a whole number, 1 or more"),
         ("port", [*NOT_ABOVE_0, 65536, 70000, 22.5], "must be a whole number, from 1 to 65535"),
         ("canary", [-1, 1.5, None, True, False, "1"], "must be a whole number, 0 or more"),
-        ("timeout", NOT_ABOVE_0, "must be a number of seconds above 0; None is without a limit"),
+        ("timeout", [*NOT_ABOVE_0, 10**400], "must be a number of seconds above 0; None is without a limit"),
         ("connect_timeout", NOT_ABOVE_0, "must be a number of seconds above 0; None is as ssh_config says"),
         ("limit_rate", NOT_ABOVE_0, "must be a number of bytes a second above 0"),
         ("limit_rate_all", NOT_ABOVE_0, "must be a number of bytes a second above 0"),

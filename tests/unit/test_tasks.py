@@ -107,6 +107,11 @@ def test_a_configured_dry_run_holds_for_benchmarks_too(project: Project, tmp_pat
     assert not (tmp_path / "built").exists()
 
 
+def test_a_dry_run_of_a_benchmark_ends_quietly_where_nobody_reads_it(project: Project) -> None:
+    done = project("sh", "-c", "{ inv touching --dry-run; echo $? >&2; } | :")
+    assert (done.stdout, done.stderr) == ("", "141\n")
+
+
 # -- benchmarks and what they are given
 
 

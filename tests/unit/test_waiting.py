@@ -1,6 +1,7 @@
 """Jobs that wait for descriptors, all watched by one thread."""
 
 import os
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -37,3 +38,21 @@ def test_a_job_is_given_once_however_often_it_is_hurried(watch: Watch[str]) -> N
     assert watch.poll(None) == ["job"]
     watch.wake()
     assert watch.poll(None) == []
+
+
+@pytest.mark.parametrize("seconds", [1e7, 1e300])
+def test_a_deadline_beyond_what_the_system_can_wait_for_is_waited_for(
+    watch: Watch[str], seconds: float
+) -> None:
+    reading, writing = os.pipe()
+    try:
+        waiting = Silence(reading, time.monotonic() + seconds)
+        watch.add("far", waiting)
+        watch.wake()
+        assert watch.poll(None) == []
+        os.write(writing, b"!")
+        waiting.block()
+        assert watch.poll(time.monotonic() + seconds) == ["far"]
+    finally:
+        os.close(reading)
+        os.close(writing)
