@@ -86,7 +86,8 @@ class Unpacker:
         self._take: Callable[[memoryview], None] = _drop
         self._done: Callable[[], None] = _nothing
         self._long: dict[str, str] = {}
-        self._names = self._long_paths = 0
+        #: Bytes and ends of lines of all names, and ends of lines of the trailer.
+        self._names = self._names_lines = self._long_paths = self._trailer_lines = 0
 
     @property
     def problems(self) -> Lines:
@@ -136,8 +137,10 @@ class Unpacker:
     def _read_trailer(self, view: memoryview) -> None:
         assert self.trailer is not None
         self.trailer += view
-        # A name may have two characters for one where it is escaped.
-        if len(self.trailer) > _TRAILER + _SUM * len(self.files) + 2 * self._names:
+        self._trailer_lines += bytes(view).count(b"\n")
+        # A name may have two characters for one where it is escaped, and a line is much larger in memory.
+        size, lines = _SUM * len(self.files) + 2 * self._names, len(self.files) + self._names_lines
+        if len(self.trailer) > _TRAILER + size or self._trailer_lines > _TRAILER // _SUM + lines:
             raise Refused("more checksums than there are files")
 
     # -- headers
@@ -153,7 +156,7 @@ class Unpacker:
             self._extended(info)
             return
         long, self._long = self._long, {}
-        if info.type == tarfile.GNUTYPE_SPARSE or any(key.startswith("GNU.sparse") for key in long):
+        if info.type == tarfile.GNUTYPE_SPARSE or "GNU.sparse" in long:
             raise Refused("an archive with sparse files of a kind that is not known")
         name, link = long.get("path", info.name), long.get("linkpath", info.linkname)
         size = _size(long.get("size", info.size))
@@ -203,6 +206,7 @@ class Unpacker:
         if "\0" in link:
             raise Refused(f"{_shown(name)}: a link that is no path")
         self._names += _length(name)
+        self._names_lines += name.count("\n")
         self._long_paths += max(0, _length(name) + _length(link) - _USUAL)
         if max(_length(name), _length(link)) > _PATH or any(_length(part) > _PART for part in parts):
             raise Refused(f"{_shown(name)}: a name that is too long")
@@ -350,7 +354,9 @@ def _records(text: bytes) -> dict[str, str]:
         if record is None or not record.end() < end <= len(text):
             raise Refused("not a tar archive: a broken pax header")
         key = record[2].decode("utf-8", "replace")
-        if key in ("path", "linkpath", "size", "mtime") or key.startswith("GNU.sparse"):
+        if key.startswith("GNU.sparse"):
+            found["GNU.sparse"] = ""  # that there is one: each may be long, and of a key of its own
+        elif key in ("path", "linkpath", "size", "mtime"):
             found[key] = text[record.end() : end].removesuffix(b"\n").decode("utf-8", "surrogateescape")
         at = end
     raise Refused("not a tar archive: a pax header with too many records")

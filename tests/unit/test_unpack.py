@@ -378,6 +378,23 @@ def test_a_trailer_without_end_is_refused(unpacker: Unpacker) -> None:
     assert taken < 300_000
 
 
+def test_a_trailer_has_no_more_lines_than_names_could_have(tmp_path: Path, unpacker: Unpacker) -> None:
+    names = ["a" * 200 + str(number) for number in range(100)] + ["\n" * 200]
+    unpacker.feed(stream(*[entry(name) for name in names]) + TRAILER)
+    unpacker.feed(b"\n" * 300)  # as many as the names have, and more
+    with pytest.raises(Refused, match="more checksums"):
+        unpacker.feed(b"\n" * 10_000)
+
+
+def test_records_of_pax_take_no_memory_however_many_headers_follow_one_another(unpacker: Unpacker) -> None:
+    for number in range(100):
+        unpacker.feed(pax(**{f"GNU.sparse.{number}": "x" * 100_000}))
+    held = sum(len(key) + len(value) for key, value in unpacker._long.items())
+    assert held < 1000
+    with pytest.raises(Refused, match="sparse"):
+        unpacker.feed(header())
+
+
 def test_long_names_have_a_bound_together(unpacker: Unpacker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("paramgmt_tasks.unpack._LONG_PATHS", 100_000)
     links = [pax(linkpath="/".join(["x" * 200] * 20)) + header(b"%d" % number, b"2") for number in range(100)]
