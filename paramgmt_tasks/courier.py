@@ -354,6 +354,9 @@ class Placed(Files):
 class Forwarded:
     """Sends on what a host sends; stands where a Landing is where files are written here."""
 
+    #: Nothing is kept or removed here.
+    is_long = False
+
     def __init__(self, files: Delivered, place: int, coded: str) -> None:
         self._files, self._place = files, place
         files.send("landing", place, coded)

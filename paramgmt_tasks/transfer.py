@@ -402,7 +402,12 @@ def _push(
         return None
     if not answer[1:]:
         shared.begin(stream.size)
-    yield from talk.send(shared.encoded(stream, answer[1]) if answer[1:] else stream)
+    try:
+        coded = shared.encoded(stream, answer[1]) if answer[1:] else stream
+    except codec.Broken as error:
+        talk.channel.close()
+        return failed(error, err)
+    yield from talk.send(coded)
     code = yield from talk.end()
     if how.verbose and code == 0:
         out.write(stream.listing)
@@ -446,17 +451,26 @@ def _pull(
         return None
     try:
         landing = shared.files.landing(place, operation, "".join(answer[1:2]))
-    except LocalError as error:
+    except (LocalError, codec.Broken) as error:
         talk.channel.close()
-        return Execution(Outcome.ERROR, 1, str(error))
+        return failed(error, err)
     try:
         pieces: list[Any] = [talk.data]
         while pieces:
             yield from landing.take(pieces)
             pieces = yield from talk.pieces()
-        return landing.end((yield from talk.end()), out, err)
-    except (LocalError, Refused, codec.Broken) as error:
-        talk.channel.close()
-        return failed(error, err)
+        code = yield from talk.end()
+        if landing.is_long:
+            yield BLOCKING
+        return landing.end(code, out, err)
+    except Exception as error:
+        unwanted = isinstance(error, (LocalError, Refused, codec.Broken))
+        if unwanted:
+            talk.channel.close()
+        if landing.is_long:
+            yield BLOCKING
+        if unwanted:
+            return failed(error, err)
+        raise
     finally:
         landing.close()

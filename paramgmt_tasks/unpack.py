@@ -3,7 +3,7 @@
 import math
 import re
 import tarfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from .local_files import TEMPORARY, Incoming, Lines, LocalError, Refused, Writer, left_behind
@@ -39,7 +39,7 @@ class _File:
 
 
 class Unpacker:
-    """Takes tar archives, one after the other, as they come, in pieces of any size: `feed`.
+    """Takes tar archives, one after the other, as they come, in pieces of any size: `steps`, or `feed`.
 
     A piece is kept until the next call of `flush`, and not to be changed before.
 
@@ -94,8 +94,18 @@ class Unpacker:
         """What could not be written here."""
         return self._writer.problems
 
+    @property
+    def count(self) -> int:
+        """How many files, folders and links have come, which are to be kept or removed."""
+        return len(self.files) + len(self._modes) + len(self._links)
+
     def feed(self, data: bytes | memoryview) -> None:
-        """Take the next piece of the stream.
+        """Take the next piece of the stream at once."""
+        for _ in self.steps(data):
+            pass
+
+    def steps(self, data: bytes | memoryview) -> Iterator[None]:
+        """Take the next piece of the stream; stops behind each header, as a file is made then, and at the end.
 
         Raises:
             Refused: it is no archive, or wants to write elsewhere, or says more than any archive would.
@@ -105,7 +115,7 @@ class Unpacker:
         while view:
             if self.trailer is not None:
                 self._read_trailer(view)
-                return
+                break
             if self._left:
                 piece = view[: self._left]
                 self._take(piece)
@@ -124,7 +134,9 @@ class Unpacker:
                 elif len(self._block) == _BLOCK:
                     block, self._block = self._block, b""
                     self._header(block)
+                    yield
             view = view[len(piece) :]
+        yield
 
     def flush(self) -> None:
         """Write what was taken.

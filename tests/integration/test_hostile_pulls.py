@@ -1,11 +1,13 @@
 """Pulls from hosts that lie, over tar and over SFTP: they write below the destination, and bounds hold."""
 
+import gzip
 import io
 import os
 import resource
 import stat
 import struct
 import tarfile
+import threading
 import zlib
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -15,7 +17,9 @@ import pytest
 from trees import litter, tree_of
 
 from paramgmt_tasks import Fleet, Host, HostResult, Outcome, Settings
-from paramgmt_tasks.operations import Copying, Pull
+from paramgmt_tasks.files import Landing
+from paramgmt_tasks.operations import Copying, Pull, Push
+from paramgmt_tasks.unpack import Unpacker
 
 pytest.importorskip("asyncssh")
 
@@ -324,6 +328,78 @@ def test_a_bomb_lets_others_go_on(faulty, back: Path) -> None:
         ends = [result.outcome for result in run]
     assert ends == [Outcome.OK, Outcome.OK, Outcome.OK, Outcome.LOST], "the bomb is the last"
     assert sorted(os.listdir(back)) == [f"host{good}"]
+
+
+def test_many_files_let_others_go_on_while_they_are_kept_or_removed(
+    faulty, back: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each waits for the host that comes last, so one thread alone would wait for ever."""
+    done = threading.Event()
+    waited: dict[str, bool] = {}
+    for name in ("keep", "close"):
+
+        def slow(
+            unpacker: Unpacker, *args: Any, name: str = name, way: Any = getattr(Unpacker, name)
+        ) -> None:
+            if len(unpacker.files) > 1 and not (name == "close" and waited.get("keep")):
+                waited[name] = done.wait(10)
+            way(unpacker, *args)
+
+        monkeypatch.setattr(Unpacker, name, slow)
+    many = [member(f"d/{number}") for number in range(150)]
+
+    async def last(process: Any) -> None:
+        process.stdout.write(b"paramgmt-ready with \n" + tar(member("d/f", b"x")) + SUMS)
+        process.exit(0)
+
+    for answer, called in ((tar(*many) + SUMS, "keep"), (tar(*many) + b"x" * 512, "close")):
+        done.clear()
+        waited.clear()
+        hosts = [host(faulty, faulty.ssh(run)) for run in (answering(answer), last)]
+        with Fleet(hosts, Settings(connect_timeout=20, attempts=1)) as fleet:
+            for result in fleet.perform(Pull(("d",), f"{back}/?HOST")):
+                if result.host == hosts[1]:
+                    done.set()
+        assert waited == {called: True}
+
+
+def test_headers_let_others_go_on(faulty, back: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a few bytes decode to is many headers, each of which makes a file."""
+    monkeypatch.setattr("paramgmt_tasks.files._TURN", 0.0)
+    turns: list[int] = []
+    take = Landing.take
+
+    def counted(landing: Landing, pieces: list[Any]) -> Any:
+        for wait in take(landing, pieces):
+            turns.append(landing._unpacker.count)
+            yield wait
+
+    monkeypatch.setattr(Landing, "take", counted)
+    packed = gzip.compress(tar(*[member(f"d/{number}") for number in range(200)]) + SUMS)
+
+    async def run(process: Any) -> None:
+        process.stdout.write(b"paramgmt-ready with gzip\n" + packed)
+        process.exit(0)
+
+    (result,) = pull(faulty, faulty.ssh(run), "d", back, Copying(compress=True))
+    assert result.ok
+    assert set(turns) >= set(range(1, 201))
+
+
+@pytest.mark.parametrize("way", ["pull", "push"])
+def test_a_codec_that_nobody_asked_for_is_the_hosts_failure(faulty, back: Path, way: str) -> None:
+    async def run(process: Any) -> None:
+        process.stdout.write(b"paramgmt-ready with lz4\n")
+        process.exit(0)
+
+    (back / "f").write_text("x")
+    operation = Pull(("f",), f"{back}/") if way == "pull" else Push((f"{back}/f",), "f")
+    with Fleet([host(faulty, faulty.ssh(run))], Settings(connect_timeout=5)) as fleet:
+        (result,) = fleet.report(operation).results
+    assert (result.outcome, result.reason) == (
+        Outcome.FAILED,
+        "compressed with 'lz4', which is not known here",
+    )
 
 
 # -- SFTP that lies
