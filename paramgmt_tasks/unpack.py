@@ -105,7 +105,7 @@ class Unpacker:
             pass
 
     def steps(self, data: bytes | memoryview) -> Iterator[None]:
-        """Take the next piece of the stream; stops behind each header, as a file is made then, and at the end.
+        """Take the next piece of the stream; yields behind each header, as a file was made, and at the end.
 
         Raises:
             Refused: it is no archive, or wants to write elsewhere, or says more than any archive would.

@@ -336,16 +336,20 @@ def test_many_files_let_others_go_on_while_they_are_kept_or_removed(
     """Each waits for the host that comes last, so one thread alone would wait for ever."""
     done = threading.Event()
     waited: dict[str, bool] = {}
-    for name in ("keep", "close"):
+    keep, close = Unpacker.keep, Unpacker.close
 
-        def slow(
-            unpacker: Unpacker, *args: Any, name: str = name, way: Any = getattr(Unpacker, name)
-        ) -> None:
-            if len(unpacker.files) > 1 and not (name == "close" and waited.get("keep")):
-                waited[name] = done.wait(10)
-            way(unpacker, *args)
+    def slow_keep(unpacker: Unpacker, *args: Any) -> None:
+        if len(unpacker.files) > 1:
+            waited["keep"] = done.wait(10)
+        keep(unpacker, *args)
 
-        monkeypatch.setattr(Unpacker, name, slow)
+    def slow_close(unpacker: Unpacker) -> None:
+        if len(unpacker.files) > 1 and "keep" not in waited:
+            waited["close"] = done.wait(10)
+        close(unpacker)
+
+    monkeypatch.setattr(Unpacker, "keep", slow_keep)
+    monkeypatch.setattr(Unpacker, "close", slow_close)
     many = [member(f"d/{number}") for number in range(150)]
 
     async def last(process: Any) -> None:
@@ -556,6 +560,23 @@ def test_sftp_that_stalls_is_timed_out(faulty, back: Path) -> None:
     (result,) = pull(faulty, server.port, "f", back, timeout=1)
     assert (result.outcome, result.reason) == (Outcome.TIMED_OUT, "timed out after 1 s")
     assert os.listdir(back) == []
+
+
+def test_nothing_more_is_asked_of_a_server_that_stalls_before_a_file_is_pushed(faulty, back: Path) -> None:
+    """When it is asked what others have left in the folder."""
+    asked: list[int] = []
+
+    def answer(kind: int, body: bytes) -> bytes:
+        asked.append(kind)
+        if kind == OPENDIR:
+            return b""
+        return packet(STATUS, body[:4] + struct.pack(">I", 2) + text(b"") * 2)
+
+    (back / "f").write_text("x")
+    with Fleet([host(faulty, Sftp(faulty, answer).port)], Settings(connect_timeout=5, timeout=1)) as fleet:
+        (result,) = fleet.report(Push((f"{back}/f",), "f")).results
+    assert (result.outcome, result.reason) == (Outcome.TIMED_OUT, "timed out after 1 s")
+    assert asked[-1] == OPENDIR
 
 
 @pytest.mark.parametrize("name", [b"..", b"../x", b"/x", b"a/b", b"a\0b", b".paramgmt-pull-x", b"n" * 300])
