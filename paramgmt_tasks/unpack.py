@@ -270,16 +270,18 @@ class Unpacker:
     def _link(self, name: str, path: tuple[str, ...], parts: tuple[str, ...], target: str) -> None:
         if self._own(path) or not parts:
             raise Refused(f"{_shown(name)}: sent as a symbolic link, and followed by nobody")
-        if self._unsafe_links or self._stays(path, target):
+        if self._unsafe_links or self._stays(path, parts, target):
             self._links[parts] = target
         else:
             shown = f"{plain(name)}: left out: a symbolic link to {_shown(target)}"
             self.notes.append(f"{shown}; see --unsafe-links")
 
-    def _stays(self, path: tuple[str, ...], target: str) -> bool:
+    def _stays(self, path: tuple[str, ...], parts: tuple[str, ...], target: str) -> bool:
         """Whether a link leads to where the host may write, whatever other links it leads through.
 
-        So it may go up only first, from the folder it is in: behind another link `..` is somewhere else.
+        So it may go up only first, from the folder it is in: behind another link `..` is somewhere else. And
+        it has to lead to the same here, from `parts`, as in the archive, where what is on top may be called
+        otherwise.
         """
         if target.startswith("/"):
             return False
@@ -287,11 +289,11 @@ class Unpacker:
         up = next((index for index, part in enumerate(down) if part != ".."), len(down))
         if up > len(above) or ".." in down[up:]:
             return False
+        here = (*parts[: len(parts) - 1 - up], *down[up:])
         try:
-            self._target((*above[: len(above) - up], *down[up:]))
+            return bool(target) and self._target((*above[: len(above) - up], *down[up:])) == here
         except (Refused, LocalError):
             return False
-        return bool(target)
 
     # -- the end
 

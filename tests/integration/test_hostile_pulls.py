@@ -190,6 +190,30 @@ def test_a_link_of_one_host_is_not_followed_for_another(
     assert litter(back) == []
 
 
+@pytest.mark.parametrize("source", ["neighbour", "*"])
+def test_a_link_does_not_lead_to_a_neighbour_that_is_called_as_what_was_pulled(
+    faulty, back: Path, source: str
+) -> None:
+    """What is pulled gets another name here, so that above it there is something else."""
+    (back / "neighbour").mkdir()
+    (back / "neighbour" / "keys").write_text("good")
+    links = {
+        "in": "../neighbour/keys",
+        "deep/er": "../../neighbour/keys",
+        "self": "keys",
+        "deep/ok": "../keys",
+    }
+    stream = tar(*[link(f"neighbour/{name}", target) for name, target in links.items()]) + SUMS
+    (result,) = pull(faulty, faulty.ssh(answering(stream)), source, f"{back}/new")
+    assert result.ok
+    assert sorted(str(path.relative_to(back / "new")) for path in (back / "new").rglob("*")) == [
+        "deep",
+        "deep/ok",
+        "self",
+    ]
+    assert result.stderr.count(b"left out: a symbolic link to '../") == 2
+
+
 def test_a_link_to_where_the_user_wants_it_is_followed(faulty, back: Path, tmp_path: Path) -> None:
     (tmp_path / "real").write_text("old")
     (tmp_path / "folder").mkdir()
