@@ -25,6 +25,8 @@ _BLOCK = 512
 _RWX = stat.S_IRWXU
 #: Where things are in the archive: the files, their sums, and the script that gives the files their names.
 FILES, SUMS, FINISH = "files", "sums", "finish"
+#: Held while a file is read for its sum alone.
+_hashing = threading.Lock()
 #: Characters of names in one command.
 _BATCH = 50_000
 
@@ -47,12 +49,13 @@ class Member:
         return not self.link and stat.S_ISDIR(self.info.st_mode)
 
     def same(self, digest: str) -> bool:
-        """Whether it has that SHA-256."""
+        """Whether it has that SHA-256. Safe for many threads, of which one reads it."""
         if not self.digest:
-            try:
-                self.digest = _digest(self.path)
-            except OSError:
-                return False  # told when it is sent
+            with _hashing:
+                try:
+                    self.digest = self.digest or _digest(self.path)
+                except OSError:
+                    return False  # told when it is sent
         return self.digest == digest
 
     @property

@@ -37,7 +37,7 @@ _FLOOD = 64 * 1024 * 1024
 _SUM_LINE = 128
 #: Seconds of a limited rate that may be made up for at once.
 _BURST = 0.1
-#: Bytes from which it is worth looking for a fast way to hash them.
+#: Bytes from which it takes long to hash them.
 _BIG = 4_000_000
 #: Bytes a second that a host hashes at least.
 _HASHED = 20e6
@@ -431,6 +431,8 @@ def _same(
     # A name has two characters where one is escaped.
     said = yield from talk.ask(names, 2 * len(names) + _SUM_LINE * (len(there) + 1))
     yield from talk.end()
+    if sum(member.info.st_size for member in there.values() if not member.digest) > _BIG:
+        yield BLOCKING  # to hash them, once for all hosts
     sums = archive.read_sums(said.split(b"\n")[:-1])
     return {there[name].name for name, digest in sums if name in there and there[name].same(digest)}
 

@@ -391,6 +391,38 @@ def test_many_files_let_others_go_on_while_they_are_kept_or_removed(
         assert waited == {called: True}
 
 
+def test_hashing_what_is_large_here_lets_others_go_on(
+    faulty, back: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits for the host that comes last, so one thread alone would wait for ever."""
+    monkeypatch.setattr("paramgmt_tasks.transfer._BIG", 0)
+    done = threading.Event()
+    waited: list[bool] = []
+
+    def digest(path: str) -> str:
+        waited.append(done.wait(10))
+        return "0" * 64
+
+    monkeypatch.setattr("paramgmt_tasks.archive._digest", digest)
+    (back / "f").write_text("x")
+    known = b"paramgmt-ready with \nfolder\n" + b"0" * 64 + b"  ./f\n"
+
+    async def run(process: Any) -> None:
+        process.stdout.write(known)
+        await process.stdin.read()
+        process.exit(0)
+
+    hosts = [host(faulty, faulty.ssh(answer)) for answer in (run, run, answering(None))]
+    with Fleet(hosts, Settings(connect_timeout=20, attempts=1)) as fleet:
+        results = {}
+        for result in fleet.perform(Push((f"{back}/f",), "d", Copying(changed=True))):
+            results[result.host] = result.outcome
+            if result.host == hosts[2]:
+                done.set()
+    assert waited == [True], "once for all hosts"
+    assert results == dict(zip(hosts, (Outcome.OK, Outcome.OK, Outcome.FAILED), strict=True))
+
+
 def test_headers_let_others_go_on(faulty, back: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a few bytes decode to is many headers, each of which makes a file."""
     monkeypatch.setattr("paramgmt_tasks.files._TURN", 0.0)
