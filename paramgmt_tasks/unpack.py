@@ -48,7 +48,8 @@ class Unpacker:
     refused, and no symbolic link below `folder` is followed.
 
     Links come last, and only those that lead to where the host may write anyway: `target` takes the path
-    they lead to. So whoever follows links that pulls have left gets no further than hosts could write.
+    they lead to, which goes through no link that was there before. So whoever follows links that pulls have
+    left gets no further than hosts could write.
     What else would link is left out and stands in `notes`, unless `unsafe_links`. A path that is `own`, of
     what was asked for itself, is no link in any case.
 
@@ -79,7 +80,8 @@ class Unpacker:
         self._preserve = preserve
         self._unsafe_links = unsafe_links
         self._kept = kept
-        self._links: dict[tuple[str, ...], str] = {}
+        #: Where links point, and the path here to which that leads.
+        self._links: dict[tuple[str, ...], tuple[str, tuple[str, ...]]] = {}
         self._modes: dict[tuple[str, ...], int] = {}
         self._block = b""
         self._left = self._padding = 0
@@ -270,30 +272,33 @@ class Unpacker:
     def _link(self, name: str, path: tuple[str, ...], parts: tuple[str, ...], target: str) -> None:
         if self._own(path) or not parts:
             raise Refused(f"{_shown(name)}: sent as a symbolic link, and followed by nobody")
-        if self._unsafe_links or self._stays(path, parts, target):
-            self._links[parts] = target
+        aim = () if self._unsafe_links else self._aim(path, parts, target)
+        if aim is None:
+            self._leave_out(plain(name), target)
         else:
-            shown = f"{plain(name)}: left out: a symbolic link to {_shown(target)}"
-            self.notes.append(f"{shown}; see --unsafe-links")
+            self._links[parts] = target, aim
 
-    def _stays(self, path: tuple[str, ...], parts: tuple[str, ...], target: str) -> bool:
-        """Whether a link leads to where the host may write, whatever other links it leads through.
+    def _leave_out(self, name: str, target: str) -> None:
+        self.notes.append(f"{name}: left out: a symbolic link to {_shown(target)}; see --unsafe-links")
 
-        So it may go up only first, from the folder it is in: behind another link `..` is somewhere else. And
-        it has to lead to the same here, from `parts`, as in the archive, where what is on top may be called
-        otherwise.
+    def _aim(self, path: tuple[str, ...], parts: tuple[str, ...], target: str) -> tuple[str, ...] | None:
+        """Where a link leads here, whatever other links of the archive it leads through.
+
+        None where the host may not write there. So it may go up only first, from the folder it is in: behind
+        another link `..` is somewhere else. And it has to lead to the same here, from `parts`, as in the
+        archive, where what is on top may be called otherwise.
         """
-        if target.startswith("/"):
-            return False
+        if not target or target.startswith("/"):
+            return None
         above, down = path[:-1], [part for part in target.split("/") if part not in ("", ".")]
         up = next((index for index, part in enumerate(down) if part != ".."), len(down))
         if up > len(above) or ".." in down[up:]:
-            return False
+            return None
         here = (*parts[: len(parts) - 1 - up], *down[up:])
         try:
-            return bool(target) and self._target((*above[: len(above) - up], *down[up:])) == here
+            return here if self._target((*above[: len(above) - up], *down[up:])) == here else None
         except (Refused, LocalError):
-            return False
+            return None
 
     # -- the end
 
@@ -308,8 +313,13 @@ class Unpacker:
             parts = writer.parts(number)
             if writer.place(number, overwrite):
                 self._kept("/".join(parts))
-        for parts, target in self._links.items():
-            if writer.symlink(parts, target, overwrite):
+        made: set[tuple[str, ...]] = set()
+        for parts, (target, aim) in self._links.items():
+            # Of a link that was there before nobody knows where it leads, unless it is replaced.
+            if writer.has_link(aim, self._links if overwrite else made):
+                self._leave_out("/".join(parts), target)
+            elif writer.symlink(parts, target, overwrite):
+                made.add(parts)
                 self._kept("/".join(parts))
         for parts, mode in sorted(self._modes.items(), reverse=True):
             writer.chmod(parts, mode)
