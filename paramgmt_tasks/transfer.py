@@ -35,6 +35,7 @@ _MESSAGES = 64 * 1024
 _FLOOD = 64 * 1024 * 1024
 #: Bytes of the line that gives a file's sum, besides its name.
 _SUM_LINE = 128
+_MORE = "the host says more than it was asked for"
 #: Seconds of a limited rate that may be made up for at once.
 _BURST = 0.1
 #: Bytes from which it takes long to hash them.
@@ -266,7 +267,7 @@ class _Talk:
             said += more
         if len(said) > most:
             self.channel.close()
-            raise Refused("the host says more than it was asked for")
+            raise Refused(_MORE)
         return bytes(said)
 
     def ready(self) -> Steps[list[str]]:
@@ -431,6 +432,8 @@ def _same(
     # A name has two characters where one is escaped.
     said = yield from talk.ask(names, 2 * len(names) + _SUM_LINE * (len(there) + 1))
     yield from talk.end()
+    if said.count(b"\n") > len(there) + names.count(b"\n"):  # each takes much more memory than it has bytes
+        raise Refused(_MORE)
     if sum(member.info.st_size for member in there.values() if not member.digest) > _BIG:
         yield BLOCKING  # to hash them, once for all hosts
     sums = archive.read_sums(said.split(b"\n")[:-1])

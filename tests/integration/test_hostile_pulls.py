@@ -423,6 +423,23 @@ def test_hashing_what_is_large_here_lets_others_go_on(
     assert results == dict(zip(hosts, (Outcome.OK, Outcome.OK, Outcome.FAILED), strict=True))
 
 
+@pytest.mark.parametrize("lines", [1, 2, 100])
+def test_a_host_has_no_more_lines_of_sums_than_names(faulty, back: Path, lines: int) -> None:
+    """A name has a line and those in it, as openssl prints it."""
+    (back / "new\nline").write_text("x")
+    known = b"paramgmt-ready with \nfolder\n" + b"\n" * lines
+
+    async def run(process: Any) -> None:
+        process.stdout.write(known)
+        await process.stdin.read()
+        process.exit(0)
+
+    with Fleet([host(faulty, faulty.ssh(run))], Settings(connect_timeout=5)) as fleet:
+        (result,) = fleet.report(Push((f"{back}/new\nline",), "d", Copying(changed=True))).results
+    more = "the host says more than it was asked for"
+    assert (result.reason == more) is (lines == 100)
+
+
 def test_headers_let_others_go_on(faulty, back: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a few bytes decode to is many headers, each of which makes a file."""
     monkeypatch.setattr("paramgmt_tasks.files._TURN", 0.0)
