@@ -25,6 +25,8 @@ _BLOCK = 512
 _RWX = stat.S_IRWXU
 #: Where things are in the archive: the files, their sums, and the script that gives the files their names.
 FILES, SUMS, FINISH = "files", "sums", "finish"
+#: Held while a file is read for its sum alone.
+_hashing = threading.Lock()
 #: Characters of names in one command.
 _BATCH = 50_000
 
@@ -47,12 +49,13 @@ class Member:
         return not self.link and stat.S_ISDIR(self.info.st_mode)
 
     def same(self, digest: str) -> bool:
-        """Whether it has that SHA-256."""
+        """Whether it has that SHA-256. Safe for many threads, of which one reads it."""
         if not self.digest:
-            try:
-                self.digest = _digest(self.path)
-            except OSError:
-                return False  # told when it is sent
+            with _hashing:
+                try:
+                    self.digest = self.digest or _digest(self.path)
+                except OSError:
+                    return False  # told when it is sent
         return self.digest == digest
 
     @property
@@ -283,17 +286,21 @@ file() {
   [ $pass = look ] || { put "$1" "$2"; return; }
   look "$2"; [ ! -L "$2" ] || look_through "$2"
 }
+enter() {  # whether something may be put into the folder $1
+  [ -w "$1" ] || fail "${1%/}: permission denied"
+}
 files() {
   folder=$1; shift
   if [ $pass = look ] && [ ! -d "$folder" ]; then return
   elif [ $pass = put ] && [ ! "$linked" ]; then mv -f -- "$@" "$folder" || exit 1
   else for each do file "$each" "$folder${each##*/}"; done
   fi
+  [ $pass = put ] || [ -w "$folder" ] || for each do [ -L "$folder${each##*/}" ] || enter "$folder"; done
 }
 links() {
   folder=$1; shift
   if [ $pass = put ]; then mv -f -- "$@" "$folder" || exit 1
-  elif [ -d "$folder" ]; then for each do look "$folder${each##*/}"; done
+  elif [ -d "$folder" ]; then enter "$folder"; for each do look "$folder${each##*/}"; done
   fi
 }
 folders() {
@@ -301,11 +308,12 @@ folders() {
     [ -d "$to$each" ] && continue
     if [ $pass = put ]; then mkdir -- "$to$each" || exit 1
     elif [ -e "$to$each" ] || [ -L "$to$each" ]; then fail "$to$each: not a folder"
+    elif [ -d "${to}${each%/*}" ]; then enter "$to${each%/*}"
     fi
   done
 }
-modes() { [ $pass = look ] || chmod "$@"; }
-linked=
+modes() { [ $pass = look ] || chmod "$@" || bad=1; }  # all is in place by then
+linked= bad=0
 """
 
 
@@ -315,7 +323,8 @@ def finish(members: Sequence[Member]) -> str:
     `$as`, if not empty, is the name of the one on top. With `$overwrite` 0 nothing is done where a file
     exists. What is no regular file is not replaced: nothing is done then either, but that a file goes to
     where a symbolic link points. `fail` is a function that says its argument and exits, `refuse` one that
-    says so of what is there; `$near` is a file to remove if the script ends.
+    says so of what is there; `$near` is a file to remove if the script ends. It exits with 1 where all is in
+    place, but not with all modes of folders.
     """
     folders = [member for member in members if member.is_folder]
     others = [member for member in members if not member.is_folder]
@@ -345,7 +354,7 @@ def finish(members: Sequence[Member]) -> str:
         if "/" not in member.name and not any(folder.name == "." for folder in folders):
             lines.append(f"at {shlex.quote(member.name)}")
             lines.append(f'file {_staged(member.name)} "$to"')
-    lines += ["}", "pass=look; all", "pass=put; all"]
+    lines += ["}", "pass=look; all", "pass=put; all", "exit $bad"]
     return "\n".join(lines) + "\n"
 
 

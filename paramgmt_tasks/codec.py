@@ -23,7 +23,12 @@ _BROKEN = (zlib.error, *(() if zstandard is None else (zstandard.ZstdError,)))
 
 
 class Broken(Exception):
-    """What came is not what the codec makes."""
+    """What came is not what the codec makes, or there is no such codec here."""
+
+
+def _check(name: str) -> None:
+    if name not in NAMES:  # a host may say any
+        raise Broken(f"compressed with {name[:30]!r}, which is not known here")
 
 
 def decoder(name: str) -> Callable[[bytes], Iterator[bytes]]:
@@ -31,8 +36,10 @@ def decoder(name: str) -> Callable[[bytes], Iterator[bytes]]:
 
     What follows the end of the stream is dropped.
 
-    Raises: Broken, as its pieces are gone through.
+    Raises:
+        Broken: there is no such codec here; also as its pieces are gone through.
     """
+    _check(name)
     decode: Callable[[bytes], Iterator[bytes]] = _Unzstd() if name == "zstd" else _gunzip()
 
     def step(data: bytes) -> Iterator[bytes]:
@@ -101,9 +108,14 @@ def _zstd_header(flags: int) -> int:
 
 
 class Encoded:
-    """A stream compressed as the first host asks for it, and kept in an unnamed file for the others."""
+    """A stream compressed as the first host asks for it, and kept in an unnamed file for the others.
+
+    Raises:
+        Broken: there is no such codec here.
+    """
 
     def __init__(self, stream: Iterable[bytes], name: str) -> None:
+        _check(name)
         self._pieces = iter(stream)
         self._encode: Any
         if name == "zstd":

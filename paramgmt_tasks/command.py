@@ -27,6 +27,8 @@ _TALK = 64 * 1024
 _LAST_WORDS = 500
 #: Bytes of data that fit one packet of a server with the usual limit.
 WRITE = 32704
+#: The variable that says which login shell has to run a command, so named that no other is.
+_AGAIN = "paramgmt_login_shell"
 _LOST = "connection lost; the command may have run"
 
 
@@ -56,7 +58,7 @@ def with_env(
     if not exports:
         return command, b""
     # What is sent is no text for shells of csh's kind and fish: /bin/sh reads it and runs them again.
-    again = f'[ -z "${{again-}}" ] || exec "${{SHELL:-/bin/sh}}" -c {shlex.quote(command)}\n' if login else ""
+    again = f'[ -z "${{{_AGAIN}-}}" ] || exec "${_AGAIN}" -c {shlex.quote(command)}\n' if login else ""
     sent = f"{{ export {exports}\n{again}}}; : ".encode("utf-8", "surrogateescape")
     # Byte by byte where more follows: any larger read could take some of that with it. Of what has not come
     # whole nothing is done: without its last brace it is no command, and without its last word `false` is.
@@ -64,7 +66,7 @@ def with_env(
     missing = "{ echo paramgmt: the values of --env did not come >&2; exit 125; }"
     head = f"eval {shlex.quote(f'{read} || {missing}')}"
     if login:
-        other = f"exec /bin/sh -c {shlex.quote(f'again=1; {read}; exit 125')}"
+        other = f"exec /bin/sh -c {shlex.quote(f'{_AGAIN}=$SHELL; {read}; exit 125')}"
         head = f"expr \"$SHELL\" : '.*[ci]sh$' >/dev/null && {other}; {head}"
     return f"{head}; {command}", sent
 

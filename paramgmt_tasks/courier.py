@@ -29,6 +29,8 @@ from .waiting import Silence, Steps
 
 #: Bytes of files in one message.
 _PIECE = 256 * 1024
+#: What may come of a host that has sent all that it could.
+_ALL_CAME = (Outcome.OK, Outcome.FAILED, Outcome.ERROR, Outcome.TIMED_OUT)
 #: Seconds between two looks whether there is room for more.
 _LOOK = 0.01
 #: How folders for files on workers are called, before the number of their process.
@@ -159,9 +161,11 @@ class Courier:
         with self._writing:
             if index in self._failed:
                 done = failed(self._failed[index], err)
-            elif outcome is Outcome.OK and index in self._landed:
+            elif outcome in _ALL_CAME and index in self._landed:
                 try:
-                    done = self._landings[index].end(self._landed[index], out, err)
+                    kept = self._landings[index].end(self._landed[index], out, err)
+                    # Over SFTP the worker knows what could not be had, and the rest is kept nevertheless.
+                    done = kept if outcome is Outcome.OK or kept.outcome is Outcome.ERROR else done
                 except EOFError as error:
                     done = Execution(Outcome.LOST, None, str(error))
                 except LocalError as error:
@@ -303,14 +307,14 @@ class Delivered(Files):
             forwarded = Forwarded(self, place, "")
             with tarfile.open(fileobj=_Writer(forwarded), mode="w|", format=tarfile.GNU_FORMAT) as stream:  # type: ignore[call-overload]
                 for name in sorted(os.listdir(folder)):
-                    stream.add(os.path.join(folder, name), name)
+                    _add(stream, os.path.join(folder, name), name)
             forwarded.take_now([TRAILER + b"none\nend 0\n"])
             forwarded.landed(0)
             return done
         except Refused as error:
             return failed(error, err)
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
 
     def unwanted(self, place: int) -> bool:
         """Whether nothing more is wanted of what a host sends."""
@@ -323,6 +327,27 @@ class Delivered(Files):
     def send(self, kind: str, *rest: Any) -> None:
         """Send a message of the way back."""
         self._send(kind, *rest)
+
+
+def _add(stream: tarfile.TarFile, path: str, name: str) -> None:
+    """Add what was pulled, with its modes, by which it need not be readable."""
+    info = stream.gettarinfo(path, name)
+    os.chmod(path, 0o700)
+    if not info.isdir():
+        with open(path, "rb") as file:
+            stream.addfile(info, file)
+        return
+    stream.addfile(info)
+    for each in sorted(os.listdir(path)):
+        _add(stream, os.path.join(path, each), f"{name}/{each}")
+
+
+def _remove(folder: str) -> None:
+    """Remove what was pulled over SFTP, files and folders, whatever their modes."""
+    for parent, below, _ in os.walk(folder):
+        for name in below:
+            os.chmod(os.path.join(parent, name), 0o700)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _sweep() -> None:
@@ -353,6 +378,9 @@ class Placed(Files):
 
 class Forwarded:
     """Sends on what a host sends; stands where a Landing is where files are written here."""
+
+    #: Nothing is kept or removed here.
+    is_long = False
 
     def __init__(self, files: Delivered, place: int, coded: str) -> None:
         self._files, self._place = files, place

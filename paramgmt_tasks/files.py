@@ -20,11 +20,13 @@ from .local_files import LocalError, Refused, destination
 from .operations import Copying, Pull, Push
 from .output import Output
 from .results import Outcome
-from .unpack import Unpacker, plain
+from .unpack import Unpacker
 from .waiting import Silence, Steps
 
 #: Seconds after which a host's files leave the thread to other hosts for a moment.
 _TURN = 0.01
+#: Files, folders and links, beyond which it takes long to keep or remove them.
+_MANY = 100
 #: Bytes that are read of what a host says of a transfer on standard error.
 _SAID = 64 * 1024
 
@@ -59,7 +61,7 @@ class Files:
         """Where goes what the host at this place in the list sends, compressed by what `coded` names.
 
         Raises:
-            LocalError: it cannot be written.
+            LocalError, codec.Broken: it cannot be written, or read.
         """
         return Landing(operation, coded)
 
@@ -75,6 +77,7 @@ class Landing:
 
     Raises:
         LocalError: it cannot be written.
+        codec.Broken: the host compresses it in a way that is not known here.
     """
 
     def __init__(self, operation: Pull, coded: str) -> None:
@@ -91,6 +94,11 @@ class Landing:
         )
         self._out = Output()
 
+    @property
+    def is_long(self) -> bool:
+        """Whether `end` and `close` may take long."""
+        return self._unpacker.count > _MANY
+
     def take(self, pieces: list[Any]) -> Steps[None]:
         """What comes next. Lets others go on in between, where it is much: a little may decode to that.
 
@@ -100,11 +108,11 @@ class Landing:
         until = time.monotonic() + _TURN
         for piece in pieces:
             for data in self._decode(piece):
-                self._unpacker.feed(data)
-                if time.monotonic() > until:
-                    self._unpacker.flush()
-                    yield Silence(None, time.monotonic())
-                    until = time.monotonic() + _TURN
+                for _ in self._unpacker.steps(data):
+                    if time.monotonic() > until:
+                        self._unpacker.flush()
+                        yield Silence(None, time.monotonic())
+                        until = time.monotonic() + _TURN
         self._unpacker.flush()
 
     def take_now(self, pieces: list[Any]) -> None:
@@ -247,7 +255,10 @@ def _keep(unpacker: Unpacker, how: Copying, lines: list[Any]) -> None:
         unpacker.keep(unpacker.files, how.overwrite)
         return
     sums = dict(archive.read_sums(lines))
-    good = [name for name, file in unpacker.files.items() if sums.get(plain(name)) == file.digest.hex()]
-    for name in unpacker.files.keys() - good:
-        unpacker.failures.append(f"{name}: the checksum differs, it may have changed meanwhile")
+    good = []
+    for name, file in unpacker.files.items():
+        if sums.get(name) == file.digest.hex():
+            good.append(name)
+        else:
+            unpacker.failures.append(f"{name}: the checksum differs, it may have changed meanwhile")
     unpacker.keep(good, how.overwrite)

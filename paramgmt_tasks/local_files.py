@@ -5,7 +5,7 @@ import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import TypeVar
 
 from .errors import words
@@ -260,6 +260,19 @@ class Writer:
             return False
         self._temporaries[number] = parts
         return self._put(parts, temporary, overwrite, link=True) and bool(self._temporaries.pop(number))
+
+    def has_link(self, parts: tuple[str, ...], known: Container[tuple[str, ...]]) -> bool:
+        """Whether a path leads through a symbolic link that is there, or to one; not behind a `known` one."""
+        for depth, name in enumerate(parts):
+            if parts[: depth + 1] in known:
+                return False
+            try:
+                folder = self._enter(parts[:depth], make=False)
+                if stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+                    return True
+            except (OSError, ValueError, LocalError):
+                return False  # nothing is there
+        return False
 
     def parts(self, number: int) -> tuple[str, ...]:
         """The path of a file that has not been given its name."""

@@ -8,7 +8,7 @@ import stat
 import struct
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -164,23 +164,19 @@ class _Copy:
         """Open a file on the host as whoever adds to it does: it is there then, and may be written."""
         self.sftp.open(path, "a").close()
 
-    def names(self, folder: str) -> list[str]:
-        """What is in a folder on the host; no more than _NAMES of it."""
-        return self.sftp.listdir(folder, _NAMES)
-
-    def sweep(self, folder: str, names: Callable[[str], list[str]], remove: Callable[[str], object]) -> None:
-        """Remove what processes that are gone have left in a folder, once in a transfer."""
+    def sweep(self, folder: str) -> None:
+        """Remove what processes that are gone have left in a folder on the host, once in a transfer."""
         if folder in self._swept:
             return
         self._swept.add(folder)
-        with suppress(OSError):
-            for name in names(folder or "."):
+        with _unless_broken():
+            for name in self.sftp.listdir(folder or ".", _NAMES):
                 if left_behind(name, _TEMPORARY):
-                    remove(posixpath.join(folder, name))
+                    self.sftp.remove(posixpath.join(folder, name))
 
     def remove(self, path: str) -> None:
         """Remove a temporary file on the host, where there is one."""
-        with suppress(OSError):
+        with _unless_broken():
             self.sftp.remove(path)
 
     def execution(self) -> Execution:
@@ -194,6 +190,17 @@ class _Copy:
         reason = " ".join(self.failures[0].split()) + more
         self.err.write(text.encode("utf-8", "surrogateescape"))
         return Execution(outcome, 1, reason)
+
+
+@contextmanager
+def _unless_broken() -> Iterator[None]:
+    """What the host says of a file does not matter, but that the connection is of no use any more does."""
+    try:
+        yield
+    except BROKEN:
+        raise
+    except OSError:
+        pass
 
 
 _TEMPORARY = f".paramgmt-sftp-{os.uname().nodename}-"
@@ -385,7 +392,7 @@ def _push_file(copy: _Copy, step: _Step) -> None:
         copy.fail(source, words(error), local=True)
         return
     temporary = _temporary(posixpath.dirname(target))
-    copy.sweep(posixpath.dirname(target), copy.names, copy.sftp.remove)
+    copy.sweep(posixpath.dirname(target))
     with file:
         copy.remote(step.link or target, _put, copy, file, step, temporary)
 

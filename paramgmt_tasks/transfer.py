@@ -35,9 +35,10 @@ _MESSAGES = 64 * 1024
 _FLOOD = 64 * 1024 * 1024
 #: Bytes of the line that gives a file's sum, besides its name.
 _SUM_LINE = 128
+_MORE = "the host says more than it was asked for"
 #: Seconds of a limited rate that may be made up for at once.
 _BURST = 0.1
-#: Bytes from which it is worth looking for a fast way to hash them.
+#: Bytes from which it takes long to hash them.
 _BIG = 4_000_000
 #: Bytes a second that a host hashes at least.
 _HASHED = 20e6
@@ -275,7 +276,7 @@ class _Talk:
             said += more
         if len(said) > most:
             self.channel.close()
-            raise Refused("the host says more than it was asked for")
+            raise Refused(_MORE)
         return bytes(said)
 
     def ready(self) -> Steps[list[str]]:
@@ -412,7 +413,12 @@ def _push(
         return None
     if not answer[1:]:
         shared.begin(stream.size)
-    yield from talk.send(shared.encoded(stream, answer[1]) if answer[1:] else stream)
+    try:
+        coded = shared.encoded(stream, answer[1]) if answer[1:] else stream
+    except codec.Broken as error:
+        talk.channel.close()
+        return failed(error, err)
+    yield from talk.send(coded)
     code = yield from talk.end()
     if how.verbose and code == 0:
         out.write(stream.listing)
@@ -436,6 +442,10 @@ def _same(
     # A name has two characters where one is escaped.
     said = yield from talk.ask(names, 2 * len(names) + _SUM_LINE * (len(there) + 1))
     yield from talk.end()
+    if said.count(b"\n") > len(there) + names.count(b"\n"):  # each takes much more memory than it has bytes
+        raise Refused(_MORE)
+    if sum(member.info.st_size for member in there.values() if not member.digest) > _BIG:
+        yield BLOCKING  # to hash them, once for all hosts
     sums = archive.read_sums(said.split(b"\n")[:-1])
     return {there[name].name for name, digest in sums if name in there and there[name].same(digest)}
 
@@ -456,17 +466,26 @@ def _pull(
         return None
     try:
         landing = shared.files.landing(place, operation, "".join(answer[1:2]))
-    except LocalError as error:
+    except (LocalError, codec.Broken) as error:
         talk.channel.close()
-        return Execution(Outcome.ERROR, 1, str(error))
+        return failed(error, err)
     try:
         pieces: list[Any] = [talk.data]
         while pieces:
             yield from landing.take(pieces)
             pieces = yield from talk.pieces()
-        return landing.end((yield from talk.end()), out, err)
-    except (LocalError, Refused, codec.Broken) as error:
-        talk.channel.close()
-        return failed(error, err)
+        code = yield from talk.end()
+        if landing.is_long:
+            yield BLOCKING
+        return landing.end(code, out, err)
+    except Exception as error:
+        unwanted = isinstance(error, (LocalError, Refused, codec.Broken))
+        if unwanted:
+            talk.channel.close()
+        if landing.is_long:
+            yield BLOCKING
+        if unwanted:
+            return failed(error, err)
+        raise
     finally:
         landing.close()

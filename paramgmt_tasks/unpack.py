@@ -3,7 +3,7 @@
 import math
 import re
 import tarfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from .local_files import TEMPORARY, Incoming, Lines, LocalError, Refused, Writer, left_behind
@@ -39,7 +39,7 @@ class _File:
 
 
 class Unpacker:
-    """Takes tar archives, one after the other, as they come, in pieces of any size: `feed`.
+    """Takes tar archives, one after the other, as they come, in pieces of any size: `steps`, or `feed`.
 
     A piece is kept until the next call of `flush`, and not to be changed before.
 
@@ -48,7 +48,8 @@ class Unpacker:
     refused, and no symbolic link below `folder` is followed.
 
     Links come last, and only those that lead to where the host may write anyway: `target` takes the path
-    they lead to. So whoever follows links that pulls have left gets no further than hosts could write.
+    they lead to, which goes through no link that was there before. So whoever follows links that pulls have
+    left gets no further than hosts could write.
     What else would link is left out and stands in `notes`, unless `unsafe_links`. A path that is `own`, of
     what was asked for itself, is no link in any case.
 
@@ -79,22 +80,34 @@ class Unpacker:
         self._preserve = preserve
         self._unsafe_links = unsafe_links
         self._kept = kept
-        self._links: dict[tuple[str, ...], str] = {}
+        #: Where links point, and the path here to which that leads.
+        self._links: dict[tuple[str, ...], tuple[str, tuple[str, ...]]] = {}
         self._modes: dict[tuple[str, ...], int] = {}
         self._block = b""
         self._left = self._padding = 0
         self._take: Callable[[memoryview], None] = _drop
         self._done: Callable[[], None] = _nothing
         self._long: dict[str, str] = {}
-        self._names = self._long_paths = 0
+        #: Bytes and ends of lines of all names, and ends of lines of the trailer.
+        self._names = self._names_lines = self._long_paths = self._trailer_lines = 0
 
     @property
     def problems(self) -> Lines:
         """What could not be written here."""
         return self._writer.problems
 
+    @property
+    def count(self) -> int:
+        """How many files, folders and links have come, which are to be kept or removed."""
+        return len(self.files) + len(self._modes) + len(self._links)
+
     def feed(self, data: bytes | memoryview) -> None:
-        """Take the next piece of the stream.
+        """Take the next piece of the stream at once."""
+        for _ in self.steps(data):
+            pass
+
+    def steps(self, data: bytes | memoryview) -> Iterator[None]:
+        """Take the next piece of the stream; yields behind each header, as a file was made, and at the end.
 
         Raises:
             Refused: it is no archive, or wants to write elsewhere, or says more than any archive would.
@@ -104,7 +117,7 @@ class Unpacker:
         while view:
             if self.trailer is not None:
                 self._read_trailer(view)
-                return
+                break
             if self._left:
                 piece = view[: self._left]
                 self._take(piece)
@@ -123,7 +136,9 @@ class Unpacker:
                 elif len(self._block) == _BLOCK:
                     block, self._block = self._block, b""
                     self._header(block)
+                    yield
             view = view[len(piece) :]
+        yield
 
     def flush(self) -> None:
         """Write what was taken.
@@ -136,8 +151,10 @@ class Unpacker:
     def _read_trailer(self, view: memoryview) -> None:
         assert self.trailer is not None
         self.trailer += view
-        # A name may have two characters for one where it is escaped.
-        if len(self.trailer) > _TRAILER + _SUM * len(self.files) + 2 * self._names:
+        self._trailer_lines += bytes(view).count(b"\n")
+        # A name may have two characters for one where it is escaped, and a line is much larger in memory.
+        size, lines = _SUM * len(self.files) + 2 * self._names, len(self.files) + self._names_lines
+        if len(self.trailer) > _TRAILER + size or self._trailer_lines > _TRAILER // _SUM + lines:
             raise Refused("more checksums than there are files")
 
     # -- headers
@@ -153,7 +170,7 @@ class Unpacker:
             self._extended(info)
             return
         long, self._long = self._long, {}
-        if info.type == tarfile.GNUTYPE_SPARSE or any(key.startswith("GNU.sparse") for key in long):
+        if info.type == tarfile.GNUTYPE_SPARSE or "GNU.sparse" in long:
             raise Refused("an archive with sparse files of a kind that is not known")
         name, link = long.get("path", info.name), long.get("linkpath", info.linkname)
         size = _size(long.get("size", info.size))
@@ -203,6 +220,7 @@ class Unpacker:
         if "\0" in link:
             raise Refused(f"{_shown(name)}: a link that is no path")
         self._names += _length(name)
+        self._names_lines += name.count("\n")
         self._long_paths += max(0, _length(name) + _length(link) - _USUAL)
         if max(_length(name), _length(link)) > _PATH or any(_length(part) > _PART for part in parts):
             raise Refused(f"{_shown(name)}: a name that is too long")
@@ -254,28 +272,33 @@ class Unpacker:
     def _link(self, name: str, path: tuple[str, ...], parts: tuple[str, ...], target: str) -> None:
         if self._own(path) or not parts:
             raise Refused(f"{_shown(name)}: sent as a symbolic link, and followed by nobody")
-        if self._unsafe_links or self._stays(path, target):
-            self._links[parts] = target
+        aim = () if self._unsafe_links else self._aim(path, parts, target)
+        if aim is None:
+            self._leave_out(plain(name), target)
         else:
-            shown = f"{plain(name)}: left out: a symbolic link to {_shown(target)}"
-            self.notes.append(f"{shown}; see --unsafe-links")
+            self._links[parts] = target, aim
 
-    def _stays(self, path: tuple[str, ...], target: str) -> bool:
-        """Whether a link leads to where the host may write, whatever other links it leads through.
+    def _leave_out(self, name: str, target: str) -> None:
+        self.notes.append(f"{name}: left out: a symbolic link to {_shown(target)}; see --unsafe-links")
 
-        So it may go up only first, from the folder it is in: behind another link `..` is somewhere else.
+    def _aim(self, path: tuple[str, ...], parts: tuple[str, ...], target: str) -> tuple[str, ...] | None:
+        """Where a link leads here, whatever other links of the archive it leads through.
+
+        None where the host may not write there. So it may go up only first, from the folder it is in: behind
+        another link `..` is somewhere else. And it has to lead to the same here, from `parts`, as in the
+        archive, where what is on top may be called otherwise.
         """
-        if target.startswith("/"):
-            return False
+        if not target or target.startswith("/"):
+            return None
         above, down = path[:-1], [part for part in target.split("/") if part not in ("", ".")]
         up = next((index for index, part in enumerate(down) if part != ".."), len(down))
         if up > len(above) or ".." in down[up:]:
-            return False
+            return None
+        here = (*parts[: len(parts) - 1 - up], *down[up:])
         try:
-            self._target((*above[: len(above) - up], *down[up:]))
+            return here if self._target((*above[: len(above) - up], *down[up:])) == here else None
         except (Refused, LocalError):
-            return False
-        return bool(target)
+            return None
 
     # -- the end
 
@@ -290,8 +313,13 @@ class Unpacker:
             parts = writer.parts(number)
             if writer.place(number, overwrite):
                 self._kept("/".join(parts))
-        for parts, target in self._links.items():
-            if writer.symlink(parts, target, overwrite):
+        made: set[tuple[str, ...]] = set()
+        for parts, (target, aim) in self._links.items():
+            # Of a link that was there before nobody knows where it leads, unless it is replaced.
+            if writer.has_link(aim, self._links if overwrite else made):
+                self._leave_out("/".join(parts), target)
+            elif writer.symlink(parts, target, overwrite):
+                made.add(parts)
                 self._kept("/".join(parts))
         for parts, mode in sorted(self._modes.items(), reverse=True):
             writer.chmod(parts, mode)
@@ -350,7 +378,9 @@ def _records(text: bytes) -> dict[str, str]:
         if record is None or not record.end() < end <= len(text):
             raise Refused("not a tar archive: a broken pax header")
         key = record[2].decode("utf-8", "replace")
-        if key in ("path", "linkpath", "size", "mtime") or key.startswith("GNU.sparse"):
+        if key.startswith("GNU.sparse"):
+            found["GNU.sparse"] = ""  # that there is one: each may be long, and of a key of its own
+        elif key in ("path", "linkpath", "size", "mtime"):
             found[key] = text[record.end() : end].removesuffix(b"\n").decode("utf-8", "surrogateescape")
         at = end
     raise Refused("not a tar archive: a pax header with too many records")

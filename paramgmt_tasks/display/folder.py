@@ -1,10 +1,10 @@
 """A folder of results: HOST.out and HOST.err with what a command wrote, results.jsonl with the rest."""
 
 import errno
-import itertools
 import json
 import logging
 import os
+import secrets
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -72,7 +72,9 @@ class Folder(Silent):
         with suppress(FileNotFoundError):
             if not stat.S_ISREG(os.lstat(name, dir_fd=self._folder).st_mode):
                 raise FileExistsError(errno.EEXIST, f"{name} is no regular file")
-        temporary = f".paramgmt-{os.getpid()}-{next(_numbers)}"
+        temporary = (
+            f".paramgmt-{secrets.token_hex(8)}"  # a process may have the number of one that was killed
+        )
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         file = os.open(temporary, flags, 0o600, dir_fd=self._folder)
         try:
@@ -96,9 +98,6 @@ class Folder(Silent):
 
 def _is_own(path: Path) -> bool:
     return os.lstat(path).st_uid in (0, os.geteuid())
-
-
-_numbers = itertools.count()
 
 
 def _write_all(file: int, data: bytes) -> None:

@@ -196,3 +196,16 @@ def test_workers_go_on_after_a_pull_that_was_broken_off(sshd, settings: Settings
         assert fleet.run("true").report().ok
     until(lambda: not litter(tmp_path))
     assert os.listdir(tmp_path / "back") == []
+
+
+def test_what_could_be_had_over_sftp_stays_where_some_could_not(
+    by_sftp, settings: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / "there" / "sub").mkdir(parents=True)
+    (tmp_path / "there" / "sub" / "file").write_text("text")
+    os.mkfifo(tmp_path / "there" / "pipe")
+    (tmp_path / "back").mkdir()
+    with Fleet(by_sftp.hosts(1), settings) as fleet:
+        (result,) = fleet.pull(tmp_path / "there", tmp_path / "back")
+    assert (result.outcome, result.reason) == (Outcome.FAILED, f"{tmp_path}/there/pipe: not a regular file")
+    assert (tmp_path / "back" / "there" / "sub" / "file").read_text() == "text"

@@ -1,11 +1,13 @@
 """Pulls from hosts that lie, over tar and over SFTP: they write below the destination, and bounds hold."""
 
+import gzip
 import io
 import os
 import resource
 import stat
 import struct
 import tarfile
+import threading
 import zlib
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -15,7 +17,9 @@ import pytest
 from trees import litter, tree_of
 
 from paramgmt_tasks import Fleet, Host, HostResult, Outcome, Settings
-from paramgmt_tasks.operations import Copying, Pull
+from paramgmt_tasks.files import Landing
+from paramgmt_tasks.operations import Copying, Pull, Push
+from paramgmt_tasks.unpack import Unpacker
 
 pytest.importorskip("asyncssh")
 
@@ -186,6 +190,30 @@ def test_a_link_of_one_host_is_not_followed_for_another(
     assert litter(back) == []
 
 
+@pytest.mark.parametrize("source", ["neighbour", "*"])
+def test_a_link_does_not_lead_to_a_neighbour_that_is_called_as_what_was_pulled(
+    faulty, back: Path, source: str
+) -> None:
+    """What is pulled gets another name here, so that above it there is something else."""
+    (back / "neighbour").mkdir()
+    (back / "neighbour" / "keys").write_text("good")
+    links = {
+        "in": "../neighbour/keys",
+        "deep/er": "../../neighbour/keys",
+        "self": "keys",
+        "deep/ok": "../keys",
+    }
+    stream = tar(*[link(f"neighbour/{name}", target) for name, target in links.items()]) + SUMS
+    (result,) = pull(faulty, faulty.ssh(answering(stream)), source, f"{back}/new")
+    assert result.ok
+    assert sorted(str(path.relative_to(back / "new")) for path in (back / "new").rglob("*")) == [
+        "deep",
+        "deep/ok",
+        "self",
+    ]
+    assert result.stderr.count(b"left out: a symbolic link to '../") == 2
+
+
 def test_a_link_to_where_the_user_wants_it_is_followed(faulty, back: Path, tmp_path: Path) -> None:
     (tmp_path / "real").write_text("old")
     (tmp_path / "folder").mkdir()
@@ -324,6 +352,131 @@ def test_a_bomb_lets_others_go_on(faulty, back: Path) -> None:
         ends = [result.outcome for result in run]
     assert ends == [Outcome.OK, Outcome.OK, Outcome.OK, Outcome.LOST], "the bomb is the last"
     assert sorted(os.listdir(back)) == [f"host{good}"]
+
+
+def test_many_files_let_others_go_on_while_they_are_kept_or_removed(
+    faulty, back: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each waits for the host that comes last, so one thread alone would wait for ever."""
+    done = threading.Event()
+    waited: dict[str, bool] = {}
+    keep, close = Unpacker.keep, Unpacker.close
+
+    def slow_keep(unpacker: Unpacker, *args: Any) -> None:
+        if len(unpacker.files) > 1:
+            waited["keep"] = done.wait(10)
+        keep(unpacker, *args)
+
+    def slow_close(unpacker: Unpacker) -> None:
+        if len(unpacker.files) > 1 and "keep" not in waited:
+            waited["close"] = done.wait(10)
+        close(unpacker)
+
+    monkeypatch.setattr(Unpacker, "keep", slow_keep)
+    monkeypatch.setattr(Unpacker, "close", slow_close)
+    many = [member(f"d/{number}") for number in range(150)]
+
+    async def last(process: Any) -> None:
+        process.stdout.write(b"paramgmt-ready with \n" + tar(member("d/f", b"x")) + SUMS)
+        process.exit(0)
+
+    for answer, called in ((tar(*many) + SUMS, "keep"), (tar(*many) + b"x" * 512, "close")):
+        done.clear()
+        waited.clear()
+        hosts = [host(faulty, faulty.ssh(run)) for run in (answering(answer), last)]
+        with Fleet(hosts, Settings(connect_timeout=20, attempts=1)) as fleet:
+            for result in fleet.perform(Pull(("d",), f"{back}/?HOST")):
+                if result.host == hosts[1]:
+                    done.set()
+        assert waited == {called: True}
+
+
+def test_hashing_what_is_large_here_lets_others_go_on(
+    faulty, back: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits for the host that comes last, so one thread alone would wait for ever."""
+    monkeypatch.setattr("paramgmt_tasks.transfer._BIG", 0)
+    done = threading.Event()
+    waited: list[bool] = []
+
+    def digest(path: str) -> str:
+        waited.append(done.wait(10))
+        return "0" * 64
+
+    monkeypatch.setattr("paramgmt_tasks.archive._digest", digest)
+    (back / "f").write_text("x")
+    known = b"paramgmt-ready with \nfolder\n" + b"0" * 64 + b"  ./f\n"
+
+    async def run(process: Any) -> None:
+        process.stdout.write(known)
+        await process.stdin.read()
+        process.exit(0)
+
+    hosts = [host(faulty, faulty.ssh(answer)) for answer in (run, run, answering(None))]
+    with Fleet(hosts, Settings(connect_timeout=20, attempts=1)) as fleet:
+        results = {}
+        for result in fleet.perform(Push((f"{back}/f",), "d", Copying(changed=True))):
+            results[result.host] = result.outcome
+            if result.host == hosts[2]:
+                done.set()
+    assert waited == [True], "once for all hosts"
+    assert results == dict(zip(hosts, (Outcome.OK, Outcome.OK, Outcome.FAILED), strict=True))
+
+
+@pytest.mark.parametrize("lines", [1, 2, 100])
+def test_a_host_has_no_more_lines_of_sums_than_names(faulty, back: Path, lines: int) -> None:
+    """A name has a line and those in it, as openssl prints it."""
+    (back / "new\nline").write_text("x")
+    known = b"paramgmt-ready with \nfolder\n" + b"\n" * lines
+
+    async def run(process: Any) -> None:
+        process.stdout.write(known)
+        await process.stdin.read()
+        process.exit(0)
+
+    with Fleet([host(faulty, faulty.ssh(run))], Settings(connect_timeout=5)) as fleet:
+        (result,) = fleet.report(Push((f"{back}/new\nline",), "d", Copying(changed=True))).results
+    more = "the host says more than it was asked for"
+    assert (result.reason == more) is (lines == 100)
+
+
+def test_headers_let_others_go_on(faulty, back: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a few bytes decode to is many headers, each of which makes a file."""
+    monkeypatch.setattr("paramgmt_tasks.files._TURN", 0.0)
+    turns: list[int] = []
+    take = Landing.take
+
+    def counted(landing: Landing, pieces: list[Any]) -> Any:
+        for wait in take(landing, pieces):
+            turns.append(landing._unpacker.count)
+            yield wait
+
+    monkeypatch.setattr(Landing, "take", counted)
+    packed = gzip.compress(tar(*[member(f"d/{number}") for number in range(200)]) + SUMS)
+
+    async def run(process: Any) -> None:
+        process.stdout.write(b"paramgmt-ready with gzip\n" + packed)
+        process.exit(0)
+
+    (result,) = pull(faulty, faulty.ssh(run), "d", back, Copying(compress=True))
+    assert result.ok
+    assert set(turns) >= set(range(1, 201))
+
+
+@pytest.mark.parametrize("way", ["pull", "push"])
+def test_a_codec_that_nobody_asked_for_is_the_hosts_failure(faulty, back: Path, way: str) -> None:
+    async def run(process: Any) -> None:
+        process.stdout.write(b"paramgmt-ready with lz4\n")
+        process.exit(0)
+
+    (back / "f").write_text("x")
+    operation = Pull(("f",), f"{back}/") if way == "pull" else Push((f"{back}/f",), "f")
+    with Fleet([host(faulty, faulty.ssh(run))], Settings(connect_timeout=5)) as fleet:
+        (result,) = fleet.report(operation).results
+    assert (result.outcome, result.reason) == (
+        Outcome.FAILED,
+        "compressed with 'lz4', which is not known here",
+    )
 
 
 # -- SFTP that lies
@@ -486,6 +639,23 @@ def test_sftp_that_stalls_is_timed_out(faulty, back: Path) -> None:
     (result,) = pull(faulty, server.port, "f", back, timeout=1)
     assert (result.outcome, result.reason) == (Outcome.TIMED_OUT, "timed out after 1 s")
     assert os.listdir(back) == []
+
+
+def test_nothing_more_is_asked_of_a_server_that_stalls_before_a_file_is_pushed(faulty, back: Path) -> None:
+    """When it is asked what others have left in the folder."""
+    asked: list[int] = []
+
+    def answer(kind: int, body: bytes) -> bytes:
+        asked.append(kind)
+        if kind == OPENDIR:
+            return b""
+        return packet(STATUS, body[:4] + struct.pack(">I", 2) + text(b"") * 2)
+
+    (back / "f").write_text("x")
+    with Fleet([host(faulty, Sftp(faulty, answer).port)], Settings(connect_timeout=5, timeout=1)) as fleet:
+        (result,) = fleet.report(Push((f"{back}/f",), "f")).results
+    assert (result.outcome, result.reason) == (Outcome.TIMED_OUT, "timed out after 1 s")
+    assert asked[-1] == OPENDIR
 
 
 @pytest.mark.parametrize("name", [b"..", b"../x", b"/x", b"a/b", b"a\0b", b".paramgmt-pull-x", b"n" * 300])

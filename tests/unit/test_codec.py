@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from paramgmt_tasks.codec import NAMES, Broken, decoder
+from paramgmt_tasks import codec
+from paramgmt_tasks.codec import NAMES, Broken, Encoded, decoder
 
 PIECE = 256 * 1024
 DATA = {
@@ -71,3 +72,13 @@ def test_zstd_refers_back_only_as_far_as_there_is_memory_for() -> None:
     far = packed("zstd", DATA["random"] * 9, "--long=27")
     with pytest.raises(Broken, match="zstd"):
         list(decoded("zstd", far))
+
+
+def test_a_codec_that_is_not_here_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codec, "zstandard", None)
+    monkeypatch.setattr(codec, "NAMES", ("gzip",))
+    for name in ("zstd", "lz4"):
+        with pytest.raises(Broken, match=f"compressed with '{name}', which is not known here"):
+            decoder(name)
+        with pytest.raises(Broken, match=f"compressed with '{name}', which is not known here"):
+            Encoded([b"text"], name)

@@ -8,12 +8,12 @@ import pytest
 from paramgmt_tasks.command import with_env
 
 
-def run(shell: str, text: str, sent: bytes) -> "subprocess.CompletedProcess[bytes]":
+def run(shell: str, text: str, sent: bytes, **more: str) -> "subprocess.CompletedProcess[bytes]":
     return subprocess.run(
         [shell, "-c", text],
         input=sent,
         capture_output=True,
-        env={"SHELL": shell, "PATH": "/usr/bin:/bin"},
+        env={"SHELL": shell, "PATH": "/usr/bin:/bin", **more},
         check=False,
     )
 
@@ -35,6 +35,23 @@ def test_nothing_runs_where_the_variables_are_cut_off(name: str, more: bool, log
         cut = run(shell, text, sent[:length])
         assert cut.returncode != 0, length
         assert cut.stdout == b"", length
+
+
+@pytest.mark.parametrize("more", [False, True])
+@pytest.mark.parametrize("name", ["dash", "bash", "ksh", "zsh", "tcsh", "fish"])
+@pytest.mark.parametrize("variable", [("again", ""), ("again", "x"), ("SHELL", "/no/such"), ("again", None)])
+def test_any_variable_may_be_given_whatever_there_is_on_the_host(
+    name: str, more: bool, variable: tuple[str, str | None]
+) -> None:
+    shell = shutil.which(name)
+    if shell is None:
+        pytest.skip(f"needs {name}")
+    key, value = variable
+    given = [("A", "a")] if value is None else [("A", "a"), (key, value)]
+    text, sent = with_env(f"printenv A; printenv {key}", given, more)
+    done = run(shell, text, sent, again="its own")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.decode() == f"a\n{'its own' if value is None else value}\n"
 
 
 def test_a_value_is_not_in_the_text() -> None:

@@ -1,5 +1,6 @@
 """What a Courier sends is, at the other side, what there is at this one; without a network between them."""
 
+import contextlib
 import io
 import os
 import tarfile
@@ -290,3 +291,41 @@ def test_no_more_is_sent_than_there_is_room_for(work, tmp_path: Path) -> None:
     done = end_of(worker.courier, 0, Execution(Outcome.OK, 0))
     assert done.outcome is Outcome.OK
     assert (tmp_path / "file").read_bytes() == b"x"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+@pytest.mark.parametrize("breaks", [False, True])
+def test_what_a_worker_pulled_over_sftp_may_have_any_modes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, breaks: bool
+) -> None:
+    """Where the worker is not root, which may read all."""
+    messages: list[tuple[object, ...]] = []
+
+    def pulled(connection: object, operation: Pull, err: object) -> Execution:
+        top = Path(operation.destination) / "top"
+        (top / "closed").mkdir(parents=True)
+        (top / "closed" / "file").write_text("text")
+        (top / "closed" / "file").chmod(0)
+        (top / "closed").chmod(0)
+        if breaks:
+            raise EOFError
+        return Execution(Outcome.OK, 0)
+
+    monkeypatch.setattr("paramgmt_tasks.sftp.run", pulled)
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o777)
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        os.seteuid(65534)
+        try:
+            delivered = Delivered(lambda *message: messages.append(message), lambda: True)
+            with contextlib.nullcontext() if not breaks else pytest.raises(EOFError):
+                delivered.by_sftp(0, None, Pull(("top",), "back"), Output())  # type: ignore[arg-type]
+            left = os.listdir(delivered.folder())
+        finally:
+            os.seteuid(0)
+    assert left == []
+    if not breaks:
+        sent = b"".join(piece for kind, _, pieces in messages[1:-1] for piece in pieces)  # type: ignore[misc,attr-defined]
+        with tarfile.open(fileobj=io.BytesIO(sent)) as stream:
+            modes = {member.name: member.mode for member in stream}
+        assert modes == {"top": 0o755, "top/closed": 0, "top/closed/file": 0}

@@ -164,3 +164,65 @@ def test_a_file_behind_a_link_is_written_in_place_where_its_folder_is_closed(
     else:
         assert done.stderr.decode() == f"{into}/link: what it points to may not be written\n"
         assert (closed / "real").read_text() == "old"
+
+
+#: Runs the script as a user other than whose files they are.
+_OTHER = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "/bin/sh"]
+
+
+@pytest.fixture
+def two(open_folder: Path) -> Path:
+    """A folder to push, and `into` with one as it was before, in which everybody may write."""
+    for place, text in (("two", "new"), ("into/two", "old")):
+        for name in ("a", "b"):
+            (open_folder / place / name).mkdir(parents=True)
+            (open_folder / place / name / "file").write_text(text)
+    os.chown(open_folder / "into", 65534, 65534)
+    for path in (open_folder / "into" / "two").rglob("*"):
+        os.chown(path, 65534, 65534)
+    os.chown(open_folder / "into" / "two", 65534, 65534)
+    return open_folder / "two"
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs root, and setpriv")
+@pytest.mark.parametrize("what", ["file", "link", "folder"])
+def test_nothing_is_put_in_place_where_one_folder_may_not_be_written_to(
+    two: Path, open_folder: Path, what: str
+) -> None:
+    into = open_folder / "into"
+    os.chown(into / "two" / "b", 0, 0)
+    if what != "file":
+        (two / "b" / "file").unlink()
+    if what == "link":
+        (two / "b" / "link").symlink_to("x")
+    elif what == "folder":
+        (two / "b" / "new" / "er").mkdir(parents=True)
+    done = receive(_OTHER, two, into, "")
+    assert done.returncode == 1
+    assert done.stderr.decode() == f"{into}/two/b: permission denied\n"
+    assert contents(into) == {"two/a/file": "old", "two/b/file": "old"}
+    assert os.listdir(into) == ["two"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs root, and setpriv")
+def test_a_file_behind_a_link_needs_nothing_of_the_folder_of_the_link(two: Path, open_folder: Path) -> None:
+    into = open_folder / "into"
+    (into / "two" / "b" / "file").rename(into / "real")
+    (into / "two" / "b" / "file").symlink_to("../../real")
+    os.chown(into / "two" / "b", 0, 0)
+    receive(_OTHER, two, into, "")
+    assert (into / "real").read_text() == "new"
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs root, and setpriv")
+@pytest.mark.parametrize("which", ["two", "two/a", "two/b"])
+def test_a_folder_that_cannot_be_given_its_mode_is_a_failure(
+    two: Path, open_folder: Path, which: str
+) -> None:
+    into = open_folder / "into"
+    os.chown(into / which, 0, 0)
+    (into / which).chmod(0o777)
+    done = receive(_OTHER, two, into, "")
+    assert b"chmod: " in done.stderr
+    assert done.returncode == 1
+    assert contents(into) == {"two/a/file": "new", "two/b/file": "new"}

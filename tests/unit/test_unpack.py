@@ -165,6 +165,30 @@ def test_a_link_leads_only_to_what_was_asked_for(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_link_does_not_lead_through_one_that_was_there_before(tmp_path: Path, overwrite: bool) -> None:
+    """Which the user may have made, to anywhere; but for those that the same pull makes, and replaces."""
+    inside = tmp_path / "inside"
+    (inside / "old").mkdir(parents=True)
+    (inside / "old" / "out").symlink_to("../..")
+    (inside / "lib").symlink_to("lib64")
+    links = {"a": "old/out/x", "b": "old/out", "c/d": "../old/out", "e": "old", "f": "lib/g", "lib": "lib32"}
+    links |= {"h": "new/i", "new": "lib32", "j": "new/i"}
+    unpacker = Unpacker(str(inside), lambda parts: parts)
+    unpacker.feed(stream(*(entry(name, kind=tarfile.SYMTYPE, link=link) for name, link in links.items())))
+    unpacker.keep(unpacker.files, overwrite)
+    unpacker.close()
+    made = {name for name in links if (inside / name).is_symlink()}
+    assert made == {"e", "h", "j", "lib", "new"} | ({"f"} if overwrite else set())
+    assert [note.partition(":")[0] for note in unpacker.notes] == [
+        "a",
+        "b",
+        "c/d",
+        *([] if overwrite else "f"),
+    ]
+    assert os.readlink(inside / "lib") == ("lib32" if overwrite else "lib64")
+
+
 # -- what is there already
 
 
@@ -376,6 +400,23 @@ def test_a_trailer_without_end_is_refused(unpacker: Unpacker) -> None:
             unpacker.feed(bytes(10_000))
             taken += 10_000
     assert taken < 300_000
+
+
+def test_a_trailer_has_no_more_lines_than_names_could_have(tmp_path: Path, unpacker: Unpacker) -> None:
+    names = ["a" * 200 + str(number) for number in range(100)] + ["\n" * 200]
+    unpacker.feed(stream(*[entry(name) for name in names]) + TRAILER)
+    unpacker.feed(b"\n" * 300)  # as many as the names have, and more
+    with pytest.raises(Refused, match="more checksums"):
+        unpacker.feed(b"\n" * 10_000)
+
+
+def test_records_of_pax_take_no_memory_however_many_headers_follow_one_another(unpacker: Unpacker) -> None:
+    for number in range(100):
+        unpacker.feed(pax(**{f"GNU.sparse.{number}": "x" * 100_000}))
+    held = sum(len(key) + len(value) for key, value in unpacker._long.items())
+    assert held < 1000
+    with pytest.raises(Refused, match="sparse"):
+        unpacker.feed(header())
 
 
 def test_long_names_have_a_bound_together(unpacker: Unpacker, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -210,6 +210,15 @@ def test_what_is_no_file_is_left_alone_and_told(tmp_path: Path, caplog, kind: st
     ]
 
 
+def test_what_a_process_with_this_number_left_when_it_was_killed_is_in_nobodys_way(tmp_path: Path) -> None:
+    for number in range(1000):
+        (tmp_path / f".paramgmt-{os.getpid()}-{number}").touch()
+    folder = Folder(str(tmp_path), [Host("web0", "")])
+    shown(folder, result(0, b"new"))
+    assert folder.whole
+    assert (tmp_path / "web0.out").read_bytes() == b"new"
+
+
 def test_a_link_that_another_user_put_in_the_place_of_the_folder_is_not_followed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
