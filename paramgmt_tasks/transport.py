@@ -71,6 +71,8 @@ _USELESS, _USELESS_A_SECOND, _REKEY, _WORTH_A_KEY = 1000, 100, 300, 16 * 1024
 _DATA = 4
 #: Extensions that a host may have (RFC 8308, section 2.5), and questions that it may ask at once.
 _EXTENSIONS, _PROMPTS = 1024, 64
+#: Pieces of what has come that are kept as they are: one of a byte takes hundreds.
+_KEPT_APART = 1024
 #: Pieces that may wait to be sent before more is taken from a command's standard input.
 _GATHERED = 64
 #: The name of a signal as RFC 4254, section 6.10, has it.
@@ -103,6 +105,8 @@ def _channel_data(channel: Any, message: paramiko.Message) -> None:
     else:
         pieces.append(data)
         channel.unread += len(data)
+        if len(pieces) > _KEPT_APART:
+            pieces[:] = [b"".join(pieces)]
         _check_window(channel, channel.unread, _BULK)
 
 
@@ -242,6 +246,8 @@ class LeanTransport(paramiko.Transport):
         self._handlers[MSG_EXT_INFO] = LeanTransport._take_extensions
         #: How many messages that serve nothing have come, since when, in monotonic seconds.
         self._useless, self._useless_since = 0, time.monotonic()
+        #: Bytes that came for channels which were closed before.
+        self._late: dict[int, int] = {}
         #: Whether the server says that the key runs one command only, whatever it is asked for.
         self.forced = False
         #: Called when the connection breaks.
@@ -317,7 +323,7 @@ class LeanTransport(paramiko.Transport):
         self.completion_event = threading.Event()
         try:
             self.packetizer.write_all(f"{self.local_version}\r\n".encode())
-            self._stream.flush()
+            self._stream.flush(deadline)
             yield Silence(self.fileno(), deadline) if self._waitable else BLOCKING
             self._stream.deadline, self._stream.within_message = deadline, True
             self._check_banner()  # type: ignore[attr-defined]
@@ -325,7 +331,7 @@ class LeanTransport(paramiko.Transport):
             self._expect_packet(MSG_KEXINIT)  # type: ignore[attr-defined]
         except BaseException as error:
             self._break(error)
-            if isinstance(error.__context__, TooLate):
+            if isinstance(error, TooLate) or isinstance(error.__context__, TooLate):
                 raise Silent("no answer from the SSH server") from None
             raise
         if not (yield from self.until(self.completion_event.is_set, deadline)):
@@ -364,17 +370,18 @@ class LeanTransport(paramiko.Transport):
         Raises:
             EOFError, OSError, paramiko.SSHException: the connection is broken.
         """
-        try:
-            self._stream.flush(deadline)
-        except TooLate:
-            return done()
-        except BaseException as error:
-            self._break(error)
-            raise
 
         def over() -> bool:
             # Not in the middle of a key exchange: nothing can be sent before that is over.
             return done() and not (self.in_kex and self.active)
+
+        try:
+            self._stream.flush(deadline)
+        except TooLate:
+            return over()
+        except BaseException as error:
+            self._break(error)
+            raise
 
         with self._turn:
             self._followers += 1
@@ -524,6 +531,8 @@ class LeanTransport(paramiko.Transport):
             transport._send_message(self._held.pop(0))
 
     def _send_user_message(self, message: Any) -> None:
+        if isinstance(message, ChannelData) or message.packet.getbuffer()[0] == MSG_CHANNEL_DATA:
+            self.serve()
         # paramiko waits for the end of the key exchange, also in the thread that has to bring it about.
         with self.clear_to_send_lock:
             if self.active and self.clear_to_send.is_set():
@@ -540,9 +549,23 @@ class LeanTransport(paramiko.Transport):
         if channel is not None:
             _channel_handlers[kind](channel, message)
             return
-        self.count_useless()
         if number not in self.channels_seen:
             raise paramiko.SSHException(f"message for a channel that was never opened: {number}")
+        if kind == MSG_CHANNEL_DATA:
+            self._count_late(number, len(message.get_binary()))
+        elif kind == MSG_CHANNEL_EXTENDED_DATA:
+            message.get_int()
+            self._count_late(number, len(message.get_binary()))
+        else:
+            self.count_useless()
+
+    def _count_late(self, number: int, count: int) -> None:
+        """So many bytes came for a channel that is closed here, which may have been on their way then."""
+        self._late[number] = self._late.get(number, 0) + count
+        if not count:
+            self.count_useless(_DATA + 1)
+        elif self._late[number] > _BULK:
+            raise paramiko.SSHException("more data for a channel that is closed than the window allows")
 
     def _break(self, error: BaseException) -> None:
         """The connection is of no use any more: tell all who wait."""
@@ -610,6 +633,8 @@ class LeanTransport(paramiko.Transport):
         """
         transport: Any = self
         request = paramiko.Message()
+        if self.is_alive():
+            yield BLOCKING  # paramiko waits for the end of a key exchange before it sends
         self._stream.grace = _REST_OF_MESSAGE
         self.serve()
         with self.lock:
@@ -698,7 +723,12 @@ class LeanTransport(paramiko.Transport):
         except Exception:
             return  # those who wait were told
 
-    open_channel = _with_reader(paramiko.Transport.open_channel)
+    def open_channel(self, *args: Any, **kwargs: Any) -> paramiko.Channel:
+        """As paramiko's."""
+        self.serve()
+        self.read_in_background()
+        return super().open_channel(*args, **kwargs)
+
     auth_none = _with_reader(paramiko.Transport.auth_none)
     auth_password = _with_reader(paramiko.Transport.auth_password)
     auth_interactive = _with_reader(paramiko.Transport.auth_interactive)
@@ -753,7 +783,6 @@ class LeanTransport(paramiko.Transport):
 
         Nothing waits: there has to be a window. It leaves with `sending`, or the next message that is read.
         """
-        self.serve()
         with channel.lock:
             count: int = min(len(data), channel.out_window_size)
             channel.out_window_size -= count
