@@ -204,7 +204,7 @@ class HostConnection(fabric.Connection):
     def _options(self, entry: Host) -> dict[str, Any]:
         """What the host's line says, as ssh reads it."""
         try:
-            return {key.lower(): ssh_options.given(key, value) for key, value in entry.options.items()}
+            return {key.lower(): ssh_options.given(key, str(value)) for key, value in entry.options.items()}
         except UsageError as error:
             self._fault = error
             return {}
