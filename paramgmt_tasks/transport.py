@@ -9,6 +9,7 @@ a runner of Fabric's, agent forwarding) needs the reader thread, which starts wh
 import contextlib
 import functools
 import re
+import secrets
 import socket
 import threading
 import time
@@ -61,12 +62,19 @@ _DEBUG_TEXT = 1024
 _LARGEST_GROUP = 4096
 #: Numbers of the messages of a key exchange method (RFC 4250, section 4.1.2).
 _KEX_METHOD = range(30, 50)
-#: Bytes of a message of the key exchange: what RFC 4253, section 6.1, has for a packet. paramiko takes time
-#: for its lists and numbers that grows with the square of their length.
-_LARGEST_KEX = 35_000
-#: Messages that serve nothing which a host may send, and how many more for each second; as how many counts a
-#: key exchange, and after how many bytes it does not.
-_USELESS, _USELESS_A_SECOND, _REKEY, _WORTH_A_KEY = 1000, 100, 300, 16 * 1024
+#: Bytes of a message that begins a key exchange, what RFC 4253, section 6.1, has for a packet; and of one of
+#: its method, the largest of which has a key and a signature of 16384 bits: paramiko takes time for its
+#: numbers that grows with the square of their length.
+_LARGEST_KEXINIT, _LARGEST_KEX = 35_000, 16 * 1024
+#: Bits of the secret number in a group that a host chooses: twice what such a group is worth is enough
+#: (RFC 4419, section 6.2). paramiko takes as many as the group has, which costs eight times as much.
+_SECRET = 512
+#: Messages that serve nothing which a host may send, and how many more for each second.
+_USELESS, _USELESS_A_SECOND = 1000, 100
+#: The same for key exchanges; those do not count before which so many bytes went, and so many where it is one
+#: of those that take 50 ms and more. (OpenSSH asks after 33 kB where it is told to do so after 256.)
+_EXCHANGES, _EXCHANGES_A_SECOND, _WORTH_A_KEY, _WORTH_A_SLOW_KEY = 10, 1, 32 * 1024, 16 * 1024 * 1024
+_SLOW = "diffie-hellman-"
 #: How many of them go with one of data: some servers send one that hides its length.
 _DATA = 4
 #: Extensions that a host may have (RFC 8308, section 2.5), and questions that it may ask at once.
@@ -178,6 +186,9 @@ class _GroupExchange(KexGexSHA256):
             raise paramiko.SSHException(f"a group of {size} bytes, more than {_LARGEST_GROUP} bits")
         super()._parse_kexdh_gex_group(message)  # type: ignore[misc]
 
+    def _generate_x(self) -> None:
+        self.x = 1 << (_SECRET - 1) | secrets.randbits(_SECRET - 1)
+
 
 class _EagerAuth(AuthHandler):
     """Sends the key along with the request for the service, which no server refuses: a round trip less."""
@@ -246,6 +257,10 @@ class LeanTransport(paramiko.Transport):
         self._handlers[MSG_EXT_INFO] = LeanTransport._take_extensions
         #: How many messages that serve nothing have come, since when, in monotonic seconds.
         self._useless, self._useless_since = 0, time.monotonic()
+        #: How many key exchanges there were for little, since when, and what was sent before the last one.
+        self._exchanges, self._begun, self._sent_before = 0, self._useless_since, 0
+        #: Whether the keys in use are of an exchange that takes long.
+        self._slow = False
         #: Bytes that came for channels which were closed before.
         self._late: dict[int, int] = {}
         #: Whether the server says that the key runs one command only, whatever it is asked for.
@@ -458,12 +473,15 @@ class LeanTransport(paramiko.Transport):
         if kind in (MSG_CHANNEL_DATA, MSG_CHANNEL_EXTENDED_DATA):
             self._useless -= _DATA if self._useless > 0 else 0
         else:
-            for_nothing = kind == MSG_KEXINIT and packetizer.received() < _WORTH_A_KEY
-            self.count_useless(_REKEY if for_nothing else 1)
+            self.count_useless()
         if kind == MSG_KEXINIT or kind in _KEX_METHOD:
             size = message.packet.getbuffer().nbytes
-            if size > _LARGEST_KEX:
+            if size > (_LARGEST_KEXINIT if kind == MSG_KEXINIT else _LARGEST_KEX):
                 raise paramiko.SSHException(f"{size} bytes in a message of the key exchange")
+            if kind == MSG_KEXINIT:
+                self._count_exchange(packetizer.received())
+            else:
+                self._slow = getattr(self.kex_engine, "name", "").startswith(_SLOW)
         elif kind == MSG_USERAUTH_INFO_REQUEST:
             _check_prompts(message)
         return kind, message
@@ -479,6 +497,15 @@ class LeanTransport(paramiko.Transport):
             seconds = time.monotonic() - self._useless_since
             if self._useless > _USELESS + _USELESS_A_SECOND * seconds:
                 raise paramiko.SSHException("a flood of messages that serve nothing")
+
+    def _count_exchange(self, received: int) -> None:
+        """The host wants a key exchange, or agrees to one, after so many bytes under the key in use."""
+        sent, self._sent_before = self._stream.sent - self._sent_before, self._stream.sent
+        if self.in_kex or received + sent >= (_WORTH_A_SLOW_KEY if self._slow else _WORTH_A_KEY):
+            return
+        self._exchanges += 1
+        if self._exchanges > _EXCHANGES + _EXCHANGES_A_SECOND * (time.monotonic() - self._begun):
+            raise paramiko.SSHException("new keys over and over")
 
     def serve(self) -> None:
         """Something is asked or sent, which may be followed by messages that are no data."""

@@ -139,6 +139,9 @@ def test_extensions_end_with_their_message() -> None:
 def test_no_group_of_the_key_exchange_keeps_the_thread_for_seconds() -> None:
     exchange = LeanTransport._kex_info["diffie-hellman-group-exchange-sha256"](SimpleNamespace())
     assert exchange.max_bits == 4096
+    exchange.p = 2**4096 - 1
+    exchange._generate_x()
+    assert exchange.x.bit_length() == 512
     with pytest.raises(paramiko.SSHException, match="more than 4096 bits"):
         exchange._parse_kexdh_gex_group(message(b"\x7f" * 1024, b"\2"))
 
