@@ -329,7 +329,6 @@ class HostConnection(fabric.Connection):
             return
         # What SSHClient.connect does, without what was asked for once for all hosts.
         transport = self._offering(verifier.transport(sock))
-        transport.on_stall = lambda: self.on_stall()
         client._transport = transport  # type: ignore[attr-defined]
         yield from transport.exchange_keys(deadline)
         verifier.verify(transport.get_remote_server_key())
@@ -341,7 +340,8 @@ class HostConnection(fabric.Connection):
             raise ConnectionAbortedError
 
     def _offering(self, transport: Any) -> Any:
-        """The transport, which offers what ssh_config says."""
+        """The transport, which offers what ssh_config says, and tells where the host keeps it waiting."""
+        transport.on_stall = lambda: self.on_stall()
         for kind in ("ciphers", "macs"):
             wanted = self.ssh_config.get(kind)
             if wanted:
@@ -494,7 +494,12 @@ class HostConnection(fabric.Connection):
         """
         yield from self.opening()
         limit = START_TIMEOUT if timeout is None else timeout
-        return (yield from self.transport.session(limit))  # type: ignore[no-any-return]
+        began = time.monotonic()
+        try:
+            return (yield from self.transport.session(limit))  # type: ignore[no-any-return]
+        except Silent:
+            self.spent += time.monotonic() - began  # or it would be waited for as long in each try
+            raise
 
     def start(
         self, command: str, timeout: float | None = None, no_input: bool = False, first: bytes = b""
@@ -513,32 +518,42 @@ class HostConnection(fabric.Connection):
         transport = self.transport
         request = command.encode("utf-8", "surrogateescape")
         waits = self.waits and not self.started
-        ahead = waits and not transport.is_alive()  # whose reader would send it at once
+        may_block = transport.is_alive()  # its reader has all sent at once, and waits for keys before
         gone = False
         self._permitted()
+
+        def ask() -> None:
+            transport.request(channel, request, no_input, first)
+
+        def send(what: Callable[[], object]) -> None:
+            sent = transport.sent
+            try:
+                what()
+                transport.flush()
+            except EOFError:
+                self.started = transport.sent != sent  # whoever goes on is told
 
         def go() -> None:
             nonlocal gone
             gone = True
             self._begun()
             self.requested = time.monotonic()
-            sent = transport.sent
-            try:
-                if not ahead:
-                    transport.request(channel, request, no_input, first)
-                transport.flush()
-            except EOFError:
-                self.started = transport.sent != sent  # whoever goes on is told
+            if not may_block:
+                send(lambda: None if waits else ask())
 
-        if ahead:
-            transport.request(channel, request, no_input, first)
         if waits:
+            if not may_block:
+                ask()
             yield Leave(go)
             if not gone:  # woken because it will not get leave
+                self.discard()  # what was made ready would go out with what is sent next
                 self._permitted()
                 self._go_on()
         else:
             go()
+        if may_block:
+            yield BLOCKING
+            send(ask)
         yield from transport.confirmation(channel)
         self.confirmed = time.monotonic()
         return channel

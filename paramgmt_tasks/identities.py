@@ -190,4 +190,20 @@ class Authentication(AuthStrategy):
 
     def _offer_password(self, transport: Any) -> Steps[list[str]]:
         yield BLOCKING
-        return transport.auth_password(self._username, self._password)  # type: ignore[no-any-return]
+        try:
+            return transport.auth_password(self._username, self._password, fallback=False)  # type: ignore[no-any-return]
+        except BadAuthenticationType as error:
+            if "keyboard-interactive" not in error.allowed_types:
+                raise
+            # As paramiko's own fallback, which would have the time once more.
+            transport.auth_timeout = max(0.1, self._deadline - time.monotonic())
+            try:
+                return transport.auth_interactive(self._username, self._answer)  # type: ignore[no-any-return]
+            except paramiko.SSHException:
+                raise error from None
+
+    def _answer(self, title: str, instructions: str, questions: list[Any]) -> list[str | None]:
+        """The password, where that is the one question; some servers have a round without any."""
+        if len(questions) > 1:
+            raise paramiko.SSHException("more questions than for a password")
+        return [self._password] * len(questions)

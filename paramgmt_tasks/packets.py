@@ -188,8 +188,8 @@ class StreamPacketizer(Packetizer):
         message: Any
         if payload[0] == MSG_CHANNEL_DATA and len(payload) >= 9:
             number, length = struct.unpack(">II", payload[1:9])
-            if length > len(payload) - 9:
-                raise paramiko.SSHException("a message that is shorter than it says")
+            if length != len(payload) - 9:  # one that is longer would be kept whole with its data
+                raise paramiko.SSHException("a message that is shorter or longer than it says")
             message = ChannelData(number, payload[9 : 9 + length])
         else:
             message = paramiko.Message(bytes(payload[1:]))

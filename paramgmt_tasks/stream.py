@@ -53,8 +53,7 @@ class Stream:
         self.sending = threading.RLock()
         #: That of a read; none is ever without, or a write would wait too.
         self._timeout = 0.0
-        if self._is_socket:
-            sock.settimeout(self._timeout)
+        sock.settimeout(self._timeout)
         self._closed = False
         #: Whether what is sent may wait until the next read.
         self.gathers = False

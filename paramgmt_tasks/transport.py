@@ -9,6 +9,7 @@ a runner of Fabric's, agent forwarding) needs the reader thread, which starts wh
 import contextlib
 import functools
 import re
+import secrets
 import socket
 import threading
 import time
@@ -61,16 +62,25 @@ _DEBUG_TEXT = 1024
 _LARGEST_GROUP = 4096
 #: Numbers of the messages of a key exchange method (RFC 4250, section 4.1.2).
 _KEX_METHOD = range(30, 50)
-#: Bytes of a message of the key exchange: what RFC 4253, section 6.1, has for a packet. paramiko takes time
-#: for its lists and numbers that grows with the square of their length.
-_LARGEST_KEX = 35_000
-#: Messages that serve nothing which a host may send, and how many more for each second; as how many counts a
-#: key exchange, and after how many bytes it does not.
-_USELESS, _USELESS_A_SECOND, _REKEY, _WORTH_A_KEY = 1000, 100, 300, 16 * 1024
+#: Bytes of a message that begins a key exchange, what RFC 4253, section 6.1, has for a packet; and of one of
+#: its method, the largest of which has a key and a signature of 16384 bits: paramiko takes time for its
+#: numbers that grows with the square of their length.
+_LARGEST_KEXINIT, _LARGEST_KEX = 35_000, 16 * 1024
+#: Bits of the secret number in a group that a host chooses: twice what such a group is worth is enough
+#: (RFC 4419, section 6.2). paramiko takes as many as the group has, which costs eight times as much.
+_SECRET = 512
+#: Messages that serve nothing which a host may send, and how many more for each second.
+_USELESS, _USELESS_A_SECOND = 1000, 100
+#: The same for key exchanges; those do not count before which so many bytes went, and so many where it is one
+#: of those that take 50 ms and more. (OpenSSH asks after 33 kB where it is told to do so after 256.)
+_EXCHANGES, _EXCHANGES_A_SECOND, _WORTH_A_KEY, _WORTH_A_SLOW_KEY = 10, 1, 32 * 1024, 16 * 1024 * 1024
+_SLOW = "diffie-hellman-"
 #: How many of them go with one of data: some servers send one that hides its length.
 _DATA = 4
 #: Extensions that a host may have (RFC 8308, section 2.5), and questions that it may ask at once.
 _EXTENSIONS, _PROMPTS = 1024, 64
+#: Pieces of what has come that are kept as they are: one of a byte takes hundreds.
+_KEPT_APART = 1024
 #: Pieces that may wait to be sent before more is taken from a command's standard input.
 _GATHERED = 64
 #: The name of a signal as RFC 4254, section 6.10, has it.
@@ -103,6 +113,8 @@ def _channel_data(channel: Any, message: paramiko.Message) -> None:
     else:
         pieces.append(data)
         channel.unread += len(data)
+        if len(pieces) > _KEPT_APART:
+            pieces[:] = [b"".join(pieces)]
         _check_window(channel, channel.unread, _BULK)
 
 
@@ -174,6 +186,9 @@ class _GroupExchange(KexGexSHA256):
             raise paramiko.SSHException(f"a group of {size} bytes, more than {_LARGEST_GROUP} bits")
         super()._parse_kexdh_gex_group(message)  # type: ignore[misc]
 
+    def _generate_x(self) -> None:
+        self.x = 1 << (_SECRET - 1) | secrets.randbits(_SECRET - 1)
+
 
 class _EagerAuth(AuthHandler):
     """Sends the key along with the request for the service, which no server refuses: a round trip less."""
@@ -242,6 +257,12 @@ class LeanTransport(paramiko.Transport):
         self._handlers[MSG_EXT_INFO] = LeanTransport._take_extensions
         #: How many messages that serve nothing have come, since when, in monotonic seconds.
         self._useless, self._useless_since = 0, time.monotonic()
+        #: How many key exchanges there were for little, since when, and what was sent before the last one.
+        self._exchanges, self._begun, self._sent_before = 0, self._useless_since, 0
+        #: Whether the keys in use are of an exchange that takes long.
+        self._slow = False
+        #: Bytes that came for channels which were closed before.
+        self._late: dict[int, int] = {}
         #: Whether the server says that the key runs one command only, whatever it is asked for.
         self.forced = False
         #: Called when the connection breaks.
@@ -317,7 +338,7 @@ class LeanTransport(paramiko.Transport):
         self.completion_event = threading.Event()
         try:
             self.packetizer.write_all(f"{self.local_version}\r\n".encode())
-            self._stream.flush()
+            self._stream.flush(deadline)
             yield Silence(self.fileno(), deadline) if self._waitable else BLOCKING
             self._stream.deadline, self._stream.within_message = deadline, True
             self._check_banner()  # type: ignore[attr-defined]
@@ -325,7 +346,7 @@ class LeanTransport(paramiko.Transport):
             self._expect_packet(MSG_KEXINIT)  # type: ignore[attr-defined]
         except BaseException as error:
             self._break(error)
-            if isinstance(error.__context__, TooLate):
+            if isinstance(error, TooLate) or isinstance(error.__context__, TooLate):
                 raise Silent("no answer from the SSH server") from None
             if isinstance(error.__context__, paramiko.SSHException):  # which paramiko puts words in front of
                 raise error.__context__ from None
@@ -366,17 +387,18 @@ class LeanTransport(paramiko.Transport):
         Raises:
             EOFError, OSError, paramiko.SSHException: the connection is broken.
         """
-        try:
-            self._stream.flush(deadline)
-        except TooLate:
-            return done()
-        except BaseException as error:
-            self._break(error)
-            raise
 
         def over() -> bool:
             # Not in the middle of a key exchange: nothing can be sent before that is over.
             return done() and not (self.in_kex and self.active)
+
+        try:
+            self._stream.flush(deadline)
+        except TooLate:
+            return over()
+        except BaseException as error:
+            self._break(error)
+            raise
 
         with self._turn:
             self._followers += 1
@@ -453,12 +475,15 @@ class LeanTransport(paramiko.Transport):
         if kind in (MSG_CHANNEL_DATA, MSG_CHANNEL_EXTENDED_DATA):
             self._useless -= _DATA if self._useless > 0 else 0
         else:
-            for_nothing = kind == MSG_KEXINIT and packetizer.received() < _WORTH_A_KEY
-            self.count_useless(_REKEY if for_nothing else 1)
+            self.count_useless()
         if kind == MSG_KEXINIT or kind in _KEX_METHOD:
             size = message.packet.getbuffer().nbytes
-            if size > _LARGEST_KEX:
+            if size > (_LARGEST_KEXINIT if kind == MSG_KEXINIT else _LARGEST_KEX):
                 raise paramiko.SSHException(f"{size} bytes in a message of the key exchange")
+            if kind == MSG_KEXINIT:
+                self._count_exchange(packetizer.received())
+            else:
+                self._slow = getattr(self.kex_engine, "name", "").startswith(_SLOW)
         elif kind == MSG_USERAUTH_INFO_REQUEST:
             _check_prompts(message)
         return kind, message
@@ -474,6 +499,15 @@ class LeanTransport(paramiko.Transport):
             seconds = time.monotonic() - self._useless_since
             if self._useless > _USELESS + _USELESS_A_SECOND * seconds:
                 raise paramiko.SSHException("a flood of messages that serve nothing")
+
+    def _count_exchange(self, received: int) -> None:
+        """The host wants a key exchange, or agrees to one, after so many bytes under the key in use."""
+        sent, self._sent_before = self._stream.sent - self._sent_before, self._stream.sent
+        if self.in_kex or received + sent >= (_WORTH_A_SLOW_KEY if self._slow else _WORTH_A_KEY):
+            return
+        self._exchanges += 1
+        if self._exchanges > _EXCHANGES + _EXCHANGES_A_SECOND * (time.monotonic() - self._begun):
+            raise paramiko.SSHException("new keys over and over")
 
     def serve(self) -> None:
         """Something is asked or sent, which may be followed by messages that are no data."""
@@ -526,6 +560,8 @@ class LeanTransport(paramiko.Transport):
             transport._send_message(self._held.pop(0))
 
     def _send_user_message(self, message: Any) -> None:
+        if isinstance(message, ChannelData) or message.packet.getbuffer()[0] == MSG_CHANNEL_DATA:
+            self.serve()
         # paramiko waits for the end of the key exchange, also in the thread that has to bring it about.
         with self.clear_to_send_lock:
             if self.active and self.clear_to_send.is_set():
@@ -542,9 +578,23 @@ class LeanTransport(paramiko.Transport):
         if channel is not None:
             _channel_handlers[kind](channel, message)
             return
-        self.count_useless()
         if number not in self.channels_seen:
             raise paramiko.SSHException(f"message for a channel that was never opened: {number}")
+        if kind == MSG_CHANNEL_DATA:
+            self._count_late(number, len(message.get_binary()))
+        elif kind == MSG_CHANNEL_EXTENDED_DATA:
+            message.get_int()
+            self._count_late(number, len(message.get_binary()))
+        else:
+            self.count_useless()
+
+    def _count_late(self, number: int, count: int) -> None:
+        """So many bytes came for a channel that is closed here, which may have been on their way then."""
+        self._late[number] = self._late.get(number, 0) + count
+        if not count:
+            self.count_useless(_DATA + 1)
+        elif self._late[number] > _BULK:
+            raise paramiko.SSHException("more data for a channel that is closed than the window allows")
 
     def _break(self, error: BaseException) -> None:
         """The connection is of no use any more: tell all who wait."""
@@ -612,6 +662,8 @@ class LeanTransport(paramiko.Transport):
         """
         transport: Any = self
         request = paramiko.Message()
+        if self.is_alive():
+            yield BLOCKING  # paramiko waits for the end of a key exchange before it sends
         self._stream.grace = _REST_OF_MESSAGE
         self.serve()
         with self.lock:
@@ -700,7 +752,12 @@ class LeanTransport(paramiko.Transport):
         except Exception:
             return  # those who wait were told
 
-    open_channel = _with_reader(paramiko.Transport.open_channel)
+    def open_channel(self, *args: Any, **kwargs: Any) -> paramiko.Channel:
+        """As paramiko's."""
+        self.serve()
+        self.read_in_background()
+        return super().open_channel(*args, **kwargs)
+
     auth_none = _with_reader(paramiko.Transport.auth_none)
     auth_password = _with_reader(paramiko.Transport.auth_password)
     auth_interactive = _with_reader(paramiko.Transport.auth_interactive)
@@ -755,7 +812,6 @@ class LeanTransport(paramiko.Transport):
 
         Nothing waits: there has to be a window. It leaves with `sending`, or the next message that is read.
         """
-        self.serve()
         with channel.lock:
             count: int = min(len(data), channel.out_window_size)
             channel.out_window_size -= count

@@ -260,9 +260,18 @@ def test_messages_that_hide_the_length_of_data_are_no_flood(faulty) -> None:
     assert (result.outcome, len(result.stdout)) == (Outcome.OK, 300_000)
 
 
-def test_new_keys_over_and_over_are_a_flood(faulty) -> None:
+@pytest.mark.parametrize(("between", "size"), [(0, 0), (100, 1), (10, 10_000)])
+def test_new_keys_over_and_over_are_a_flood(
+    faulty, monkeypatch: pytest.MonkeyPatch, between: int, size: int
+) -> None:
+    if size > 1:
+        monkeypatch.setattr(transport, "_SLOW", "", raising=False)  # so is each
+
     async def say(connection: Any) -> None:
+        (channel,) = connection._channels.values()
         for _ in range(20):
+            for _ in range(between):
+                connection.send_packet(CHANNEL_DATA, UInt32(channel._send_chan), String(bytes(size)))
             connection._send_kexinit()
             connection._kexinit_sent = True
             while connection._kexinit_sent or not connection._kex_complete:

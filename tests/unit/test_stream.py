@@ -1,17 +1,19 @@
 """What is received in pieces of any size, and sent to a peer that takes nothing."""
 
 import socket
+import struct
 import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 
 import paramiko
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from paramgmt_tasks import stream as streams
-from paramgmt_tasks.packets import StreamPacketizer
+from paramgmt_tasks.packets import ChannelData, StreamPacketizer, _Direction
 from paramgmt_tasks.stream import Stream, TooLate
-from paramgmt_tasks.transport import LeanTransport, _check_prompts
+from paramgmt_tasks.transport import LeanTransport, _channel_data, _check_prompts
 
 
 @pytest.fixture
@@ -137,5 +139,33 @@ def test_extensions_end_with_their_message() -> None:
 def test_no_group_of_the_key_exchange_keeps_the_thread_for_seconds() -> None:
     exchange = LeanTransport._kex_info["diffie-hellman-group-exchange-sha256"](SimpleNamespace())
     assert exchange.max_bits == 4096
+    exchange.p = 2**4096 - 1
+    exchange._generate_x()
+    assert exchange.x.bit_length() == 512
     with pytest.raises(paramiko.SSHException, match="more than 4096 bits"):
         exchange._parse_kexdh_gex_group(message(b"\x7f" * 1024, b"\2"))
+
+
+@pytest.mark.parametrize("length", [3, 5])
+def test_a_message_of_data_ends_with_its_data(pair, length: int) -> None:
+    """What follows them would be kept as long as they are."""
+    stream, theirs = pair
+    packetizer = StreamPacketizer(stream)
+    key, first = AESGCM(bytes(16)), bytes(12)
+    packetizer._inbound = _Direction(key, first)
+    payload = struct.pack(">BIII", 94, 0, length, 0)
+    plain = bytes((18,)) + payload + bytes(18)
+    head = struct.pack(">I", len(plain))
+    theirs.send(head + key.encrypt(first, plain, head))
+    with pytest.raises(paramiko.SSHException, match="shorter or longer"):
+        packetizer.read_message()
+
+
+def test_data_in_single_bytes_are_not_kept_as_single_bytes() -> None:
+    channel = SimpleNamespace(pieces=[], unread=0)
+    most = 0
+    for _ in range(100_000):
+        _channel_data(channel, ChannelData(0, memoryview(b"x")))
+        most = max(most, len(channel.pieces))
+    assert b"".join(channel.pieces) == b"x" * 100_000
+    assert most < 10_000
