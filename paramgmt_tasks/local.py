@@ -13,7 +13,7 @@ from .ending import GRACE
 from .output import Output
 from .results import Outcome
 from .settings import Settings
-from .waiting import LONGEST
+from .waiting import LONGEST_WAIT
 
 _READ = 65536
 
@@ -58,7 +58,7 @@ def run(
 
 def _converse(process: "subprocess.Popen[bytes]", out: Output, err: Output, settings: Settings) -> bool:
     """Send the command its input and take its output until both streams end; False where time is up."""
-    deadline = None if settings.timeout is None else time.monotonic() + min(settings.timeout, LONGEST)
+    deadline = None if settings.timeout is None else time.monotonic() + min(settings.timeout, LONGEST_WAIT)
     unsent = memoryview(settings.stdin or b"")
     with selectors.DefaultSelector() as selector:
         for stream, output in ((process.stdout, out), (process.stderr, err)):

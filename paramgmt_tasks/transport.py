@@ -41,7 +41,7 @@ from paramiko.kex_gex import KexGexSHA256
 from .failures import Silent
 from .packets import ChannelData, StreamPacketizer
 from .stream import Stream, TooLate
-from .waiting import BLOCKING, Silence, Steps, Watch, finish
+from .waiting import BLOCKING, LONGEST_WAIT, Silence, Steps, Watch, finish
 
 _AEAD = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 #: Seconds for the rest of a message that has begun to come when a command's time is up.
@@ -409,7 +409,7 @@ class LeanTransport(paramiko.Transport):
                         return False
                     if not waits:
                         self._stream.on_stall()
-                    self._turn.wait(left)
+                    self._turn.wait(None if left is None else min(left, LONGEST_WAIT))
             finally:
                 self._followers -= 1
             if over():

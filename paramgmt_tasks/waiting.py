@@ -16,7 +16,7 @@ from collections.abc import Callable, Generator
 from typing import Generic, TypeVar
 
 #: Seconds that the system can wait at once: as milliseconds they have 31 bits, and more is an error.
-LONGEST = 2_000_000.0
+LONGEST_WAIT = 2_000_000.0
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -59,7 +59,9 @@ class Silence(Wait):
 
     def block(self) -> None:
         """Wait until the descriptor is ready or the deadline has passed."""
-        left = None if self.deadline is None else min(LONGEST, max(0.0, self.deadline - time.monotonic()))
+        left = (
+            None if self.deadline is None else min(LONGEST_WAIT, max(0.0, self.deadline - time.monotonic()))
+        )
         polled = select.poll()
         if self.descriptor is not None:
             wanted = select.POLLOUT if self.event == selectors.EVENT_WRITE else select.POLLIN
@@ -150,7 +152,7 @@ class Watch(Generic[Job]):
             ends = [until] if until is not None else []
             ends += [self._deadlines[0][0]] if self._deadlines else []
             wakes_at = self._wakes_at = 0.0 if self._hurried else min(ends, default=float("inf"))
-        left = None if wakes_at == float("inf") else min(LONGEST, max(0.0, wakes_at - time.monotonic()))
+        left = None if wakes_at == float("inf") else min(LONGEST_WAIT, max(0.0, wakes_at - time.monotonic()))
         ready = []
         for key, _ in self._selector.select(left):
             if key.data is None:
