@@ -59,9 +59,9 @@ class Silence(Wait):
 
     def block(self) -> None:
         """Wait until the descriptor is ready or the deadline has passed."""
-        left = (
-            None if self.deadline is None else min(LONGEST_WAIT, max(0.0, self.deadline - time.monotonic()))
-        )
+        left = None
+        if self.deadline is not None:
+            left = min(LONGEST_WAIT, max(0.0, self.deadline - time.monotonic()))
         polled = select.poll()
         if self.descriptor is not None:
             wanted = select.POLLOUT if self.event == selectors.EVENT_WRITE else select.POLLIN
