@@ -392,8 +392,8 @@ def _push_file(copy: _Copy, step: _Step) -> None:
         copy.fail_here(f"{source}: {words(error)}")
         return
     temporary = _temporary(posixpath.dirname(target))
-    copy.sweep(posixpath.dirname(target))
     with file:
+        copy.sweep(posixpath.dirname(target))
         copy.remote(step.link or target, _put, copy, file, step, temporary)
 
 
