@@ -128,10 +128,9 @@ class _Copy:
             return False
         return True
 
-    def fail(self, name: str, reason: str, local: bool = False) -> None:
-        """Record a failure; `local` means on this machine."""
+    def fail(self, name: str, reason: str) -> None:
+        """Record a failure of the host's."""
         self.failures.append(f"{name}: {reason}")
-        self.local_failure = self.local_failure or local
 
     def fail_here(self, line: str) -> None:
         """Record a failure of this machine, which the line names."""
@@ -313,13 +312,13 @@ def _plan(
         if is_folder:
             names = sorted(os.listdir(source))
         elif not stat.S_ISREG(info.st_mode):
-            copy.fail(source, "not a regular file", local=True)
+            copy.fail_here(f"{source}: not a regular file")
             return
     except OSError as error:
-        copy.fail(source, words(error), local=True)
+        copy.fail_here(f"{source}: {words(error)}")
         return
     if is_folder and depth > _DEPTH:
-        copy.fail(source, "folders nested too deeply, or a loop of symbolic links", local=True)
+        copy.fail_here(f"{source}: folders nested too deeply, or a loop of symbolic links")
         return
     step = _Step(source, target, info)
     try:
@@ -389,11 +388,11 @@ def _push_file(copy: _Copy, step: _Step) -> None:
     try:
         file = open(source, "rb")  # noqa: SIM115
     except OSError as error:
-        copy.fail(source, words(error), local=True)
+        copy.fail_here(f"{source}: {words(error)}")
         return
     temporary = _temporary(posixpath.dirname(target))
-    copy.sweep(posixpath.dirname(target))
     with file:
+        copy.sweep(posixpath.dirname(target))
         copy.remote(step.link or target, _put, copy, file, step, temporary)
 
 
