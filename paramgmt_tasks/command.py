@@ -21,6 +21,8 @@ from .waiting import Steps, finish
 
 #: Bytes of standard error that are taken at once: all there can be.
 _READ = 4 * 1024 * 1024
+#: Seconds that sudo may take to run the command, as for a second factor, and to say why it does not.
+SUDO_TIMEOUT, _LAST_WORD = 60.0, 5.0
 #: Bytes that sudo may write before the command runs.
 _TALK = 64 * 1024
 #: Bytes of that which may say why it does not.
@@ -112,10 +114,19 @@ class Sudo:
             TimeoutError: the deadline (seconds on the monotonic clock) passed.
         """
         heard, asked = bytearray(), 0
+        gives_up = time.monotonic() + SUDO_TIMEOUT
         transport: Any = channel.transport
         while True:
             heard_more = lambda: stop() or channel.recv_stderr_ready() or over(channel)  # noqa: E731
-            yield from _await(channel, heard_more, deadline)
+            patient = gives_up if deadline is None else min(gives_up, deadline)
+            try:
+                yield from _await(channel, heard_more, patient)
+            except _OutOfTime:
+                if patient == deadline or channel.eof_sent:
+                    raise
+                channel.shutdown_write()  # it asks for something that is not known here: let it give up
+                gives_up += _LAST_WORD
+                continue
             if stop():
                 raise ConnectionAbortedError
             data = channel.recv_stderr(_READ)

@@ -11,7 +11,18 @@ from typing import Any
 
 import pytest
 
-from paramgmt_tasks import Fleet, Host, HostResult, Outcome, Pull, Push, RemoteCommand, Settings, transport
+from paramgmt_tasks import (
+    Fleet,
+    Host,
+    HostResult,
+    Outcome,
+    Pull,
+    Push,
+    RemoteCommand,
+    Settings,
+    command,
+    transport,
+)
 
 pytest.importorskip("asyncssh")
 
@@ -197,6 +208,19 @@ def test_a_host_that_takes_no_input_does_not_hold_sudos_password_back_for_ever(f
     assert [result.outcome for result in results] == [Outcome.DENIED, Outcome.OK] or (
         results[0].outcome in (Outcome.TIMED_OUT, Outcome.UNREACHABLE)
     )
+
+
+def test_sudo_that_asks_for_something_else_is_given_up(faulty, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "SUDO_TIMEOUT", 0.5, raising=False)
+
+    async def run(process: Any) -> None:
+        process.stderr.write(b"Verification code: ")
+        await process.stdin.read()
+        process.stderr.write(b"\nsudo: no code was given\n")
+        process.exit(1)
+
+    (result,) = ask(faulty, faulty.ssh(run), sudo=True, password="secret")
+    assert (result.outcome, result.reason) == (Outcome.DENIED, "sudo: no code was given")
 
 
 def test_a_proxy_command_may_say_much_on_its_standard_error(faulty) -> None:
