@@ -159,17 +159,19 @@ def converse(
     sudo: Sudo | None = None,
     held: bool = False,
     stop: Callable[[], bool] = lambda: False,
+    spent: float = 0.0,
 ) -> Steps[Execution]:
     """Send `stdin`, collect the output and wait for the end of a command just started on `channel`.
 
     What it writes goes to `out` and `err`. No `stdin` is for a command whose standard input has ended
-    already, or is `held`: that does not end behind `stdin`. After `timeout` seconds, and when `stop` says so,
-    it is ended on the host and what was received is kept. A connection lost on the way is the outcome LOST.
+    already, or is `held`: that does not end behind `stdin`. After `timeout` seconds, of which some are
+    `spent`, and when `stop` says so, it is ended on the host and what was received is kept. A connection lost
+    on the way is the outcome LOST.
 
     Raises:
         Denied, TimeoutError: sudo did not run the command; see Sudo.negotiate.
     """
-    deadline = None if timeout is None else time.monotonic() + timeout
+    deadline = None if timeout is None else time.monotonic() + timeout - spent
     if sudo:
         err.write((yield from sudo.negotiate(channel, deadline, stop)))
     unsent = memoryview(stdin or b"")

@@ -118,6 +118,8 @@ class HostConnection(fabric.Connection):
     started = False
     #: Seconds spent on tries to reach the host since `renew`, waiting for the gate not counted.
     spent = 0.0
+    #: Seconds that the host took to let the last command start, which are the command's too.
+    starting = 0.0
     #: When a transfer's timeout has passed, all its tries together, in monotonic seconds.
     ends_at: float | None = None
     #: Asked before something is started: why it may not be.
@@ -514,7 +516,11 @@ class HostConnection(fabric.Connection):
             Known: it may not be started.
             paramiko.SSHException, EOFError: the request was refused, or the connection broke.
         """
-        channel = yield from self.session(timeout)
+        yield from self.opening()
+        began = time.monotonic()
+        channel: Any = yield from self.session(timeout)
+        self.starting = time.monotonic() - began
+        channel.limit -= self.starting
         transport = self.transport
         request = command.encode("utf-8", "surrogateescape")
         waits = self.waits and not self.started
@@ -556,6 +562,7 @@ class HostConnection(fabric.Connection):
             send(ask)
         yield from transport.confirmation(channel)
         self.confirmed = time.monotonic()
+        self.starting += self.confirmed - (self.requested or self.confirmed)
         return channel
 
     def begin(self) -> None:

@@ -257,7 +257,8 @@ class GroupRun(Work, Run):
         values = values if sudo else channel.unsent
         stdin = values or None if no_input or held else values + (stdin or b"")
         stop = lambda: self.stopped  # noqa: E731
-        return (yield from converse(channel, out, err, stdin, settings.timeout, sudo, held, stop))
+        spent = connection.starting
+        return (yield from converse(channel, out, err, stdin, settings.timeout, sudo, held, stop, spent))
 
     def _scripts(
         self, connection: HostConnection, operation: Script, out: Output, err: Output

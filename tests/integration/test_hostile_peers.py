@@ -384,6 +384,30 @@ def test_an_sftp_server_that_takes_nothing_is_bounded_by_the_timeout(faulty, tmp
     assert result.outcome is Outcome.TIMED_OUT, (result.reason, result.stderr)
 
 
+def test_a_host_has_the_timeout_once_for_letting_a_command_start_and_for_the_command(faulty) -> None:
+    import asyncssh
+
+    class Session(asyncssh.SSHServerSession[bytes]):
+        def connection_made(self, channel: Any) -> None:
+            self.channel = channel
+
+        def exec_requested(self, command: str) -> bool:
+            asyncio.get_running_loop().call_later(1, self.channel.exit, 0)
+            return True
+
+    async def late() -> Any:
+        await asyncio.sleep(1.5)
+        return Session()
+
+    class Server(asyncssh.SSHServer):
+        def session_requested(self) -> Any:
+            return late()
+
+    port = faulty.ssh(server_factory=Server, process_factory=None)
+    (result,) = ask(faulty, port, timeout=2)
+    assert result.outcome is Outcome.TIMED_OUT, "half a second was left for a command of one"
+
+
 @pytest.mark.parametrize("operation", [Push((__file__,), "/none"), Pull(("/none",), "none")])
 def test_a_transfer_to_a_host_that_opens_no_channel_is_bounded_by_the_timeout(faulty, operation) -> None:
     import asyncssh
