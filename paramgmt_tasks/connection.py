@@ -134,6 +134,8 @@ class HostConnection(fabric.Connection):
     without_tar = False
     #: The SFTP session of the last transfer, for the next one.
     sftp_session: Any = None
+    #: Temporary files on the host of transfers over SFTP that broke off, which the next one removes.
+    left_there: set[str]
     _abandoned = False
     requested: float | None = None
     confirmed: float | None = None
@@ -187,6 +189,7 @@ class HostConnection(fabric.Connection):
         )
         self.entry = entry
         self.settings = settings
+        self.left_there = set()
         self.original_host = entry.address
         if not isinstance(known, ssh_config.SSHConfig):
             self.ssh_config.update(as_found(options))

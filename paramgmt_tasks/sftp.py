@@ -61,6 +61,8 @@ class _Copy:
         self.how = how
         self.settings = connection.settings
         self._deadline = connection.ends_at
+        #: Temporary files on the host that have not got their names.
+        self.left_there = connection.left_there
         self.sftp = self._session(connection)
         self._swept: set[str] = set()
         self.failures = Lines()
@@ -177,6 +179,7 @@ class _Copy:
         """Remove a temporary file on the host, where there is one."""
         with _unless_broken():
             self.sftp.remove(path)
+        self.left_there.discard(path)
 
     def execution(self) -> Execution:
         """The outcome of the whole."""
@@ -229,6 +232,8 @@ def run(connection: HostConnection, operation: Push | Pull, err: Output) -> Exec
     """
     copy = _Copy(connection, operation.how, err)
     try:
+        for path in list(copy.left_there):  # by a try that broke off
+            copy.remove(path)
         if isinstance(operation, Push):
             _push(copy, operation)
         else:
@@ -399,6 +404,7 @@ def _push_file(copy: _Copy, step: _Step) -> None:
 def _put(copy: _Copy, file: BinaryIO, step: _Step, temporary: str) -> None:
     """Send a file, whole or not at all unless it is behind a link in a folder where nothing may be made."""
     info = os.fstat(file.fileno())
+    copy.left_there.add(temporary)
     try:
         _write(copy, file, temporary, "wx")
         copy.sftp.chmod(temporary, stat.S_IMODE(step.info.st_mode))
@@ -407,6 +413,7 @@ def _put(copy: _Copy, file: BinaryIO, step: _Step, temporary: str) -> None:
         if step.link and step.is_new:
             copy.touch(step.link)  # by the system's own rules for who may follow which link
         copy.sftp.posix_rename(temporary, step.target)
+        copy.left_there.discard(temporary)
     except BROKEN:
         raise
     except OSError as error:

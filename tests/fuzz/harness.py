@@ -8,6 +8,7 @@ case makes all of its choices by its seed, and has an empty folder of its own.
 import contextlib
 import ctypes
 import faulthandler
+import gc
 import importlib
 import json
 import os
@@ -216,6 +217,7 @@ def _one(run: Any, seed: int, folder: Path) -> str:
     before, descriptors = _memory("VmRSS"), len(os.listdir("/proc/self/fd"))
     try:
         run(seed, folder)
+        gc.collect()  # what is in circles still holds its files
         after = len(os.listdir("/proc/self/fd"))
         if after > descriptors:
             raise Violation(f"descriptors left open: {after - descriptors}")

@@ -4,11 +4,12 @@ import os
 import socket
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 from trees import litter, tree_of
 
-from paramgmt_tasks import Fleet, Host, HostResult, Settings
+from paramgmt_tasks import Fleet, Host, HostResult, Outcome, Settings, sftp
 from paramgmt_tasks.operations import Copying, Push
 
 KINDS = {"named pipe": stat.S_ISFIFO, "socket": stat.S_ISSOCK, "device": stat.S_ISCHR, "folder": stat.S_ISDIR}
@@ -258,3 +259,23 @@ def test_a_temporary_file_over_sftp_is_new_and_closed_to_others(
     numbers = [name.rpartition("-")[2] for name, _, _ in opened]
     assert numbers[0] != numbers[1]
     assert all(len(number) == 16 for number in numbers)
+
+
+def test_a_try_that_broke_off_over_sftp_leaves_nothing_once_the_next_has_arrived(
+    start_sshd, new: Path, remote: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = start_sshd("ForceCommand internal-sftp").host()
+    tries: list[str] = []
+    write = sftp._write
+
+    def broken_off(copy: Any, file: Any, path: str, mode: str) -> None:
+        tries.append(path)
+        write(copy, file, path, mode)
+        if len(tries) == 1:
+            copy.sftp.get_channel().get_transport().close()
+            raise EOFError
+
+    monkeypatch.setattr(sftp, "_write", broken_off)
+    result = push(host, new, to=remote / "there")
+    assert (result.outcome, result.attempts, len(tries)) == (Outcome.OK, 2, 2)
+    assert [path.name for path in remote.iterdir() if path.name.startswith(".paramgmt")] == []
