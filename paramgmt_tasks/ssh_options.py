@@ -239,7 +239,8 @@ def hops(text: str) -> str:
     Raises:
         UsageError: one of them is malformed.
     """
-    text = text.lstrip(" \t=").split("#")[0].split()[0] if text.strip(" \t=#") else ""
+    words = text.lstrip(" \t=").partition("#")[0].split()
+    text = words[0] if words else ""
     parts = []
     for part in text.split(","):
         part = part.removeprefix("ssh://").rstrip("/") if part.startswith("ssh://") else part

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dask_cluster import DaskCluster
@@ -152,6 +153,18 @@ def options(engine: str, request: pytest.FixtureRequest) -> list[str]:
     if engine == "dask":
         return request.getfixturevalue("cluster").options()
     return ["--engine", engine, "--workers", "2"]
+
+
+@pytest.fixture
+def faulty(tmp_path: Path) -> Iterator[Any]:
+    """Servers that misbehave: see faulty.py."""
+    pytest.importorskip("asyncssh", reason="needs asyncssh, from the extra sandbox")
+    from faulty import FaultyServers
+
+    (tmp_path / "faulty").mkdir()
+    servers = FaultyServers(tmp_path / "faulty")
+    yield servers
+    servers.close()
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """SSH servers on loopback that misbehave, each in its own way."""
 
 import asyncio
+import contextlib
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
@@ -9,6 +10,10 @@ from typing import Any
 
 import asyncssh
 
+from paramgmt_tasks import Fleet, Host, HostResult, Settings
+
+#: What is said to a connection of asyncssh's once it is open.
+Say = Callable[[Any], Awaitable[None]]
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -61,6 +66,29 @@ class FaultyServers:
         line = (key or self._host_key).export_public_key().decode().strip()
         with self.known_hosts.open("a") as file:
             file.write(f"[127.0.0.1]:{port} {line}\n")
+
+    def host(self, port: int, **more: str) -> Host:
+        """The host at a port, for whom all is set up but its options in `more`."""
+        options = {
+            "HostName": "127.0.0.1",
+            "Port": str(port),
+            "IdentityFile": str(self.identity),
+            "IdentitiesOnly": "yes",
+            "UserKnownHostsFile": str(self.known_hosts),
+            "StrictHostKeyChecking": "yes",
+            **more,
+        }
+        return Host(f"port{port}", f"port{port}", options=options)
+
+    def ask(self, *ports: int, command: str = "echo hello", **settings: Any) -> list[HostResult]:
+        """The results of a command as they come, within 20 seconds."""
+        settings = {"connect_timeout": 5, "attempts": 1, **settings}
+        with Fleet([self.host(port) for port in ports], Settings(**settings)) as fleet:
+            run = fleet.run(command)
+            came = run.wait(20)
+            run.cancel(0)
+            assert came, "the run ends by itself"
+            return list(run)
 
     # -- without SSH
 
@@ -132,6 +160,18 @@ class FaultyServers:
         return self.raw(handler)
 
     # -- with SSH
+
+    def saying(self, say: Say, **options: Any) -> int:
+        """A server whose commands say what `say` has them say to the connection, and print `said` then."""
+
+        async def run(process: Any) -> None:
+            connection = process.channel.get_connection()
+            with contextlib.suppress(OSError):
+                await say(connection)
+            process.stdout.write(b"said\n")
+            process.exit(0)
+
+        return self.ssh(run, **options)
 
     def ssh(self, run: Callable[[Any], Awaitable[None]] | None = None, **options: Any) -> int:
         async def shell(process: Any) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +17,6 @@ from paramgmt_tasks.waiting import Leave, finish
 pytest.importorskip("asyncssh")
 
 from asyncssh.packet import String, UInt32
-from faulty import FaultyServers
-from test_hostile_peers import ask, host, saying
-
-
-@pytest.fixture
-def faulty(tmp_path: Path) -> Iterator[FaultyServers]:
-    (tmp_path / "faulty").mkdir()
-    servers = FaultyServers(tmp_path / "faulty")
-    yield servers
-    servers.close()
 
 
 def test_what_was_not_let_start_does_not_start_with_what_follows(sshd, tmp_path: Path) -> None:
@@ -60,7 +49,7 @@ def test_a_jump_host_that_takes_nothing_is_bounded_by_the_connect_timeout(faulty
             return self.connection.create_tcp_channel(window=0), Session()
 
     port = faulty.ssh(server_factory=Server, process_factory=None)
-    target = host(faulty, faulty.ssh(), ProxyJump=f"127.0.0.1:{port}")
+    target = faulty.host(faulty.ssh(), ProxyJump=f"127.0.0.1:{port}")
     settings = Settings(connect_timeout=2, attempts=1, host_keys="ignore", identity=str(faulty.identity))
     with Fleet([target], settings) as fleet:
         run = fleet.run("echo hello")
@@ -79,7 +68,7 @@ def test_sending_much_is_no_flood_of_the_host(faulty) -> None:
             pass
         process.exit(0)
 
-    connection = HostConnection(host(faulty, faulty.ssh(run, window=8192)))
+    connection = HostConnection(faulty.host(faulty.ssh(run, window=8192)))
     connection.open()
     channel = connection.transport.open_session()
     channel.exec_command("take")
@@ -144,7 +133,7 @@ def test_a_host_that_does_not_answer_for_as_long_as_it_may_is_not_asked_again(fa
             return asyncio.sleep(3600)
 
     port = faulty.ssh(server_factory=Server, process_factory=None)
-    (result,) = ask(faulty, port, connect_timeout=1, timeout=1.5, attempts=3)
+    (result,) = faulty.ask(port, connect_timeout=1, timeout=1.5, attempts=3)
     assert (result.outcome, result.attempts) == (Outcome.UNREACHABLE, 1), result.reason
 
 
@@ -157,8 +146,8 @@ def test_data_behind_the_end_of_a_channel_is_bounded(faulty) -> None:
             connection.send_packet(94, number, data)
             await asyncio.sleep(0)
 
-    port = saying(faulty, say)
-    connection = HostConnection(host(faulty, port))
+    port = faulty.saying(say)
+    connection = HostConnection(faulty.host(port))
     channel = finish(connection.start("say"))
     channel.close()
     with pytest.raises((paramiko.SSHException, EOFError), match="closed"):

@@ -2,7 +2,6 @@
 
 import base64
 import gc
-from collections.abc import Iterator
 from pathlib import Path
 
 import fabric
@@ -18,14 +17,6 @@ pytest.importorskip("asyncssh")
 from faulty import FaultyServers
 
 
-@pytest.fixture
-def faulty(tmp_path: Path) -> Iterator[FaultyServers]:
-    (tmp_path / "faulty").mkdir()
-    servers = FaultyServers(tmp_path / "faulty")
-    yield servers
-    servers.close()
-
-
 def ask(
     faulty: FaultyServers,
     port: int,
@@ -33,15 +24,7 @@ def ask(
     options: dict[str, str] | None = None,
     **settings,
 ) -> HostResult:
-    own = {
-        "HostName": "127.0.0.1",
-        "Port": str(port),
-        "IdentityFile": str(faulty.identity),
-        "IdentitiesOnly": "yes",
-        "UserKnownHostsFile": str(faulty.known_hosts),
-        "StrictHostKeyChecking": "yes",
-    }
-    host = Host("faulty", "faulty", options={**own, **(options or {})})
+    host = faulty.host(port, **(options or {}))
     settings.setdefault("connect_timeout", 5)
     with Fleet([host], Settings(**settings)) as fleet:
         (result,) = fleet.report(RemoteCommand(command))
@@ -298,7 +281,7 @@ def test_match_sees_the_user_that_is_asked_for_and_that_of_the_entry(faulty, bla
 def test_a_proxy_command_gets_the_port_and_the_user_that_hold(faulty, tmp_path: Path) -> None:
     command = f"echo %h %n %p %r %% >{tmp_path}/asked; exit 1"
     ask(faulty, 2222, options={"ProxyCommand": command, "User": "nic"}, attempts=1)
-    assert (tmp_path / "asked").read_text() == "127.0.0.1 faulty 2222 nic %\n"
+    assert (tmp_path / "asked").read_text() == "127.0.0.1 port2222 2222 nic %\n"
 
 
 def test_copies_of_a_connections_configuration_keep_its_ssh_config(blank_home: Path) -> None:

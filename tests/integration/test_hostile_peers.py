@@ -5,7 +5,7 @@ import contextlib
 import re
 import struct
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,6 @@ import pytest
 
 from paramgmt_tasks import (
     Fleet,
-    Host,
-    HostResult,
     Outcome,
     Pull,
     Push,
@@ -27,55 +25,9 @@ from paramgmt_tasks import (
 pytest.importorskip("asyncssh")
 
 from asyncssh.packet import Boolean, String, UInt32
-from faulty import FaultyServers
+from faulty import Say
 
-Say = Callable[[Any], Awaitable[None]]
 DISCONNECT, IGNORE, DEBUG, EXT_INFO, GLOBAL_REQUEST, CHANNEL_OPEN, CHANNEL_DATA = 1, 2, 4, 7, 80, 90, 94
-
-
-@pytest.fixture
-def faulty(tmp_path: Path) -> Iterator[FaultyServers]:
-    (tmp_path / "faulty").mkdir()
-    servers = FaultyServers(tmp_path / "faulty")
-    yield servers
-    servers.close()
-
-
-def host(faulty: FaultyServers, port: int, **more: str) -> Host:
-    options = {
-        "HostName": "127.0.0.1",
-        "Port": str(port),
-        "IdentityFile": str(faulty.identity),
-        "IdentitiesOnly": "yes",
-        "UserKnownHostsFile": str(faulty.known_hosts),
-        "StrictHostKeyChecking": "yes",
-        **more,
-    }
-    return Host(f"port{port}", f"port{port}", options=options)
-
-
-def ask(faulty: FaultyServers, *ports: int, command: str = "echo hello", **settings: Any) -> list[HostResult]:
-    """The results as they come, within 20 seconds."""
-    settings = {"connect_timeout": 5, "attempts": 1, **settings}
-    with Fleet([host(faulty, port) for port in ports], Settings(**settings)) as fleet:
-        run = fleet.run(command)
-        came = run.wait(20)
-        run.cancel(0)
-        assert came, "the run ends by itself"
-        return list(run)
-
-
-def saying(faulty: FaultyServers, say: Say, **options: Any) -> int:
-    """A server whose commands say what `say` has them say to the connection, and print `said` then."""
-
-    async def run(process: Any) -> None:
-        connection = process.channel.get_connection()
-        with contextlib.suppress(OSError):
-            await say(connection)
-        process.stdout.write(b"said\n")
-        process.exit(0)
-
-    return faulty.ssh(run, **options)
 
 
 def packets(kind: int, *content: bytes, times: int = 1) -> Say:
@@ -118,7 +70,7 @@ def test_a_packet_longer_than_any_costs_no_memory_before_keys_are_exchanged(faul
         await asyncio.sleep(3600)
 
     with memory(64):
-        (result,) = ask(faulty, faulty.raw(handler))
+        (result,) = faulty.ask(faulty.raw(handler))
     assert (result.outcome, "not a packet" in result.reason) == (Outcome.UNREACHABLE, True), result.reason
 
 
@@ -134,22 +86,21 @@ def test_a_packet_longer_than_any_costs_no_memory_before_keys_are_exchanged(faul
 def test_a_packet_of_a_length_that_none_has_costs_no_memory_and_no_time(
     faulty, cipher: str, mac: str, length: int
 ) -> None:
-    port = saying(
-        faulty,
+    port = faulty.saying(
         raw_bytes(struct.pack(">I", length) + bytes(100)),
         encryption_algs=[cipher],
         mac_algs=[mac],
         compression_algs=["none"],
     )
     with memory(64):
-        (result,) = ask(faulty, port, timeout=5)
+        (result,) = faulty.ask(port, timeout=5)
     assert result.outcome is Outcome.LOST, result.reason
 
 
 def test_extensions_are_counted_no_further_than_the_message_goes(faulty) -> None:
     some = UInt32(1000) + String(b"a") + String(b"b")
-    assert [result.ok for result in ask(faulty, saying(faulty, packets(EXT_INFO, some)))] == [True]
-    (result,) = ask(faulty, saying(faulty, packets(EXT_INFO, UInt32(3_000_000))))
+    assert [result.ok for result in faulty.ask(faulty.saying(packets(EXT_INFO, some)))] == [True]
+    (result,) = faulty.ask(faulty.saying(packets(EXT_INFO, UInt32(3_000_000))))
     assert result.outcome is Outcome.LOST
 
 
@@ -179,7 +130,7 @@ def test_more_data_than_the_window_before_the_command_is_confirmed_ends_the_conn
         def session_requested(self) -> Any:
             return Session()
 
-    (result,) = ask(faulty, faulty.ssh(server_factory=Server, process_factory=None))
+    (result,) = faulty.ask(faulty.ssh(server_factory=Server, process_factory=None))
     assert result.outcome is Outcome.LOST
 
 
@@ -191,7 +142,7 @@ def test_what_sudo_says_before_the_command_is_bounded(faulty) -> None:
                 await process.stderr.drain()
 
     with memory(64):
-        (result,) = ask(faulty, faulty.ssh(run), sudo=True, password="secret")
+        (result,) = faulty.ask(faulty.ssh(run), sudo=True, password="secret")
     assert result.outcome is Outcome.DENIED
     assert len(result.reason) < 1000
 
@@ -203,8 +154,8 @@ def test_a_host_that_takes_no_input_does_not_hold_sudos_password_back_for_ever(f
         await asyncio.sleep(3600)
 
     good = faulty.ssh()
-    results = ask(faulty, faulty.ssh(run, window=0), sudo=True, password="secret", timeout=1)
-    results += ask(faulty, good)
+    results = faulty.ask(faulty.ssh(run, window=0), sudo=True, password="secret", timeout=1)
+    results += faulty.ask(good)
     assert [result.outcome for result in results] == [Outcome.DENIED, Outcome.OK] or (
         results[0].outcome in (Outcome.TIMED_OUT, Outcome.UNREACHABLE)
     )
@@ -219,7 +170,7 @@ def test_sudo_that_asks_for_something_else_is_given_up(faulty, monkeypatch: pyte
         process.stderr.write(b"\nsudo: no code was given\n")
         process.exit(1)
 
-    (result,) = ask(faulty, faulty.ssh(run), sudo=True, password="secret")
+    (result,) = faulty.ask(faulty.ssh(run), sudo=True, password="secret")
     assert (result.outcome, result.reason) == (Outcome.DENIED, "sudo: no code was given")
 
 
@@ -227,7 +178,7 @@ def test_a_proxy_command_may_say_much_on_its_standard_error(faulty) -> None:
     talk = "import sys; sys.stderr.write('x' * 1000000); sys.stderr.flush()"
     there = f"exec 3<>/dev/tcp/127.0.0.1/{faulty.ssh()}"
     proxy = f'''bash -c "python3 -c \\"{talk}\\"; {there}; cat <&3 & cat >&3"'''
-    (target,) = [host(faulty, int(there.rpartition("/")[2]), ProxyCommand=proxy)]
+    (target,) = [faulty.host(int(there.rpartition("/")[2]), ProxyCommand=proxy)]
     with Fleet([target], Settings(connect_timeout=10, attempts=1)) as fleet:
         (result,) = fleet.run("echo hello").report()
     assert (result.outcome, result.stdout) == (Outcome.OK, b"hello\n"), result.reason
@@ -238,13 +189,13 @@ def test_a_signal_has_a_name_or_none(faulty, name: str) -> None:
     async def run(process: Any) -> None:
         process.exit_with_signal(name)
 
-    (result,) = ask(faulty, faulty.ssh(run))
+    (result,) = faulty.ask(faulty.ssh(run))
     assert (result.outcome, result.reason) == (Outcome.SIGNALLED, "killed by signal of a name that is none")
 
 
 @pytest.mark.parametrize("kind", [*range(1, 8), 20, 21, 31, *range(50, 64), *range(80, 83), *range(90, 101)])
 def test_a_message_that_makes_no_sense_is_the_end_of_its_connection_at_most(faulty, kind: int) -> None:
-    (result,) = ask(faulty, saying(faulty, packets(kind, b"\xff" * 40)), timeout=3)
+    (result,) = faulty.ask(faulty.saying(packets(kind, b"\xff" * 40)), timeout=3)
     assert result.outcome in (Outcome.OK, Outcome.LOST, Outcome.TIMED_OUT), result.reason
     assert "Error" not in result.reason
 
@@ -269,7 +220,7 @@ def test_a_message_that_makes_no_sense_is_the_end_of_its_connection_at_most(faul
     ids=lambda flood: str(flood[0]),
 )
 def test_a_flood_of_messages_that_serve_nothing_ends_its_connection(faulty, flood: tuple[Any, ...]) -> None:
-    (result,) = ask(faulty, saying(faulty, packets(*flood, times=5000)))
+    (result,) = faulty.ask(faulty.saying(packets(*flood, times=5000)))
     assert result.outcome is Outcome.LOST
 
 
@@ -280,7 +231,7 @@ def test_messages_that_hide_the_length_of_data_are_no_flood(faulty) -> None:
             await asyncio.sleep(0)
         process.exit(0)
 
-    (result,) = ask(faulty, faulty.ssh(run))
+    (result,) = faulty.ask(faulty.ssh(run))
     assert (result.outcome, len(result.stdout)) == (Outcome.OK, 300_000)
 
 
@@ -301,7 +252,7 @@ def test_new_keys_over_and_over_are_a_flood(
             while connection._kexinit_sent or not connection._kex_complete:
                 await asyncio.sleep(0.001)
 
-    (result,) = ask(faulty, saying(faulty, say))
+    (result,) = faulty.ask(faulty.saying(say))
     assert result.outcome is Outcome.LOST
 
 
@@ -326,8 +277,8 @@ def test_a_host_that_sends_without_end_lets_others_have_the_thread(
             floods.set()
             await asyncio.sleep(0.02)
 
-    port = saying(faulty, ignored if what == "ignored messages" else in_bytes)
-    with Fleet([host(faulty, port), host(faulty, faulty.ssh())], Settings(connect_timeout=5)) as fleet:
+    port = faulty.saying(ignored if what == "ignored messages" else in_bytes)
+    with Fleet([faulty.host(port), faulty.host(faulty.ssh())], Settings(connect_timeout=5)) as fleet:
         flooded = Fleet(fleet.hosts[:1], fleet.settings, fleet.pool).run("true")
         assert floods.wait(10)
         run = fleet.perform(RemoteCommand("echo hello"))
@@ -350,7 +301,7 @@ def test_a_host_that_takes_nothing_is_bounded_by_the_timeout(faulty, monkeypatch
                 connection.send_packet(GLOBAL_REQUEST, String(b"x"), Boolean(True))
                 await asyncio.sleep(0)
 
-    (result,) = ask(faulty, saying(faulty, say), timeout=1)
+    (result,) = faulty.ask(faulty.saying(say), timeout=1)
     assert result.outcome is Outcome.TIMED_OUT, result.reason
 
 
@@ -373,7 +324,7 @@ def test_an_sftp_server_that_takes_nothing_is_bounded_by_the_timeout(faulty, tmp
 
     port = faulty.ssh(no_shell, sftp_factory=Server, window=2**30)
     settings = Settings(connect_timeout=5, timeout=2, attempts=1)
-    with Fleet([host(faulty, port)], settings) as fleet:
+    with Fleet([faulty.host(port)], settings) as fleet:
         run = fleet.perform(Push((str(tmp_path / "file"),), f"{tmp_path}/there"))
         came = run.wait(20)
         run.cancel(0)
@@ -404,7 +355,7 @@ def test_a_host_has_the_timeout_once_for_letting_a_command_start_and_for_the_com
             return late()
 
     port = faulty.ssh(server_factory=Server, process_factory=None)
-    (result,) = ask(faulty, port, timeout=2)
+    (result,) = faulty.ask(port, timeout=2)
     assert result.outcome is Outcome.TIMED_OUT, "half a second was left for a command of one"
 
 
@@ -418,7 +369,7 @@ def test_a_transfer_to_a_host_that_opens_no_channel_is_bounded_by_the_timeout(fa
             handlers[CHANNEL_OPEN] = lambda *message: None
             connection._packet_handlers = handlers
 
-    with Fleet([host(faulty, faulty.ssh(server_factory=Server))], Settings(timeout=1)) as fleet:
+    with Fleet([faulty.host(faulty.ssh(server_factory=Server))], Settings(timeout=1)) as fleet:
         run = fleet.perform(operation)
         came = run.wait(20)
         run.cancel(0)
@@ -437,7 +388,7 @@ def test_a_host_that_always_sends_does_not_outlast_the_timeout(faulty, tmp_path:
                 await process.stdout.drain()
                 await asyncio.sleep(0)
 
-    with Fleet([host(faulty, faulty.ssh(run))], Settings(timeout=1)) as fleet:
+    with Fleet([faulty.host(faulty.ssh(run))], Settings(timeout=1)) as fleet:
         running = fleet.perform(Pull(("/none",), str(tmp_path)))
         came = running.wait(20)
         running.cancel(0)
@@ -448,6 +399,6 @@ def test_a_host_that_always_sends_does_not_outlast_the_timeout(faulty, tmp_path:
 
 def test_a_disconnection_says_nothing_but_that(faulty) -> None:
     say = packets(DISCONNECT, UInt32(2), String(b"ok (500): fine\n\x1b[2J"), String(b""))
-    (result,) = ask(faulty, saying(faulty, say))
+    (result,) = faulty.ask(faulty.saying(say))
     assert result.outcome is Outcome.LOST
     assert "fine" not in result.reason

@@ -9,14 +9,14 @@ import struct
 import tarfile
 import threading
 import zlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from trees import litter, tree_of
 
-from paramgmt_tasks import Fleet, Host, HostResult, Outcome, Settings
+from paramgmt_tasks import Fleet, HostResult, Outcome, Settings
 from paramgmt_tasks.files import Landing
 from paramgmt_tasks.operations import Copying, Pull, Push
 from paramgmt_tasks.unpack import Unpacker
@@ -27,14 +27,6 @@ import asyncssh
 from faulty import FaultyServers
 
 SUMS = b"paramgmt-sums\nnone\nend 0\n"
-
-
-@pytest.fixture
-def faulty(tmp_path: Path) -> Iterator[FaultyServers]:
-    (tmp_path / "faulty").mkdir()
-    servers = FaultyServers(tmp_path / "faulty")
-    yield servers
-    servers.close()
 
 
 @pytest.fixture
@@ -49,18 +41,6 @@ def victim(tmp_path: Path) -> Path:
     return tmp_path / "victim"
 
 
-def host(faulty: FaultyServers, port: int) -> Host:
-    options = {
-        "HostName": "127.0.0.1",
-        "Port": str(port),
-        "IdentityFile": str(faulty.identity),
-        "IdentitiesOnly": "yes",
-        "UserKnownHostsFile": str(faulty.known_hosts),
-        "StrictHostKeyChecking": "yes",
-    }
-    return Host(f"host{port}", f"host{port}", options=options)
-
-
 def pull(
     faulty: FaultyServers,
     ports: int | list[int],
@@ -69,7 +49,7 @@ def pull(
     how: Copying = Copying(),  # noqa: B008
     **settings: Any,
 ) -> list[HostResult]:
-    hosts = [host(faulty, port) for port in ([ports] if isinstance(ports, int) else ports)]
+    hosts = [faulty.host(port) for port in ([ports] if isinstance(ports, int) else ports)]
     with Fleet(hosts, Settings(connect_timeout=5, **settings)) as fleet:
         return fleet.report(Pull((source,), str(to), how)).results
 
@@ -170,7 +150,7 @@ def test_a_link_does_not_take_the_place_of_what_was_asked_for(
     (second,) = pull(faulty, port, "keys", f"{back}/?HOST", Copying(unsafe_links=unsafe))
     assert second.ok
     assert os.listdir(victim) == []
-    assert (back / f"host{port}").read_text() == "evil"
+    assert (back / f"port{port}").read_text() == "evil"
 
 
 @pytest.mark.parametrize("order", [0, 1])
@@ -346,12 +326,12 @@ def test_a_bomb_lets_others_go_on(faulty, back: Path) -> None:
         process.exit(0)
 
     port, good = faulty.ssh(run), faulty.ssh(answering(tar(member("f", b"x")) + SUMS))
-    hosts = [host(faulty, port), *[host(faulty, good)] * 3]
+    hosts = [faulty.host(port), *[faulty.host(good)] * 3]
     with Fleet(hosts, Settings(connect_timeout=20, attempts=1)) as fleet:
         run = fleet.perform(Pull(("f",), f"{back}/?HOST", Copying(compress=True)))
         ends = [result.outcome for result in run]
     assert ends == [Outcome.OK, Outcome.OK, Outcome.OK, Outcome.LOST], "the bomb is the last"
-    assert sorted(os.listdir(back)) == [f"host{good}"]
+    assert sorted(os.listdir(back)) == [f"port{good}"]
 
 
 def test_many_files_let_others_go_on_while_they_are_kept_or_removed(
@@ -383,7 +363,7 @@ def test_many_files_let_others_go_on_while_they_are_kept_or_removed(
     for answer, called in ((tar(*many) + SUMS, "keep"), (tar(*many) + b"x" * 512, "close")):
         done.clear()
         waited.clear()
-        hosts = [host(faulty, faulty.ssh(run)) for run in (answering(answer), last)]
+        hosts = [faulty.host(faulty.ssh(run)) for run in (answering(answer), last)]
         with Fleet(hosts, Settings(connect_timeout=20, attempts=1)) as fleet:
             for result in fleet.perform(Pull(("d",), f"{back}/?HOST")):
                 if result.host == hosts[1]:
@@ -412,7 +392,7 @@ def test_hashing_what_is_large_here_lets_others_go_on(
         await process.stdin.read()
         process.exit(0)
 
-    hosts = [host(faulty, faulty.ssh(answer)) for answer in (run, run, answering(None))]
+    hosts = [faulty.host(faulty.ssh(answer)) for answer in (run, run, answering(None))]
     with Fleet(hosts, Settings(connect_timeout=20, attempts=1)) as fleet:
         results = {}
         for result in fleet.perform(Push((f"{back}/f",), "d", Copying(changed=True))):
@@ -434,7 +414,7 @@ def test_a_host_has_no_more_lines_of_sums_than_names(faulty, back: Path, lines: 
         await process.stdin.read()
         process.exit(0)
 
-    with Fleet([host(faulty, faulty.ssh(run))], Settings(connect_timeout=5)) as fleet:
+    with Fleet([faulty.host(faulty.ssh(run))], Settings(connect_timeout=5)) as fleet:
         (result,) = fleet.report(Push((f"{back}/new\nline",), "d", Copying(changed=True))).results
     more = "the host says more than it was asked for"
     assert (result.reason == more) is (lines == 100)
@@ -471,7 +451,7 @@ def test_a_codec_that_nobody_asked_for_is_the_hosts_failure(faulty, back: Path, 
 
     (back / "f").write_text("x")
     operation = Pull(("f",), f"{back}/") if way == "pull" else Push((f"{back}/f",), "f")
-    with Fleet([host(faulty, faulty.ssh(run))], Settings(connect_timeout=5)) as fleet:
+    with Fleet([faulty.host(faulty.ssh(run))], Settings(connect_timeout=5)) as fleet:
         (result,) = fleet.report(operation).results
     assert (result.outcome, result.reason) == (
         Outcome.FAILED,
@@ -652,7 +632,7 @@ def test_nothing_more_is_asked_of_a_server_that_stalls_before_a_file_is_pushed(f
         return packet(STATUS, body[:4] + struct.pack(">I", 2) + text(b"") * 2)
 
     (back / "f").write_text("x")
-    with Fleet([host(faulty, Sftp(faulty, answer).port)], Settings(connect_timeout=5, timeout=1)) as fleet:
+    with Fleet([faulty.host(Sftp(faulty, answer).port)], Settings(connect_timeout=5, timeout=1)) as fleet:
         (result,) = fleet.report(Push((f"{back}/f",), "f")).results
     assert (result.outcome, result.reason) == (Outcome.TIMED_OUT, "timed out after 1 s")
     assert asked[-1] == OPENDIR

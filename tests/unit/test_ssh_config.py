@@ -217,6 +217,7 @@ def test_files_that_include_each_other_are_refused(tmp_path: Path) -> None:
         ("Host a\n  Port abc # x\n", "line 2: bad port 'abc': a number from 1 to 65535"),
         ("\n\nFoo 1\n", "line 3: bad configuration option 'foo'"),
         ("Match foo x\n", "line 1: Match has no criterion 'foo' here"),
+        ("ProxyJump = # x\n", "line 1: bad jump host '' in '': [user@]host[:port]"),
         ("ConnectTimeout abc\n", "line 1: bad time 'abc': seconds, or with units as in 1m30s"),
         ("BatchMode ask\n", "line 1: bad value 'ask' of 'batchmode': one of yes, no"),
         ("\ufeffHost a\n", "line 1: bad configuration option '\\ufeffhost'"),
