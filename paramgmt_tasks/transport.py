@@ -461,7 +461,7 @@ class LeanTransport(paramiko.Transport):
             TooLate, EOFError, OSError, paramiko.SSHException: there is none, or none that can be used.
         """
         try:
-            self._handle(*self._next_message())
+            self._dispatch(*self._next_message())
         except (paramiko.SSHException, OSError, EOFError, TooLate):
             raise
         except Exception as error:  # whatever paramiko's handlers make of what a host may send
@@ -526,7 +526,7 @@ class LeanTransport(paramiko.Transport):
             extensions[name] = message.get_string()
         self.server_extensions = extensions
 
-    def _handle(self, kind: int, message: Any) -> None:
+    def _dispatch(self, kind: int, message: Any) -> None:
         """Hand a message to its handler, as RFC 4253 has it and paramiko's own thread does."""
         transport: Any = self
         if kind == MSG_DEBUG:

@@ -62,6 +62,10 @@ class Fault:
         return Fault(kind, rng.random() < 0.5, at, rng.randrange(8))
 
 
+#: Milliseconds after which a connection ends that is closed here and whose host does not take the rest.
+_UNTAKEN = 5000
+
+
 class _Line:
     """One connection through the proxy."""
 
@@ -74,6 +78,9 @@ class _Line:
         address = near[1].get_extra_info("sockname")[0]
         try:
             far = await asyncio.open_connection(address, behind)
+            # An sshd that takes nothing would hold on to what it was sent before this side was closed.
+            option = socket.TCP_USER_TIMEOUT
+            far[1].get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, option, _UNTAKEN)
             self._writers.append(far[1])
             pumps = [self._pump(near[0], far[1], True), self._pump(far[0], near[1], False)]
             tasks = [asyncio.ensure_future(pump) for pump in pumps]
@@ -172,9 +179,17 @@ class Servers:
             if not children.read_text().split():
                 return
             time.sleep(0.02)
-        raise Violation(
-            f"after {QUIET:g} s the hosts still serve somebody: {len(children.read_text().split())}"
-        )
+        raise Violation(f"after {QUIET:g} s the hosts still serve somebody: {_below(self.sshd.pid)}")
+
+
+def _below(pid: int) -> list[str]:
+    """What the processes below one are."""
+    found = []
+    with contextlib.suppress(OSError):
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            line = Path(f"/proc/{child}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+            found += [f"{child}: {line[:60]}", *_below(int(child))]
+    return found
 
 
 _servers: Servers

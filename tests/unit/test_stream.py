@@ -2,6 +2,7 @@
 
 import socket
 import struct
+import threading
 import time
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -169,3 +170,14 @@ def test_data_in_single_bytes_are_not_kept_as_single_bytes() -> None:
         most = max(most, len(channel.pieces))
     assert b"".join(channel.pieces) == b"x" * 100_000
     assert most < 10_000
+
+
+def test_a_transport_takes_no_name_of_a_threads_own() -> None:
+    pairs = socket.socketpair(), socket.socketpair()
+    ours, paramikos = LeanTransport(pairs[0][0]), paramiko.Transport(pairs[1][0])
+    names = (
+        set(vars(LeanTransport)) - set(vars(paramiko.Transport)) | ours.__dict__.keys() - paramikos.__dict__
+    )
+    for sock in (*pairs[0], *pairs[1]):
+        sock.close()
+    assert {name for name in names & set(dir(threading.Thread())) if not name.startswith("__")} == set()
