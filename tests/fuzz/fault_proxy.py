@@ -62,10 +62,6 @@ class Fault:
         return Fault(kind, rng.random() < 0.5, at, rng.randrange(8))
 
 
-#: Milliseconds after which a connection ends that is closed here and whose host does not take the rest.
-_UNTAKEN = 5000
-
-
 class _Line:
     """One connection through the proxy."""
 
@@ -78,9 +74,6 @@ class _Line:
         address = near[1].get_extra_info("sockname")[0]
         try:
             far = await asyncio.open_connection(address, behind)
-            # An sshd that takes nothing would hold on to what it was sent before this side was closed.
-            option = socket.TCP_USER_TIMEOUT
-            far[1].get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, option, _UNTAKEN)
             self._writers.append(far[1])
             pumps = [self._pump(near[0], far[1], True), self._pump(far[0], near[1], False)]
             tasks = [asyncio.ensure_future(pump) for pump in pumps]
@@ -123,7 +116,9 @@ class _Line:
         elif kind == "hold":  # nothing is taken any more, until the client has gone
             gone = select.poll()
             gone.register(self._writers[0].get_extra_info("socket").fileno(), select.POLLRDHUP)
-            while not gone.poll(0):
+            # Its end does not come either where more is on its way than is taken.
+            ends = time.monotonic() + CONNECT + TIMEOUT + SPARE
+            while not gone.poll(0) and time.monotonic() < ends:
                 await asyncio.sleep(0.1)
 
 
