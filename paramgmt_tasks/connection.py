@@ -74,7 +74,7 @@ class Resources:
         self.connect_kwargs: dict[str, Any] = dict(self.config.connect_kwargs)
         self.identities = Identities()
         self.gate = HandshakeGate(share=share)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a chain of jump hosts is made from its last one on
         self._known_hosts: dict[tuple[str, bool], KnownHosts] = {}
         self._gateways: dict[tuple[str, Settings], _Gateway] = {}
 

@@ -213,6 +213,16 @@ def test_a_jump_host_is_connected_once_for_all_behind_it(faulty, sshd) -> None:
     assert sshd.log.count("Accepted publickey") - before in (0, 11)
 
 
+def test_jump_hosts_stand_one_behind_another(sshd) -> None:
+    user = sshd.options()["User"]
+    jump = f"{user}@127.0.0.1:{sshd.port},{user}@127.0.0.2:{sshd.port}"
+    settings = Settings(jump=jump, identity=sshd.identity, host_keys="ignore")
+    with Fleet(sshd.hosts(3), settings) as fleet:
+        run = fleet.run("echo ${SSH_CLIENT%% *}")
+        assert run.wait(20), "the chain is made"
+        assert [result.stdout for result in run.report()] == [b"127.0.0.1\n"] * 3
+
+
 def test_a_jump_host_that_is_down_is_named(faulty) -> None:
     result = ask(faulty, faulty.ssh(), jump=f"127.0.0.1:{faulty.refuse()}", attempts=1)
     assert result.outcome is Outcome.UNREACHABLE
