@@ -7,12 +7,14 @@ from .errors import UsageError, words
 from .hosts import Host
 from .substitution import substitute
 
-# The script is written to a folder of its own, so that it has its name and its standard input is free.
+# The script is written to a folder of its own, so that it has its name and its standard input is free. That
+# goes with it whenever it ends; and a part of a script, as of a connection that broke, is not run.
 _LOADER = """\
-d=$(mktemp -d "${{TMPDIR:-/tmp}}/paramgmt.XXXXXXXX") || exit 125
-trap 'rm -rf "$d"' EXIT
+d=
+trap '[ -z "$d" ] || rm -rf "$d"' EXIT
 trap 'exit 143' HUP INT TERM
-{read} > "$d"/{name} || exit 125
+d=$(trap '' HUP INT TERM; exec mktemp -d "${{TMPDIR:-/tmp}}/paramgmt.XXXXXXXX") || exit 125
+{read} > "$d"/{name} && [ "$(wc -c < "$d"/{name})" -eq {size} ] || exit 125
 {interpreter} "$d"/{name}{stdin}
 exit $?"""
 
@@ -38,13 +40,14 @@ def fill(text: bytes, host: Host) -> bytes:
 def command(path: str, body: bytes, stdin: bytes | None) -> tuple[str, bytes]:
     """The command that runs a script, and what is sent to its standard input.
 
-    The interpreter is that of the `#!` line, else the login shell. Without `stdin` the script's standard
-    input is empty.
+    Nothing is run unless all of the script has come. The interpreter is that of the `#!` line, else the login
+    shell. Without `stdin` the script's standard input is empty.
     """
     loader = _LOADER.format(
         # Byte by byte where more follows: any larger read could take some of that with it.
         read="cat" if stdin is None else f"dd bs=1 count={len(body)} 2>/dev/null",
         name=shlex.quote(Path(path).name),
+        size=len(body),
         interpreter=_interpreter(body),
         stdin=" </dev/null" if stdin is None else "",
     )
