@@ -11,7 +11,7 @@ from math import prod
 from types import MappingProxyType
 
 from . import ssh_options
-from .errors import UsageError
+from .errors import UsageError, escaped
 
 #: ssh_config options that a host-list line may set for its host, spelled as in ssh_config(5).
 SSH_OPTIONS = frozenset(
@@ -208,7 +208,7 @@ def _check_option(key: str, value: str) -> None:
     try:
         ssh_options.given(key, value)
     except UsageError as error:
-        raise UsageError(f"{key}={value}: {error}") from None
+        raise UsageError(f"{key}={escaped(value)}: {error}") from None
 
 
 def parse_lines(lines: Iterable[str], source: str, proxy_commands: bool = True) -> list[Host]:
