@@ -120,7 +120,7 @@ class HostConnection(fabric.Connection):
     spent = 0.0
     #: Seconds that the host took to let the last command start, which are the command's too.
     starting = 0.0
-    #: When a transfer's timeout has passed, all its tries together, in monotonic seconds.
+    #: When the operation's timeout has passed, in monotonic seconds, from the start of its first command.
     ends_at: float | None = None
     #: Asked before something is started: why it may not be.
     objection: Callable[[], str] = staticmethod(lambda: "")

@@ -251,14 +251,17 @@ class GroupRun(Work, Run):
         no_input = not stdin and sudo is None and not held
         # Behind sudo nothing may be sent before the command itself runs.
         first = b"" if sudo else values
-        channel = yield from connection.start(
-            sudo.command if sudo else text, settings.timeout, no_input, first
-        )
+        timeout, spent = settings.timeout, 0.0
+        limit = None if timeout is None else connection.time_left(timeout)
+        channel = yield from connection.start(sudo.command if sudo else text, limit, no_input, first)
+        if timeout is not None:
+            if connection.ends_at is None:
+                connection.ends_at = time.monotonic() + timeout - connection.starting
+            spent = timeout - connection.time_left(timeout)
         values = values if sudo else channel.unsent
         stdin = values or None if no_input or held else values + (stdin or b"")
         stop = lambda: self.stopped  # noqa: E731
-        spent = connection.starting
-        return (yield from converse(channel, out, err, stdin, settings.timeout, sudo, held, stop, spent))
+        return (yield from converse(channel, out, err, stdin, timeout, sudo, held, stop, spent))
 
     def _scripts(
         self, connection: HostConnection, operation: Script, out: Output, err: Output

@@ -55,7 +55,8 @@ class Settings:
     """How hosts are reached and worked on. None means: as ssh_config says, else the field's default.
 
     Timeouts are seconds. `connect_timeout` bounds all tries to reach one host together and falls back to
-    ConnectTimeout, then 10; `timeout` bounds each command from its start, None without a bound.
+    ConnectTimeout, then 10; `timeout` bounds the operation on a host from its start, be it several scripts or
+    tries of a transfer, None without a bound.
     `fanout` is how many hosts are worked on at once, `attempts` how often each is tried;
     `together` connects to all hosts before a command is started on any, and then starts it on all at once.
     `canary` hosts are worked on first, and the others only where all of those are ok; `batch` hosts then

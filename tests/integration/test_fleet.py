@@ -391,3 +391,13 @@ def test_the_agents_key_lets_many_in_at_once(sshd, agent, tmp_path: Path, only: 
 def test_identities_only_offers_nothing_else_of_the_agent(sshd, agent) -> None:
     (result,) = perform([sshd.host(1, IdentityFile="/none")], RemoteCommand("true"))
     assert result.outcome is Outcome.DENIED
+
+
+def test_all_scripts_have_the_timeout_together(sshd, tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("first", "second", "third")]
+    for path in paths:
+        path.write_text(f"#!/bin/sh\nsleep 0.8\necho {path.name}\n")
+    with Fleet([sshd.host()], Settings(timeout=1.5)) as fleet:
+        (result,) = fleet.script(*paths).report()
+    assert (result.outcome, result.stdout) == (Outcome.TIMED_OUT, b"first\n")
+    assert "second: timed out after 1.5 s" in result.reason
