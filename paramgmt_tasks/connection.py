@@ -502,7 +502,7 @@ class HostConnection(fabric.Connection):
         began = time.monotonic()
         try:
             return (yield from self.transport.session(limit))  # type: ignore[no-any-return]
-        except Silent:
+        except Exception:
             self.spent += time.monotonic() - began  # or it would be waited for as long in each try
             raise
 

@@ -9,7 +9,7 @@ from typing import Any
 import paramiko
 import pytest
 
-from paramgmt_tasks import Fleet, Outcome, Settings
+from paramgmt_tasks import Fleet, Outcome, Settings, transport
 from paramgmt_tasks.connection import HostConnection
 from paramgmt_tasks.failures import Known
 from paramgmt_tasks.waiting import Leave, finish
@@ -134,6 +134,23 @@ def test_a_host_that_does_not_answer_for_as_long_as_it_may_is_not_asked_again(fa
 
     port = faulty.ssh(server_factory=Server, process_factory=None)
     (result,) = faulty.ask(port, connect_timeout=1, timeout=1.5, attempts=3)
+    assert (result.outcome, result.attempts) == (Outcome.UNREACHABLE, 1), result.reason
+
+
+def test_a_host_that_answers_by_half_a_message_is_not_asked_again(
+    faulty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import asyncssh
+
+    monkeypatch.setattr(transport, "_REST_OF_MESSAGE", 0.2)
+
+    class Server(asyncssh.SSHServer):
+        def connection_made(self, connection: Any) -> None:
+            half = (1000).to_bytes(4, "big")
+            handlers = {**connection._packet_handlers, 90: lambda *message: connection._transport.write(half)}
+            connection._packet_handlers = handlers
+
+    (result,) = faulty.ask(faulty.ssh(server_factory=Server), connect_timeout=1, timeout=1.5, attempts=3)
     assert (result.outcome, result.attempts) == (Outcome.UNREACHABLE, 1), result.reason
 
 
