@@ -146,7 +146,7 @@ def test_a_host_that_answers_by_half_a_message_is_not_asked_again(
 
     class Server(asyncssh.SSHServer):
         def connection_made(self, connection: Any) -> None:
-            half = (1000).to_bytes(4, "big")
+            half = (1008).to_bytes(4, "big")
             handlers = {**connection._packet_handlers, 90: lambda *message: connection._transport.write(half)}
             connection._packet_handlers = handlers
 
