@@ -9,7 +9,6 @@ a runner of Fabric's, agent forwarding) needs the reader thread, which starts wh
 import contextlib
 import functools
 import re
-import secrets
 import socket
 import threading
 import time
@@ -36,8 +35,17 @@ from paramiko.common import (
     cMSG_CHANNEL_WINDOW_ADJUST,
     cMSG_UNIMPLEMENTED,
 )
-from paramiko.kex_gex import KexGexSHA256
 
+from .allowance import (
+    BULK,
+    KEX_METHOD,
+    Allowance,
+    GroupExchange,
+    check_prompts,
+    check_window,
+    extensions,
+    signal_name,
+)
 from .failures import Silent
 from .packets import ChannelData, StreamPacketizer
 from .stream import Stream, TooLate
@@ -51,40 +59,14 @@ _TURN = 0.005
 _NO_START = "no answer to the request to start the command"
 #: More bytes than a channel takes before it is read.
 _WINDOW = 2**30
-#: Bytes that may be on their way where many are to come; with 16 MB sshd spends five times the processor
-#: time on moving what it has not sent yet.
-_BULK = 4 * 1024 * 1024
 #: How OpenSSH tells of an authorized_keys line with command="…", since and before its version 7.7.
 _FORCED = re.compile(rb"key options:.* command\b|^Forced command")
 #: Bytes of a text for debugging that are looked at.
 _DEBUG_TEXT = 1024
-#: Bits of the largest group that a host may choose: what paramiko takes, 8192, costs this thread seconds.
-_LARGEST_GROUP = 4096
-#: Numbers of the messages of a key exchange method (RFC 4250, section 4.1.2).
-_KEX_METHOD = range(30, 50)
-#: Bytes of a message that begins a key exchange, what RFC 4253, section 6.1, has for a packet; and of one of
-#: its method, the largest of which has a key and a signature of 16384 bits: paramiko takes time for its
-#: numbers that grows with the square of their length.
-_LARGEST_KEXINIT, _LARGEST_KEX = 35_000, 16 * 1024
-#: Bits of the secret number in a group that a host chooses: twice what such a group is worth is enough
-#: (RFC 4419, section 6.2). paramiko takes as many as the group has, which costs eight times as much.
-_SECRET = 512
-#: Messages that serve nothing which a host may send, and how many more for each second.
-_USELESS, _USELESS_A_SECOND = 1000, 100
-#: The same for key exchanges; those do not count before which so many bytes went, and so many where it is one
-#: of those that take 50 ms and more. (OpenSSH asks after 33 kB where it is told to do so after 256.)
-_EXCHANGES, _EXCHANGES_A_SECOND, _WORTH_A_KEY, _WORTH_A_SLOW_KEY = 10, 1, 32 * 1024, 16 * 1024 * 1024
-_SLOW = "diffie-hellman-"
-#: How many of them go with one of data: some servers send one that hides its length.
-_DATA = 4
-#: Extensions that a host may have (RFC 8308, section 2.5), and questions that it may ask at once.
-_EXTENSIONS, _PROMPTS = 1024, 64
 #: Pieces of what has come that are kept as they are: one of a byte takes hundreds.
 _KEPT_APART = 1024
 #: Pieces that may wait to be sent before more is taken from a command's standard input.
 _GATHERED = 64
-#: The name of a signal as RFC 4254, section 6.10, has it.
-_SIGNAL = re.compile(r"[A-Z0-9@.-]{1,32}", re.ASCII)
 
 
 def _never() -> bool:
@@ -96,8 +78,7 @@ def _channel_request(channel: Any, message: paramiko.Message) -> None:
     position = message.packet.tell()
     if message.get_string() == b"exit-signal":
         message.get_boolean()
-        name = message.get_string().decode("ascii", "replace")
-        channel.exit_signal = name if _SIGNAL.fullmatch(name) else "of a name that is none"
+        channel.exit_signal = signal_name(message.get_string())
     message.packet.seek(position)
     channel._handle_request(message)
 
@@ -105,48 +86,30 @@ def _channel_request(channel: Any, message: paramiko.Message) -> None:
 def _channel_data(channel: Any, message: paramiko.Message) -> None:
     pieces = getattr(channel, "pieces", None)
     data = message.get_binary()
-    if not data:
-        channel.transport.count_useless(_DATA + 1)
-    elif pieces is None:
+    channel.transport.allowance.data(len(data))
+    if pieces is None:
         channel._feed(bytes(data))
-        _check_window(channel, len(channel.in_buffer), channel.in_window_size)
-    else:
+        check_window(len(channel.in_buffer), channel.in_window_size)
+    elif data:
         pieces.append(data)
         channel.unread += len(data)
         if len(pieces) > _KEPT_APART:
             pieces[:] = [b"".join(pieces)]
-        _check_window(channel, channel.unread, _BULK)
+        check_window(channel.unread, BULK)
 
 
 def _channel_extended_data(channel: Any, message: paramiko.Message) -> None:
     before = len(channel.in_stderr_buffer)
     channel._feed_extended(message)
     unread = len(channel.in_stderr_buffer)
-    if unread == before:
-        channel.transport.count_useless(_DATA + 1)
-    _check_window(channel, unread, max(_BULK, channel.in_window_size))
-
-
-def _check_window(channel: Any, unread: int, window: int) -> None:
-    if unread > window:
-        raise paramiko.SSHException("more data than the window allows")
+    channel.transport.allowance.data(unread - before)  # of another kind it is dropped
+    check_window(unread, max(BULK, channel.in_window_size))
 
 
 def _channel_close(channel: Any, message: paramiko.Message) -> None:
     # paramiko closes a channel alike where the server does and where the connection breaks.
     channel.closed_by_peer = True
     channel._handle_close(message)
-
-
-def _check_prompts(message: paramiko.Message) -> None:
-    """paramiko asks as many questions as it is told to, also where the message has ended."""
-    position = message.packet.tell()
-    for _ in ("name", "instruction", "language"):
-        message.get_string()
-    count = message.get_int()
-    if count > _PROMPTS:
-        raise paramiko.SSHException(f"{count} questions at once")
-    message.packet.seek(position)
 
 
 class Awaited(threading.Event):
@@ -171,23 +134,6 @@ class Awaited(threading.Event):
         if not come:
             raise Silent(self._what)
         return True
-
-
-class _GroupExchange(KexGexSHA256):
-    """paramiko's, with groups that cost no more than the fixed ones."""
-
-    max_bits = _LARGEST_GROUP
-
-    def _parse_kexdh_gex_group(self, message: Any) -> None:
-        position = message.packet.tell()
-        size = message.get_int()
-        message.packet.seek(position)
-        if size > _LARGEST_GROUP // 8 + 1:
-            raise paramiko.SSHException(f"a group of {size} bytes, more than {_LARGEST_GROUP} bits")
-        super()._parse_kexdh_gex_group(message)  # type: ignore[misc]
-
-    def _generate_x(self) -> None:
-        self.x = 1 << (_SECRET - 1) | secrets.randbits(_SECRET - 1)
 
 
 class _EagerAuth(AuthHandler):
@@ -255,14 +201,8 @@ class LeanTransport(paramiko.Transport):
         bound: Any = self.__dict__.pop("_handler_table")
         self._handlers = {kind: handler.__func__ for kind, handler in bound.items()}
         self._handlers[MSG_EXT_INFO] = LeanTransport._take_extensions
-        #: How many messages that serve nothing have come, since when, in monotonic seconds.
-        self._useless, self._useless_since = 0, time.monotonic()
-        #: How many key exchanges there were for little, since when, and what was sent before the last one.
-        self._exchanges, self._begun, self._sent_before = 0, self._useless_since, 0
-        #: Whether the keys in use are of an exchange that takes long.
-        self._slow = False
-        #: Bytes that came for channels which were closed before.
-        self._late: dict[int, int] = {}
+        #: What else than data the host may send.
+        self.allowance = Allowance()
         #: Whether the server says that the key runs one command only, whatever it is asked for.
         self.forced = False
         #: Called when the connection breaks.
@@ -270,7 +210,7 @@ class LeanTransport(paramiko.Transport):
 
     _kex_info: ClassVar = {
         **paramiko.Transport._kex_info,  # type: ignore[attr-defined]
-        KexGexSHA256.name: _GroupExchange,
+        GroupExchange.name: GroupExchange,
     }
     _preferred_ciphers = (*_AEAD, "aes128-ctr", "aes192-ctr", "aes256-ctr")
     _preferred_macs = (
@@ -472,59 +412,21 @@ class LeanTransport(paramiko.Transport):
         if packetizer.need_rekey() and not self.in_kex:
             self._send_kex_init()  # type: ignore[attr-defined]
         kind, message = packetizer.read_message()
-        if kind in (MSG_CHANNEL_DATA, MSG_CHANNEL_EXTENDED_DATA):
-            self._useless -= _DATA if self._useless > 0 else 0
-        else:
-            self.count_useless()
-        if kind == MSG_KEXINIT or kind in _KEX_METHOD:
-            size = message.packet.getbuffer().nbytes
-            if size > (_LARGEST_KEXINIT if kind == MSG_KEXINIT else _LARGEST_KEX):
-                raise paramiko.SSHException(f"{size} bytes in a message of the key exchange")
-            if kind == MSG_KEXINIT:
-                self._count_exchange(packetizer.received())
-            else:
-                self._slow = getattr(self.kex_engine, "name", "").startswith(_SLOW)
+        allowance = self.allowance
+        if kind not in (MSG_CHANNEL_DATA, MSG_CHANNEL_EXTENDED_DATA):
+            allowance.no_data()
+        if kind == MSG_KEXINIT:
+            allowance.key_exchange(kind, message)
+            allowance.new_keys(packetizer.received(), self._stream.sent, ours=self.in_kex)
+        elif kind in KEX_METHOD:
+            allowance.key_exchange(kind, message)
+            allowance.method(getattr(self.kex_engine, "name", ""))
         elif kind == MSG_USERAUTH_INFO_REQUEST:
-            _check_prompts(message)
+            check_prompts(message)
         return kind, message
 
-    def count_useless(self, count: int = 1) -> None:
-        """A message has come that is no data; what serves the work at hand is followed by `serve`.
-
-        Raises:
-            paramiko.SSHException: these are all that comes, and too many.
-        """
-        self._useless += count
-        if self._useless > _USELESS:
-            seconds = time.monotonic() - self._useless_since
-            if self._useless > _USELESS + _USELESS_A_SECOND * seconds:
-                raise paramiko.SSHException("a flood of messages that serve nothing")
-
-    def _count_exchange(self, received: int) -> None:
-        """The host wants a key exchange, or agrees to one, after so many bytes under the key in use."""
-        sent, self._sent_before = self._stream.sent - self._sent_before, self._stream.sent
-        if self.in_kex or received + sent >= (_WORTH_A_SLOW_KEY if self._slow else _WORTH_A_KEY):
-            return
-        self._exchanges += 1
-        if self._exchanges > _EXCHANGES + _EXCHANGES_A_SECOND * (time.monotonic() - self._begun):
-            raise paramiko.SSHException("new keys over and over")
-
-    def serve(self) -> None:
-        """Something is asked or sent, which may be followed by messages that are no data."""
-        self._useless, self._useless_since = 0, time.monotonic()
-
     def _take_extensions(self, message: paramiko.Message) -> None:
-        # paramiko counts as far as it is told to, also where the message has ended.
-        count = message.get_int()
-        if count > _EXTENSIONS:
-            raise paramiko.SSHException(f"{count} extensions in one message")
-        end = message.packet.getbuffer().nbytes
-        extensions: dict[str, bytes] = {}
-        while count and message.packet.tell() < end:
-            count -= 1
-            name = message.get_string().decode("utf-8", "replace")
-            extensions[name] = message.get_string()
-        self.server_extensions = extensions
+        self.server_extensions = extensions(message)
 
     def _dispatch(self, kind: int, message: Any) -> None:
         """Hand a message to its handler, as RFC 4253 has it and paramiko's own thread does."""
@@ -542,7 +444,7 @@ class LeanTransport(paramiko.Transport):
             if kind not in transport._expected_packet:
                 raise paramiko.SSHException(f"message {kind} out of order in the key exchange")
             transport._expected_packet = ()
-            if kind in _KEX_METHOD:
+            if kind in KEX_METHOD:
                 transport.kex_engine.parse_next(kind, message)
                 return
         if kind in self._handlers:
@@ -561,7 +463,7 @@ class LeanTransport(paramiko.Transport):
 
     def _send_user_message(self, message: Any) -> None:
         if isinstance(message, ChannelData) or message.packet.getbuffer()[0] == MSG_CHANNEL_DATA:
-            self.serve()
+            self.allowance.serve()
         # paramiko waits for the end of the key exchange, also in the thread that has to bring it about.
         with self.clear_to_send_lock:
             if self.active and self.clear_to_send.is_set():
@@ -580,21 +482,12 @@ class LeanTransport(paramiko.Transport):
             return
         if number not in self.channels_seen:
             raise paramiko.SSHException(f"message for a channel that was never opened: {number}")
-        if kind == MSG_CHANNEL_DATA:
-            self._count_late(number, len(message.get_binary()))
-        elif kind == MSG_CHANNEL_EXTENDED_DATA:
-            message.get_int()
-            self._count_late(number, len(message.get_binary()))
+        if kind == MSG_CHANNEL_EXTENDED_DATA:
+            message.get_int()  # its kind
+        if kind in (MSG_CHANNEL_DATA, MSG_CHANNEL_EXTENDED_DATA):
+            self.allowance.late_data(number, len(message.get_binary()))
         else:
-            self.count_useless()
-
-    def _count_late(self, number: int, count: int) -> None:
-        """So many bytes came for a channel that is closed here, which may have been on their way then."""
-        self._late[number] = self._late.get(number, 0) + count
-        if not count:
-            self.count_useless(_DATA + 1)
-        elif self._late[number] > _BULK:
-            raise paramiko.SSHException("more data for a channel that is closed than the window allows")
+            self.allowance.no_data()
 
     def _break(self, error: BaseException) -> None:
         """The connection is of no use any more: tell all who wait."""
@@ -665,7 +558,7 @@ class LeanTransport(paramiko.Transport):
         if self.is_alive():
             yield BLOCKING  # paramiko waits for the end of a key exchange before it sends
         self._stream.grace = _REST_OF_MESSAGE
-        self.serve()
+        self.allowance.serve()
         with self.lock:
             number = transport._next_channel()
             channel: Any = paramiko.Channel(number)
@@ -754,7 +647,7 @@ class LeanTransport(paramiko.Transport):
 
     def open_channel(self, *args: Any, **kwargs: Any) -> paramiko.Channel:
         """As paramiko's."""
-        self.serve()
+        self.allowance.serve()
         self.read_in_background()
         return super().open_channel(*args, **kwargs)
 
@@ -785,8 +678,8 @@ class LeanTransport(paramiko.Transport):
         pieces: list[Any] | None = getattr(channel, "pieces", None)
         channel.pieces, channel.unread = [], 0
         if pieces is None:
-            channel.in_window_sofar += _BULK - channel.in_window_size
-            channel.in_window_threshold = _BULK // 4
+            channel.in_window_sofar += BULK - channel.in_window_size
+            channel.in_window_threshold = BULK // 4
             pieces = []
         if channel.recv_ready():  # it came before the first call
             return [channel.recv(_WINDOW)]

@@ -88,7 +88,7 @@ def test_many_short_commands_over_paramikos_own_channels_are_no_flood(sshd) -> N
         channel.exec_command("true")
         assert channel.recv_exit_status() == 0
         channel.close()
-        assert transport._useless < 100
+        assert transport.allowance._useless < 100
     connection.close()
 
 

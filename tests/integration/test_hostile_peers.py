@@ -18,8 +18,8 @@ from paramgmt_tasks import (
     Push,
     RemoteCommand,
     Settings,
+    allowance,
     command,
-    transport,
 )
 
 pytest.importorskip("asyncssh")
@@ -240,7 +240,7 @@ def test_new_keys_over_and_over_are_a_flood(
     faulty, monkeypatch: pytest.MonkeyPatch, between: int, size: int
 ) -> None:
     if size > 1:
-        monkeypatch.setattr(transport, "_SLOW", "", raising=False)  # so is each
+        monkeypatch.setattr(allowance, "_SLOW", "")  # so is each
 
     async def say(connection: Any) -> None:
         (channel,) = connection._channels.values()
@@ -260,7 +260,7 @@ def test_new_keys_over_and_over_are_a_flood(
 def test_a_host_that_sends_without_end_lets_others_have_the_thread(
     faulty, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    monkeypatch.setattr(transport, "_USELESS", 2**40, raising=False)
+    monkeypatch.setattr(allowance, "USELESS", 2**40)
     floods, enough = threading.Event(), threading.Event()
 
     async def ignored(connection: Any) -> None:
@@ -292,7 +292,7 @@ def test_a_host_that_sends_without_end_lets_others_have_the_thread(
 
 
 def test_a_host_that_takes_nothing_is_bounded_by_the_timeout(faulty, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "_USELESS", 2**40, raising=False)
+    monkeypatch.setattr(allowance, "USELESS", 2**40)
 
     async def say(connection: Any) -> None:
         connection._transport.pause_reading()

@@ -29,7 +29,7 @@ ORDER = """
     transport proxy
     packets
     stream
-    gate identities known_hosts ssh_config ssh_lookup ownership
+    gate allowance identities known_hosts ssh_config ssh_lookup ownership
     waiting wire
     failures
     retry operations arrivals

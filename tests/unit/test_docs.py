@@ -6,6 +6,7 @@ import pytest
 
 from paramgmt_tasks import (
     Settings,
+    allowance,
     command,
     ending,
     executables,
@@ -45,12 +46,12 @@ MB = 1024 * 1024
             f"pieces of at most {office._BATCH // MB} MB, with {office._FULL // MB} MB on their way",
         ),
         ("docs/security.md", f"a packet of more than {packets._LARGEST // 1024} KiB"),
-        ("docs/security.md", f"more than the window allows ({transport._BULK // MB} MB)"),
+        ("docs/security.md", f"more than the window allows ({allowance.BULK // MB} MB)"),
         (
             "docs/security.md",
-            f"more than {transport._USELESS}, and {transport._USELESS_A_SECOND} more for each second",
+            f"more than {allowance.USELESS}, and {allowance.USELESS_A_SECOND} more for each second",
         ),
-        ("docs/security.md", f"a group of more than {transport._LARGEST_GROUP} bits"),
+        ("docs/security.md", f"a group of more than {allowance.LARGEST_GROUP} bits"),
         ("docs/security.md", f"have the thread after {transport._TURN * 1000:.0f} ms"),
         ("docs/security.md", f"until `--timeout`, without it {stream.DEAD:.0f} seconds"),
         ("docs/security.md", f"{Settings.max_output // 10**9} GB is kept (`--max-output`)"),

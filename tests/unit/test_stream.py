@@ -12,9 +12,10 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from paramgmt_tasks import stream as streams
+from paramgmt_tasks.allowance import Allowance, check_prompts, extensions
 from paramgmt_tasks.packets import ChannelData, StreamPacketizer, _Direction
 from paramgmt_tasks.stream import Stream, TooLate
-from paramgmt_tasks.transport import LeanTransport, _channel_data, _check_prompts
+from paramgmt_tasks.transport import LeanTransport, _channel_data
 
 
 @pytest.fixture
@@ -123,18 +124,16 @@ def message(*fields: object) -> paramiko.Message:
 
 def test_questions_are_counted_before_they_are_asked() -> None:
     asked = message("name", "instruction", "", 2, "first")
-    _check_prompts(asked)
+    check_prompts(asked)
     assert asked.get_text() == "name", "as if nobody had looked"
     with pytest.raises(paramiko.SSHException, match="4000000000 questions"):
-        _check_prompts(message("name", "instruction", "", 4_000_000_000))
+        check_prompts(message("name", "instruction", "", 4_000_000_000))
 
 
 def test_extensions_end_with_their_message() -> None:
-    transport = SimpleNamespace()
-    LeanTransport._take_extensions(transport, message(3, "server-sig-algs", "ssh-ed25519"))
-    assert transport.server_extensions == {"server-sig-algs": b"ssh-ed25519"}
+    assert extensions(message(3, "server-sig-algs", "ssh-ed25519")) == {"server-sig-algs": b"ssh-ed25519"}
     with pytest.raises(paramiko.SSHException, match="4294967295 extensions"):
-        LeanTransport._take_extensions(transport, message(2**32 - 1))
+        extensions(message(2**32 - 1))
 
 
 def test_no_group_of_the_key_exchange_keeps_the_thread_for_seconds() -> None:
@@ -163,7 +162,7 @@ def test_a_message_of_data_ends_with_its_data(pair, length: int) -> None:
 
 
 def test_data_in_single_bytes_are_not_kept_as_single_bytes() -> None:
-    channel = SimpleNamespace(pieces=[], unread=0)
+    channel = SimpleNamespace(pieces=[], unread=0, transport=SimpleNamespace(allowance=Allowance()))
     most = 0
     for _ in range(100_000):
         _channel_data(channel, ChannelData(0, memoryview(b"x")))
