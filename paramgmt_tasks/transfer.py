@@ -254,12 +254,7 @@ class _Talk:
                 break
             # A host that is not rid of its answers does not read on.
             said += b"".join(self._come())
-            left = len(rest)
-            while rest and channel.send_ready():
-                rest = rest[transport.send_data(channel, rest) :]
-            yield from self._count(left - len(rest))
-            if not (yield from transport.sending(self.limit())):
-                self._late()
+            rest = yield from self._send_some(rest)
         if not rest:
             channel.shutdown_write()
         self.data = bytes(said)
@@ -321,20 +316,26 @@ class _Talk:
 
     def send(self, pieces: Iterable[bytes]) -> Steps[None]:
         """Send all of them and the end, or until the script ends."""
-        channel, transport = self.channel, self.channel.transport
+        channel = self.channel
         for piece in pieces:
             rest = memoryview(piece)
             while rest:
                 yield from self.wait(lambda: channel.send_ready() or over(channel))
                 if over(channel):
                     return
-                left = len(rest)
-                while rest and channel.send_ready():
-                    rest = rest[transport.send_data(channel, rest) :]
-                yield from self._count(left - len(rest))
-                if not (yield from transport.sending(self.limit())):
-                    self._late()
+                rest = yield from self._send_some(rest)
         channel.shutdown_write()
+
+    def _send_some(self, data: memoryview) -> Steps[memoryview]:
+        """Send what the window takes; what is left."""
+        channel, transport = self.channel, self.channel.transport
+        rest = data
+        while rest and channel.send_ready():
+            rest = rest[transport.send_data(channel, rest) :]
+        yield from self._count(len(data) - len(rest))
+        if not (yield from transport.sending(self.limit())):
+            self._late()
+        return rest
 
     def end(self) -> Steps[int | None]:
         """Wait for the end; the return code, None where the connection broke."""
