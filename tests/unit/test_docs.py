@@ -35,7 +35,7 @@ MB = 1024 * 1024
         ("README.md", f"all attempts together (ConnectTimeout, else {CONNECT_TIMEOUT:.0f})"),
         ("README.md", f"KILL {WORDS[int(ending.GRACE)]} seconds later"),
         ("README.md", f"exit statuses (0, {executables._FAILED} where a host failed, 2)"),
-        ("README.md", f"The last {journal.KEPT} runs are kept"),
+        ("docs/guide/runs.md", f"The last {journal.KEPT} runs are kept"),
         ("README.md", f"{output.IN_MEMORY // MB} MB a run are kept in memory"),
         ("docs/performance.md", f"kept within {output.IN_MEMORY // MB} MB of memory a run"),
         ("docs/python.md", f"Without it the engine is `{Settings.engine}`"),
