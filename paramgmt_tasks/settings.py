@@ -114,7 +114,7 @@ class Settings:
                 object.__setattr__(self, name, path.__fspath__())
         for name, value in vars(self).items():
             if value is not _DEFAULTS[name]:
-                _CHECKS[name](name, value)
+                check(name, value)
 
     def __repr__(self) -> str:
         shown = {
@@ -157,6 +157,15 @@ class Changes(TypedDict, total=False):
     limit_rate: float | None
     limit_rate_all: float | None
     max_output: int
+
+
+def check(name: str, value: Any, said: str = "") -> None:
+    """Make sure that a setting may have a value; `said` is what an error calls it, if not by its name.
+
+    Raises:
+        UsageError: it may not.
+    """
+    _CHECKS[name](said or name, value)
 
 
 def share(value: int | str, hosts: int, least: int = 0) -> int:

@@ -14,7 +14,7 @@ from ..errors import UsageError, words
 from ..hosts import Host
 from ..lists import find_list, read_list
 from ..operations import Copying
-from ..settings import ENGINES, HOST_KEY_MODES, Settings, share
+from ..settings import Settings, check
 from .command_line import Option
 
 
@@ -263,14 +263,6 @@ class Options:
         Raises:
             UsageError: a value that cannot be used.
         """
-        port = self.number("port")
-        if port is not None and port > 65535:
-            raise UsageError(f"{self.called('port', port)}: must be at most 65535")
-        host_keys = self.text("host_keys")
-        if host_keys not in (None, *HOST_KEY_MODES):
-            raise UsageError(
-                f"{self.called('host_keys', host_keys)}: must be one of {', '.join(HOST_KEY_MODES)}"
-            )
         return Settings(
             engine=self._engine(),
             workers=self.number("workers"),
@@ -280,19 +272,19 @@ class Options:
             tls_key=self.text("tls_key"),
             insecure_scheduler=self.flag("insecure_scheduler"),
             user=self._user(),
-            port=port,
+            port=self._checked("port", self.number("port")),
             identity=self.text("identity"),
             jump=self.text("jump"),
-            host_keys=host_keys,
+            host_keys=self._checked("host_keys", self.text("host_keys")),
             connect_timeout=self.number("connect_timeout", whole=False),
             timeout=self.number("timeout", whole=False),
             attempts=self.number("attempts") or Settings.attempts,
             fanout=self.number("fanout") or Settings.fanout,
             sequential=self.flag("sequential"),
             together=self.flag("together"),
-            batch=self._share("batch", least=1),
+            batch=self._checked("batch", self["batch"]),
             canary=self.number("canary", least=0) or 0,
-            max_fail=self._share("max_fail"),
+            max_fail=self._checked("max_fail", self["max_fail"]),
             sudo=self.flag("sudo"),
             env=self._environment(),
             stdin=self._stdin(),
@@ -303,23 +295,17 @@ class Options:
         )
 
     def _engine(self) -> str:
-        engine = self.text("engine") or "auto"
-        if engine not in ENGINES:
-            raise UsageError(f"{self.called('engine', engine)}: must be one of {', '.join(ENGINES)}")
+        engine: str = self._checked("engine", self.text("engine")) or "auto"
         for name in ("scheduler", "tls_ca", "tls_cert", "tls_key", "insecure_scheduler"):
             if self._given.get(name) and engine != "dask":
                 raise UsageError(f"--{name.replace('_', '-')} is for --engine dask")
         return engine
 
-    def _share(self, name: str, least: int = 0) -> str | None:
-        value = self[name]
-        if value is None:
-            return None
-        try:
-            share(value, hosts=1, least=least)
-        except UsageError as error:
-            raise UsageError(f"{self.called(name, error)}") from None
-        return str(value)
+    def _checked(self, name: str, value: Any) -> Any:
+        """A value as Settings checks it, under the name that the option has here."""
+        if value is not None:
+            check(name, value, self.called(name, "").rstrip())
+        return value
 
     def _bytes(self, name: str, per: str = "") -> float | None:
         value = self[name]

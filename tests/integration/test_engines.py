@@ -492,7 +492,7 @@ def test_no_password_stands_where_others_can_read_it(sshd) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--engine", "dusk"], "rcmd: --engine dusk: must be one of auto, threads, processes, dask"),
+        (["--engine", "dusk"], "rcmd: --engine 'dusk': must be one of auto, threads, processes, dask"),
         (
             ["--engine", "processes", "--together", "--fanout", "1"],
             "rcmd: 2 hosts cannot start together: a fan-out of 1 was asked for",
