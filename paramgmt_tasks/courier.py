@@ -21,10 +21,11 @@ from .connection import HostConnection
 from .errors import UsageError, words
 from .files import Files, Landing, failed
 from .hosts import Host
+from .local_files import LocalError, Refused, left_behind
 from .operations import Operation, Pull, Push, Script
 from .output import Output
 from .results import Outcome
-from .unpack import TRAILER, LocalError, Refused, left_behind
+from .unpack import TRAILER
 from .waiting import Silence, Steps
 
 #: Bytes of files in one message.

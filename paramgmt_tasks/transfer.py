@@ -17,13 +17,13 @@ from .command import Execution, Sudo, over
 from .connection import START_TIMEOUT, HostConnection
 from .failures import Known, Silent
 from .files import Files, execution, failed, remote_sources
+from .local_files import LocalError, Refused
 from .operations import Pull, Push
 from .output import Output
 from .remote import KNOWN, PULL, PUSH, READY
 from .results import Outcome
 from .retry import Failure
 from .settings import Settings
-from .unpack import LocalError, Refused
 from .waiting import BLOCKING, Silence, Steps
 
 #: Seconds without any progress after which a transfer is given up.

@@ -6,9 +6,7 @@ import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from .local_files import TEMPORARY, Incoming, Lines, LocalError, Refused, Writer, left_behind
-
-__all__ = ["TRAILER", "LocalError", "Refused", "Unpacker", "left_behind", "plain"]
+from .local_files import TEMPORARY, Incoming, Lines, LocalError, Refused, Writer
 
 #: In a block of its own behind the archives: what follows is text, in lines, for `trailer`.
 TRAILER = b"paramgmt-sums\n"

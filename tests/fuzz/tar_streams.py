@@ -18,9 +18,9 @@ from harness import Violation, check_destination, same, snapshot
 
 from paramgmt_tasks import codec
 from paramgmt_tasks.files import Files
+from paramgmt_tasks.local_files import LocalError, Refused
 from paramgmt_tasks.operations import Copying, Pull
 from paramgmt_tasks.output import Output
-from paramgmt_tasks.unpack import LocalError, Refused
 
 NAME = "tar"
 SECONDS = 10.0

@@ -16,10 +16,11 @@ from paramgmt_tasks.command import Execution
 from paramgmt_tasks.courier import Courier, Delivered
 from paramgmt_tasks.errors import UsageError
 from paramgmt_tasks.hosts import Host
+from paramgmt_tasks.local_files import Refused
 from paramgmt_tasks.operations import Copying, Operation, Pull, Push, Script
 from paramgmt_tasks.output import Output
 from paramgmt_tasks.results import Outcome
-from paramgmt_tasks.unpack import TRAILER, Refused
+from paramgmt_tasks.unpack import TRAILER
 from paramgmt_tasks.waiting import Silence, finish
 
 A, B, C = HOSTS = [Host(name, name) for name in "abc"]

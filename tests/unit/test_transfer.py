@@ -4,9 +4,9 @@ from types import SimpleNamespace
 import pytest
 
 from paramgmt_tasks.archive import read_sums
+from paramgmt_tasks.local_files import Refused
 from paramgmt_tasks.remote import READY
 from paramgmt_tasks.transfer import Pace, _Talk
-from paramgmt_tasks.unpack import Refused
 from paramgmt_tasks.waiting import Steps, finish
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from paramgmt_tasks.local_files import destination
-from paramgmt_tasks.unpack import TRAILER, LocalError, Refused, Unpacker
+from paramgmt_tasks.local_files import LocalError, Refused, destination
+from paramgmt_tasks.unpack import TRAILER, Unpacker
 
 
 def entry(name: str, data: bytes = b"", kind: bytes = tarfile.REGTYPE, link: str = "", mode: int = 0o644):

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from paramgmt_tasks.unpack import TRAILER, LocalError, Refused, Unpacker
+from paramgmt_tasks.local_files import LocalError, Refused
+from paramgmt_tasks.unpack import TRAILER, Unpacker
 
 CASES = 400
 NAMES = [
