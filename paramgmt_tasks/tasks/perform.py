@@ -86,20 +86,17 @@ def perform(
                 journal.discard()
                 raise
             _note_one_place(operation, hosts)
-            results: list[HostResult] = []
             try:
                 with _interruptible(run) as interrupted, show.progress(run, operation, len(hosts)) as line:
-                    for result in show.results(run, line, journal):
-                        results.append(result)  # noqa: PERF402 - an interruption keeps those until then
+                    show.results(run, line, journal)
             except BaseException as error:
                 for result in run:  # it was cancelled, so that all have come
                     journal.finished(result)
-                    results.append(result)
                 journal.end(interrupted=True)
                 if isinstance(error, Exit):
-                    raise RunFailed(Report(results), error.code) from None
+                    raise RunFailed(run.report(), error.code) from None
                 raise
-            report = Report(results)
+            report = run.report()
             journal.end(interrupted=bool(interrupted))
         show.end(report, together=settings.together)
     if interrupted:
@@ -180,8 +177,8 @@ class Show:
         finally:
             progress.close()
 
-    def results(self, run: "Run", progress: Progress | None, journal: Journal) -> Iterator[HostResult]:
-        """The results of a run as they come, each recorded and shown before it is given."""
+    def results(self, run: "Run", progress: Progress | None, journal: Journal) -> None:
+        """Record and show the results of a run as they come."""
         for event in run.events():
             if isinstance(event, HostResult):
                 journal.finished(event)
@@ -192,8 +189,6 @@ class Show:
                 pieces = [view.heard(event) for view in self.views]
             for each in pieces:
                 _write_pieces(each, progress)
-            if isinstance(event, HostResult):
-                yield event
 
     def end(self, report: Report, together: bool) -> None:
         """Show what is known when all is over."""

@@ -260,3 +260,23 @@ def test_a_classic_executable_honours_that_no_host_may_fail(
     words = ("--max-fail", none, "--sequential", "--", "touch ?HOST; false")
     assert project("lcmd", "-m", "h1", "h2", *words).returncode == 255
     assert not (tmp_path / "h2").exists()
+
+
+def test_what_nobody_reads_has_the_report_of_all_hosts(tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from invoke import Context\n"
+        "from paramgmt_tasks import RunFailed\n"
+        "from paramgmt_tasks.tasks import lcmd\n"
+        "try: lcmd(Context(), 'echo', machines='a,b,c')\n"
+        "except RunFailed as error:\n"
+        "    print(error.code, [result.host.entry for result in error.report], file=sys.stderr)\n"
+    )
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "wb") as broken:
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(
+            command, stdout=broken, stderr=subprocess.PIPE, text=True, timeout=60, cwd=tmp_path, check=False
+        )
+    assert done.stderr == "141 ['a', 'b', 'c']\n"
