@@ -54,6 +54,9 @@ BAD_OPTIONS = {
     "IdentityFile": ("${NO_SUCH}/key", "identityfile '${NO_SUCH}/key': the environment has no NO_SUCH"),
 }
 
+#: Elsewhere the ssh_config of the workers holds.
+WITH_OUR_CONFIG = pytest.mark.parametrize("engine", ["threads", "processes"], indirect=True)
+
 
 def test_what_is_wrong_with_one_hosts_options_is_its_result(sshd, settings: Settings) -> None:
     hosts = [sshd.host(0), *(sshd.host(n, **{k: v[0]}) for n, (k, v) in enumerate(BAD_OPTIONS.items(), 1))]
@@ -69,11 +72,10 @@ def test_what_is_wrong_with_one_hosts_options_is_its_result(sshd, settings: Sett
         assert result.attempts == 1
 
 
+@WITH_OUR_CONFIG
 def test_what_ssh_config_has_wrong_for_one_host_is_its_result(
-    sshd, engine: str, blank_home: Path, settings: Settings
+    sshd, blank_home: Path, settings: Settings
 ) -> None:
-    if engine == "dask":
-        pytest.skip("what holds there is the ssh_config of its workers")
     options = "".join(f"  {key} {value}\n" for key, value in sshd.options().items())
     wrong = {
         "127.1.0.2": ("IdentityFile %x/key", "identityfile '%x/key': unknown token %x"),
@@ -103,11 +105,10 @@ def test_what_ssh_config_has_wrong_for_one_host_is_its_result(
         assert (results[host].outcome, results[host].reason) == (outcome, said)
 
 
+@WITH_OUR_CONFIG
 def test_an_ssh_config_that_ssh_refuses_ends_the_run_before_it_begins(
-    sshd, engine: str, blank_home: Path, settings: Settings, capfd: pytest.CaptureFixture[str]
+    sshd, blank_home: Path, settings: Settings, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    if engine == "dask":
-        pytest.skip("what holds there is the ssh_config of its workers")
     (blank_home / ".ssh").mkdir()
     (blank_home / ".ssh" / "config").write_text("Host other\n  BatchMode maybe\n")
     with Fleet(sshd.hosts(2), settings) as fleet, pytest.raises(UsageError) as refused:
