@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -76,21 +77,29 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 
 
 @pytest.fixture
-def inv(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
-    """Run `inv` with this project's tasks, in an empty folder."""
+def run(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    """Run a program, in an empty folder; those that are installed with this one are found first."""
 
     def run(
         *words: str, stdin: str = "", cwd: Path = tmp_path, **env: str
     ) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
-            [sys.executable, "-m", "invoke", "--search-root", str(ROOT), *words],
+            words,
             input=stdin,
             capture_output=True,
             text=True,
             cwd=cwd,
-            env={**os.environ, **env},
+            env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **env},
             timeout=120,
             check=False,
         )
 
     return run
+
+
+@pytest.fixture
+def inv(
+    run: Callable[..., "subprocess.CompletedProcess[str]"],
+) -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    """Run `inv` with this project's tasks, in an empty folder."""
+    return partial(run, "inv", "--search-root", str(ROOT))

@@ -24,24 +24,6 @@ def hosts(sshd, tmp_path: Path) -> str:
     return "hosts.txt"
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Run:
-    """Run a program in the project's folder."""
-
-    def run(program: str, *words: str, **env: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [BIN / program, *words],
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            env={**os.environ, **env},
-            timeout=60,
-            check=False,
-        )
-
-    return run
-
-
 # -- imported, added, configured and called
 
 

@@ -1,9 +1,8 @@
 """What is given wins over what is configured, or is refused; what is to be spared is spared, or refused."""
 
-import os
 import subprocess
-import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,22 +28,12 @@ def refusal(call: Any, *args: Any, **options: Any) -> str:
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> "Callable[..., subprocess.CompletedProcess[str]]":
+def project(
+    run: "Callable[..., subprocess.CompletedProcess[str]]", tmp_path: Path
+) -> "Callable[..., subprocess.CompletedProcess[str]]":
     """Run `inv` in a project of somebody else's, whose tasks are these."""
     (tmp_path / "tasks.py").write_text("from paramgmt_tasks import namespace as ns\n")
-
-    def run(*words: str, **env: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, "-m", "invoke", *words],
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            env={**os.environ, **env},
-            timeout=60,
-            check=False,
-        )
-
-    return run
+    return partial(run, "inv")
 
 
 def ran(folder: Path) -> list[str]:

@@ -14,12 +14,11 @@ from invoke import Config, Context, Exit
 from paramgmt_tasks import Report, RunFailed
 from paramgmt_tasks.tasks import lcmd, rcmd, rpull, rpush, rscript
 
-BIN = Path(sys.executable).parent
 Project = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Iterator[Project]:
+def project(run: Project, tmp_path: Path) -> Iterator[Project]:
     """Run a program in a project of somebody else's, with a task of its own and a benchmark."""
     (tmp_path / "tasks.py").write_text(
         "from invoke import Collection, task\n"
@@ -36,17 +35,6 @@ def project(tmp_path: Path) -> Iterator[Project]:
         "ns = Collection(mine, *paramgmt_tasks.namespace.tasks.values(), benchmark(touching))\n"
         "ns.add_collection(paramgmt_tasks.namespace.collections['sandbox'])\n"
     )
-
-    def run(*words: str, **env: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            words,
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", **env},
-            timeout=60,
-            check=False,
-        )
 
     yield run
     if (tmp_path / ".sandbox").exists():  # it was brought up where nothing was to be done
