@@ -399,11 +399,11 @@ def test_a_service_that_dies_at_its_start_is_one_line(sshd, tmp_path: Path, host
     assert "Traceback" not in done.stderr
 
 
-def test_the_readmes_example(sshd, tmp_path: Path) -> None:
+def test_the_example_of_the_guide(sshd, tmp_path: Path) -> None:
     example = ROOT / "examples" / "http"
     lines = (example / "tasks.py").read_text().partition("PORT")[2].strip().splitlines()
-    readme = [line.strip() for line in (ROOT / "README.md").read_text().splitlines()]
-    assert [line.strip() for line in lines[1:] if line.strip() not in readme] == []
+    guide = [line.strip() for line in (ROOT / "docs" / "guide" / "recipes.md").read_text().splitlines()]
+    assert [line.strip() for line in lines[1:] if line.strip() not in guide] == []
     shutil.copytree(example, tmp_path, dirs_exist_ok=True)
     text = (tmp_path / "tasks.py").read_text()
     (tmp_path / "tasks.py").write_text(text.replace("8765", str(40000 + os.getpid() % 20000)))
