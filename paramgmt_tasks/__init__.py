@@ -4,29 +4,47 @@
 What needs Fabric is imported when it is first used, so that `inv --list` stays quick.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from .arrivals import Run
-from .errors import UsageError
-from .hosts import Host
-from .lists import read_list
-from .operations import Copying, LocalCommand, Operation, Pull, Push, RemoteCommand, Script
-from .recipes.recipe import Choice, Recipe, Results, Role
-from .results import Heard, HostResult, Outcome, Report
-from .settings import Settings
-from .tasks import namespace
-from .tasks.benchmark import benchmark
-from .tasks.perform import RunFailed
+from ._version import __version__
+from .inventory import read_list
+from .model import (
+    Copying,
+    Heard,
+    Host,
+    HostResult,
+    LocalCommand,
+    Operation,
+    Outcome,
+    Pull,
+    Push,
+    RemoteCommand,
+    Report,
+    Script,
+    Settings,
+    UsageError,
+    later,
+)
+from .recipes import Choice, Recipe, Results, Role
+from .tasks import RunFailed, benchmark, namespace
 
 if TYPE_CHECKING:
-    from .controller import Controller, all_success, parse_file, parse_stream
+    from .classic import Controller, all_success, parse_file, parse_stream
+    from .engines import Pool
+    from .execution import ParallelGroup, Run
     from .fleet import Fleet
-    from .group import ParallelGroup
-    from .pool import Pool
-    from .recipes.cycle import Cycle
-
-__version__ = "0.1.0"
+    from .recipes import Cycle
+else:
+    __getattr__ = later(
+        __name__,
+        {
+            ".classic": ["Controller", "all_success", "parse_file", "parse_stream"],
+            ".engines": ["Pool"],
+            ".execution": ["ParallelGroup", "Run"],
+            ".fleet": ["Fleet"],
+            ".recipes": ["Cycle"],
+        },
+    )
 
 __all__ = [
     "Choice",
@@ -62,25 +80,6 @@ __all__ = [
     "parse_stream",
     "read_list",
 ]
-
-_LATER = {
-    "Controller": "controller",
-    "Cycle": "recipes.cycle",
-    "Fleet": "fleet",
-    "ParallelGroup": "group",
-    "Pool": "pool",
-    "all_success": "controller",
-    "parse_file": "controller",
-    "parse_stream": "controller",
-}
-
-
-if not TYPE_CHECKING:  # or any name would be taken for one of these
-
-    def __getattr__(name: str) -> Any:
-        if name in _LATER:
-            return getattr(import_module(f".{_LATER[name]}", __name__), name)
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -9,14 +9,24 @@ from dataclasses import replace
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
 
-from .arrivals import Run
-from .errors import UsageError
-from .hosts import Host, expand, parse_entry
-from .operations import Copying, LocalCommand, Operation, Pull, Push, RemoteCommand, Script
-from .pool import Engine, Pool
-from .processes import Processes, processors
-from .results import Report
-from .settings import Changes, Settings
+from .engines import Pool, processors
+from .execution import Run
+from .model import (
+    Changes,
+    Copying,
+    Host,
+    LocalCommand,
+    Operation,
+    Pull,
+    Push,
+    RemoteCommand,
+    Report,
+    Script,
+    Settings,
+    UsageError,
+    expand,
+    parse_entry,
+)
 
 log = logging.getLogger("paramgmt_tasks")
 
@@ -135,22 +145,10 @@ class Fleet:
             raise UsageError("no hosts: this fleet has none to work on")
         _check_operation(operation)
         settings = _chosen(self._changed(changes), len(self.hosts))
-        engine: Engine = self.pool.threads if operation.local else self._engine(settings)
+        engine = self.pool.threads if operation.local else self.pool.engine(settings)
         run = engine.perform(self.hosts, operation, settings, on_start=on_start, live=live)
         self._runs.add(run)
         return run
-
-    def _engine(self, settings: Settings) -> Engine:
-        """Where hosts are worked on, as the settings say."""
-        if settings.engine == "threads":
-            return self.pool.threads
-        if settings.engine == "processes":
-            return self.pool.engine("processes", Processes)  # type: ignore[no-any-return]
-        from .cluster import Cluster
-
-        names = ("scheduler", "tls_ca", "tls_cert", "tls_key", "insecure_scheduler")
-        which = tuple(getattr(settings, name) for name in names)
-        return self.pool.engine(which, lambda: Cluster(settings))  # type: ignore[no-any-return]
 
     def report(self, operation: Operation, **changes: "Unpack[Changes]") -> Report:
         """Do `operation` on every host and wait for all."""

@@ -10,10 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from ..errors import UsageError, words
-from ..hosts import Host
-from ..private import make_private
-from ..results import HostResult
+from ..model import Host, HostResult, UsageError, make_private, words
 from .jsonl import fields
 from .view import Piece, Silent
 

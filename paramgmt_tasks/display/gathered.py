@@ -3,9 +3,8 @@
 import hashlib
 from collections.abc import Iterator
 
-from ..hosts import fold
-from ..results import HostResult, Report
-from .classic import Painter, body, plain
+from ..model import HostResult, Report, fold
+from .blocks import Painter, body, plain
 from .terminal import Shown, unchanged
 from .view import OUT, Piece, Silent
 

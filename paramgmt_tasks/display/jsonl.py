@@ -6,8 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from ..output import Output
-from ..results import HostResult
+from ..model import HostResult, Output
 from .view import OUT, Piece, Silent
 
 

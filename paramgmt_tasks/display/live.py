@@ -3,9 +3,8 @@
 import codecs
 from collections.abc import Iterator
 
-from ..output import Output, Reader
-from ..results import Heard, HostResult, Outcome
-from .classic import Painter
+from ..model import Heard, HostResult, Outcome, Output, Reader
+from .blocks import Painter
 from .terminal import Shown, unchanged
 from .view import ERR, OUT, Piece, Silent
 

@@ -7,9 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TextIO
 
-from ..errors import escaped
-from ..hosts import Host
-from ..results import HostResult
+from ..model import Host, HostResult, escaped
 
 _WIDTH = 24
 _EVERY = 0.2

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Protocol
 
-from ..results import Heard, HostResult, Report
+from ..model import Heard, HostResult, Report
 
 #: A text and where it goes: 1 is standard output, 2 is standard error.
 Piece = tuple[int, str]

@@ -7,13 +7,10 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ..errors import UsageError
-from .recipe import PROGRAMS, Choice, Recipe, Results, Role
-
-if TYPE_CHECKING:
-    from .cycle import Cycle
+from ..model import UsageError
+from .recipe import PROGRAMS, Choice, Hosts, Recipe, Results, Role
 
 PAIRINGS = ("one-to-one", "all-to-all", "incast")
 TOOLS = ("builtin", "iperf3")
@@ -102,12 +99,12 @@ def _number(name: str, text: str, least: float) -> float:
     return value
 
 
-def _pair(cycle: "Cycle", pairing: str, tool: str, port: int) -> Mapping[str, Sequence[Mapping[str, str]]]:
+def _pair(on: Hosts, pairing: str, tool: str, port: int) -> Mapping[str, Sequence[Mapping[str, str]]]:
     """Which receivers each sender sends to, and on which ports each receiver listens.
 
     A server of iperf3 serves one client at a time, so that it takes one for each sender.
     """
-    senders, receivers = cycle.hosts["senders"], cycle.hosts["receivers"]
+    senders, receivers = on.hosts["senders"], on.hosts["receivers"]
     if pairing == "one-to-one" and len(senders) != len(receivers):
         raise UsageError(f"--pairing one-to-one: {len(senders)} senders and {len(receivers)} receivers")
     if pairing == "incast" and len(receivers) != 1:
@@ -116,7 +113,7 @@ def _pair(cycle: "Cycle", pairing: str, tool: str, port: int) -> Mapping[str, Se
     if port + len(senders) * own_port > 65535:
         raise UsageError(f"--base-port {port}: too high for {len(senders)} senders")
     ports = " ".join(str(port + n) for n in range(len(senders) if own_port else 1))
-    addresses = [cycle.address(host) for host in receivers]
+    addresses = [on.address(host) for host in receivers]
     peers = []
     for number, sender in enumerate(senders):
         chosen = [number] if pairing == "one-to-one" else range(len(receivers))
@@ -171,7 +168,7 @@ def _analyze(results: Results) -> None:
     analyze(results)
 
 
-RECIPE = Recipe(
+NETWORK = Recipe(
     name="network",
     description="Throughput between senders and receivers",
     roles=(

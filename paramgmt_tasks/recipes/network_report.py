@@ -1,9 +1,9 @@
 """What is made of the network's results: throughput of each pair, a matrix, percentiles, and a page."""
 
 from . import charts
-from .numbers import percentile, summarize
 from .recipe import Results
 from .report import Page, bar_chart, doubts, finish, grouped, text_table, write_samples
+from .statistics import percentile, summarize
 
 #: Pairs that are shown one by one on the terminal.
 _SHOWN = 20

@@ -5,10 +5,9 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from .cycle import Cycle
+from ..model import Host
 
 PROGRAMS = Path(__file__).parent / "programs"
 
@@ -66,6 +65,17 @@ def json_lines(path: Path) -> Iterator[dict[str, Any]]:
     yield from found.values()
 
 
+class Hosts(Protocol):
+    """What a recipe is told of the hosts it runs on."""
+
+    @property
+    def hosts(self) -> Mapping[str, Sequence[Host]]:
+        """The hosts of each role, by its name."""
+
+    def address(self, host: Host) -> str:
+        """Where others reach a host: the variable DATA of its line, else as SSH reaches it."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """A benchmark: roles, what is varied, and what is made of the results.
@@ -86,7 +96,7 @@ class Recipe:
     metric: str = ""
     parse: Callable[[Path], Iterable[Mapping[str, Any]]] = json_lines
     analyze: "Callable[[Results], None] | None" = None
-    variables: "Callable[[Cycle], Mapping[str, Sequence[Mapping[str, str]]]]" = lambda cycle: {}
+    variables: Callable[[Hosts], Mapping[str, Sequence[Mapping[str, str]]]] = lambda hosts: {}
     options: tuple[Choice, ...] = ()
     prepare: "Callable[[Recipe, Mapping[str, Any]], Recipe]" = lambda recipe, options: recipe
 

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..hosts import fold
+from ..model import fold
 from . import charts
-from .numbers import Summary, summarize
 from .recipe import Results, busy_before
+from .statistics import Summary, summarize
 from .sweep import write_whole
 
 #: The spread of the runs beyond which a point is doubtful: what lies between the quartiles, in medians.

@@ -18,7 +18,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from ..errors import UsageError, words
+from ..model import UsageError, words
 
 ORDERS = ("interleaved", "random")
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ..errors import UsageError
+from ..model import UsageError
 from .recipe import PROGRAMS, Choice, Recipe, Results, Role
 
 TRANSPORTS = ("uds", "tcp", "udp", "socketpair", "pipe")
@@ -86,7 +86,7 @@ def _analyze(results: Results) -> None:
     analyze(results)
 
 
-RECIPE = Recipe(
+UDS_VS_TCP = Recipe(
     name="uds-vs-tcp",
     description="Unix domain sockets against loopback TCP: a ping-pong over packet sizes",
     roles=(

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import charts
-from .numbers import Summary, summarize
 from .recipe import Results
 from .report import Page, bar_chart, doubts, finish, grouped, text_table, write_samples
+from .statistics import Summary, summarize
 from .sweep import write_whole
 
 _BASE = "tcp"

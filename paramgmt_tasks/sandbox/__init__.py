@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from ..errors import UsageError
+from ..model import UsageError
 
 #: Seconds the servers may take to come up, and to go away.
 PATIENCE = 60.0

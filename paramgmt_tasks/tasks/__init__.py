@@ -2,18 +2,37 @@
 
 from invoke import Collection
 
+from .benchmark import benchmark
 from .benchmark import collection as benchmarks
-from .operations import lcmd, rcmd, rhosts, rpull, rpush, rscript
-from .perform import RunFailed
+from .command_line import OPPOSITES, Option
+from .operations import lcmd, operation_of, print_hosts, rcmd, rhosts, rpull, rpush, rscript
+from .options import CHANGED, COPY, HOSTS, REMOTE, RUN, TOGETHER, UNSAFE_LINKS, Options
+from .run_operation import RunFailed, log_to_stderr, perform
 from .runs import runs
 from .sandbox import demo, sandbox
+from .streams import stand_in
 
 __all__ = [
+    "CHANGED",
+    "COPY",
+    "HOSTS",
+    "OPPOSITES",
+    "REMOTE",
+    "RUN",
+    "TOGETHER",
+    "UNSAFE_LINKS",
+    "Option",
+    "Options",
     "RunFailed",
+    "benchmark",
     "benchmarks",
     "demo",
     "lcmd",
+    "log_to_stderr",
     "namespace",
+    "operation_of",
+    "perform",
+    "print_hosts",
     "rcmd",
     "rhosts",
     "rpull",
@@ -21,6 +40,7 @@ __all__ = [
     "rscript",
     "runs",
     "sandbox",
+    "stand_in",
 ]
 
 namespace = Collection("paramgmt", rhosts, lcmd, rcmd, rpush, rpull, rscript, runs, demo, sandbox, benchmarks)

@@ -8,19 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from invoke import Collection, Context, Exit, task
 
-from ..display.progress import duration
-from ..errors import UsageError, escaped
-from ..hosts import Host
-from ..lists import read_list
+from ..display import duration
+from ..inventory import read_list
+from ..model import Host, UsageError, escaped
 from .command_line import OperationTask, Option
 from .operations import _options, _pool
 from .options import HOSTS, REMOTE, Options, positive, switch
-from .perform import usage_errors, write_lines
+from .run_operation import usage_errors, write_lines
 
 if TYPE_CHECKING:
-    from ..recipes.cycle import Cycle
-    from ..recipes.recipe import Choice, Recipe, Results
-    from ..recipes.sweep import Progress, Step
+    from ..recipes import Choice, Cycle, Progress, Recipe, Results, Step
 
 _SWEEP = (
     Option("fresh", bool, "Start over, also where a run that was broken off could go on"),
@@ -126,7 +123,7 @@ def _carry_out(c: Context, recipe: "Recipe", steps: Sequence[str], given: dict[s
 
 
 def _analyze(c: Context, recipe: "Recipe", given: dict[str, Any], show: "_Progress") -> "Results | None":
-    from ..recipes.cycle import analyze
+    from ..recipes import analyze
 
     folder = _latest(_root(recipe, given))
     if _options(c, given).flag("dry_run"):
@@ -139,8 +136,7 @@ def _analyze(c: Context, recipe: "Recipe", given: dict[str, Any], show: "_Progre
 def _cycle(
     c: Context, recipe: "Recipe", steps: Sequence[str], given: dict[str, Any], show: "_Progress"
 ) -> "Results | None":
-    from ..recipes.cycle import Cycle
-    from ..recipes.sweep import ORDERS
+    from ..recipes import ORDERS, Cycle
 
     options = _options(c, given)
     hosts = _without_excluded(options, {role.name: _hosts(given, role.name) for role in recipe.roles})
@@ -181,8 +177,7 @@ def _cycle(
 @contextmanager
 def _failures(recipe: "Recipe") -> Iterator[None]:
     """What failed on all hosts is one line on standard error and exit status 1."""
-    from ..recipes.recipe import RecipeFailed
-    from ..recipes.sweep import StepFailed
+    from ..recipes import RecipeFailed, StepFailed
 
     try:
         yield
@@ -221,7 +216,7 @@ def _is_of_a_run(folder: Path) -> bool:
 
 def _latest(root: Path) -> Path:
     """The last folder of results below `root`, or that itself."""
-    from ..recipes.cycle import folders
+    from ..recipes import folders
 
     if _is_of_a_run(root):
         return root
@@ -233,8 +228,7 @@ def _latest(root: Path) -> Path:
 
 def _salvage(cycle: "Cycle", pulls: bool) -> str:
     """Bring and show what there is until now; what is left, in words."""
-    from ..recipes.cycle import unfinished
-    from ..recipes.recipe import RecipeFailed
+    from ..recipes import RecipeFailed, unfinished
 
     folder = cycle.folder
     if folder is None:
@@ -294,7 +288,7 @@ def _without_excluded(options: Options, hosts: dict[str, list[Host]]) -> dict[st
 
 def _planned(cycle: "Cycle", steps: Sequence[str], order: str, seed: int | None) -> Iterator[str]:
     """What the steps would do, in lines."""
-    from ..recipes.sweep import points
+    from ..recipes import points
 
     recipe = cycle.recipe
     if "build" in steps and recipe.build:
@@ -363,15 +357,15 @@ class _Progress:
 
 
 def _uds_vs_tcp() -> "Recipe":
-    from ..recipes.uds_vs_tcp import RECIPE
+    from ..recipes import UDS_VS_TCP
 
-    return RECIPE
+    return UDS_VS_TCP
 
 
 def _network() -> "Recipe":
-    from ..recipes.network import RECIPE
+    from ..recipes import NETWORK
 
-    return RECIPE
+    return NETWORK
 
 
 @task(
@@ -384,7 +378,7 @@ def _network() -> "Recipe":
 )
 def compare(c: Context, a: str, b: str, metric: str = "") -> None:
     """Put two folders of results side by side: is the difference beyond noise?"""
-    from ..recipes.compare import compare as compared
+    from ..recipes import compare as compared
 
     with usage_errors("compare"):
         print(compared(Path(a), Path(b), metric))

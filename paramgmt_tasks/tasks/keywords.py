@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from os import PathLike
 from typing import TypeAlias, TypedDict
 
-from ..hosts import Host
+from ..model import Host
 
 Lists: TypeAlias = str | PathLike[str] | Iterable[str | PathLike[str]] | None
 Hosts: TypeAlias = str | Host | Iterable[str | Host] | None

@@ -8,26 +8,16 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 
 from invoke import Config, Context
 
-from .. import operations
-from ..errors import UsageError
-from ..hosts import Host
-from ..results import Report
+from ..model import Host, LocalCommand, Operation, Pull, Push, RemoteCommand, Report, Script, UsageError
 from .command_line import OperationTask, Option, is_last_call
 from .options import CHANGED, COPY, DEFAULTS, HOSTS, REMOTE, RUN, TOGETHER, UNSAFE_LINKS, Options, switch
-from .perform import RunFailed, note_duplicates, perform, usage_errors, write_lines
+from .run_operation import RunFailed, note_duplicates, perform, usage_errors, write_lines
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from ..pool import Pool
-    from .keywords import (
-        CommandOptions,
-        HostOptions,
-        PullOptions,
-        PushOptions,
-        RemoteOptions,
-        RunOptions,
-    )
+    from ..engines import Pool
+    from .keywords import CommandOptions, HostOptions, PullOptions, PushOptions, RemoteOptions, RunOptions
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -121,22 +111,22 @@ def print_hosts(options: Options) -> list[Host]:
     return hosts
 
 
-def operation_of(name: str, words: _Words, options: Options) -> operations.Operation:
+def operation_of(name: str, words: _Words, options: Options) -> Operation:
     """The operation of a task: what its words and options mean.
 
     Raises:
         UsageError: no words.
     """
     if name == "lcmd":
-        return operations.LocalCommand(_line(words))
+        return LocalCommand(_line(words))
     if name == "rcmd":
-        return operations.RemoteCommand(_line(words))
+        return RemoteCommand(_line(words))
     if name == "rscript":
-        return operations.Script(_several(words, "scripts"))
+        return Script(_several(words, "scripts"))
     if name == "rpush":
         sources = _several(words, "files to push")
-        return operations.Push(sources, _destination(options), options.copying(changed=True))
-    return operations.Pull(_several(words, "files to pull"), _destination(options), options.copying())
+        return Push(sources, _destination(options), options.copying(changed=True))
+    return Pull(_several(words, "files to pull"), _destination(options), options.copying())
 
 
 def _destination(options: Options) -> str:
@@ -231,7 +221,7 @@ def _later(config: Config, name: str) -> bool:
 
 def _pool(c: Context) -> "Pool":
     """The connections of this `inv` call, kept with its configuration, which all its tasks share."""
-    from ..pool import Pool
+    from ..engines import Pool
 
     pool: Pool | None = c.config.__dict__.get(_SESSION)
     if pool is None:

@@ -9,12 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .. import hosts as host_lists
-from ..errors import UsageError, words
-from ..hosts import Host
-from ..lists import find_list, read_list
-from ..operations import Copying
-from ..settings import Settings, check
+from ..inventory import find_list, read_list
+from ..model import Copying, Host, Settings, UsageError, check, exclude, parse_patterns, words
 from .command_line import Option
 
 
@@ -231,7 +227,7 @@ class Options:
             if isinstance(machine, Host):  # with the variables and options of its line
                 found.append(machine)
             else:
-                found += host_lists.parse_patterns([machine], self.called("machines"))
+                found += parse_patterns([machine], self.called("machines"))
         for name in files:
             found += read_list(name, _hint(name), self.flag("allow_proxy_command"))
         if not files and not inline:
@@ -253,7 +249,7 @@ class Options:
             UsageError: an exclusion that meets none of them: what it was to spare would not be spared.
         """
         source = self.called("exclude", "").rstrip()
-        return host_lists.exclude(hosts, self.texts("exclude"), source, _no_list)
+        return exclude(hosts, self.texts("exclude"), source, _no_list)
 
     # -- settings
 

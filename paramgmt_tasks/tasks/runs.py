@@ -5,12 +5,10 @@ from typing import Any
 
 from invoke import Collection, Context, task
 
-from .. import journal
-from ..errors import UsageError, escaped, one_line
-from ..hosts import fold
-from ..results import Outcome
+from ..history import journal
+from ..model import Outcome, UsageError, escaped, fold, one_line
 from .command_line import OperationTask
-from .perform import usage_errors, write_lines
+from .run_operation import usage_errors, write_lines
 
 _SLOWEST = 5
 

@@ -11,7 +11,7 @@ from invoke import Collection, Context, Exit, task
 
 from .operations import lcmd, rcmd, rhosts, rpull, rpush, rscript
 from .options import positive
-from .perform import usage_errors
+from .run_operation import usage_errors
 
 _SCRIPT = """\
 #!/bin/sh

@@ -27,7 +27,7 @@ from pathlib import Path
 from harness import Violation, check_destination, check_reason, die_with_parent, remove
 
 from paramgmt_tasks import Fleet, Host, HostResult, Outcome, Pull, Push, RemoteCommand, Script, Settings
-from paramgmt_tasks.operations import Copying
+from paramgmt_tasks.model.operations import Copying
 
 SECONDS = 200.0
 HOSTS = 40

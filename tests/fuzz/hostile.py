@@ -56,7 +56,7 @@ CONNECT, TIMEOUT = 6.0, 4.0
 FAR_TOO_MUCH = 1000 * 2**20
 #: Bytes that the product's processes may have together, and that a hostile host prints at most.
 MEMORY, PRINTS = 300 * 2**20, 48 * 2**20
-_PROGRAM = "from paramgmt_tasks.executables import {0}; raise SystemExit({0}())"
+_PROGRAM = "from paramgmt_tasks.classic.executables import {0}; raise SystemExit({0}())"
 #: Second number of addresses: hostile hosts, good ones.
 _HOSTILE, _GOOD = 100, 1
 

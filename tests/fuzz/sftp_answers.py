@@ -19,7 +19,7 @@ from peer import Fields, Peer, listen, string
 from ssh_messages import CONNECT, TIMEOUT, hosts, perform
 
 from paramgmt_tasks import Pull, Push, Settings
-from paramgmt_tasks.operations import Copying, Operation
+from paramgmt_tasks.model.operations import Copying, Operation
 
 SECONDS = 45.0
 _SIZES = (0, 1, 3, 1000, 40_000, 2**31, 2**40, 2**63 - 1, 2**63, 2**64 - 1)

@@ -25,7 +25,7 @@ from hostile import small_archive
 from peer import AUTH_FAILURE, AUTH_SUCCESS, STAGES, Fields, Peer, address, listen, string
 
 from paramgmt_tasks import Fleet, Host, HostResult, Pull, Push, RemoteCommand, Settings
-from paramgmt_tasks.operations import Operation
+from paramgmt_tasks.model.operations import Operation
 
 HOSTILE, GOOD = 6, 2
 CONNECT, TIMEOUT, SPARE = 2.0, 2.0, 10.0

@@ -16,11 +16,11 @@ from pathlib import Path
 
 from harness import Violation, check_destination, same, snapshot
 
-from paramgmt_tasks import codec
-from paramgmt_tasks.files import Files
-from paramgmt_tasks.local_files import LocalError, Refused
-from paramgmt_tasks.operations import Copying, Pull
-from paramgmt_tasks.output import Output
+from paramgmt_tasks.model.operations import Copying, Pull
+from paramgmt_tasks.model.output import Output
+from paramgmt_tasks.transfer import compression
+from paramgmt_tasks.transfer.local_files import Files
+from paramgmt_tasks.transfer.safe_writer import LocalError, Refused
 
 NAME = "tar"
 SECONDS = 10.0
@@ -249,7 +249,7 @@ def _pull(rng: random.Random, folder: Path, destination: Path, operation: Pull, 
             landing.end(rng.choice((0, 0, 0, 1, None)), Output(), err)
         finally:
             landing.close()
-    except (Refused, codec.Broken, EOFError):
+    except (Refused, compression.Broken, EOFError):
         same(was, snapshot(destination) if destination.is_dir() else {}, "a refused pull left something")
     except LocalError:
         if not ended:

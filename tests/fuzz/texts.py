@@ -16,14 +16,16 @@ from pathlib import Path
 from harness import Violation
 from invoke import Context, Exit
 
-from paramgmt_tasks import hosts, journal, ssh_config
-from paramgmt_tasks.connection import HostConnection, Resources
-from paramgmt_tasks.errors import UsageError
-from paramgmt_tasks.hosts import Host
-from paramgmt_tasks.known_hosts import KnownHosts
-from paramgmt_tasks.operations import RemoteCommand
-from paramgmt_tasks.results import HostResult, Outcome
-from paramgmt_tasks.settings import Settings
+from paramgmt_tasks.history import journal
+from paramgmt_tasks.model import hosts
+from paramgmt_tasks.model.errors import UsageError
+from paramgmt_tasks.model.hosts import Host
+from paramgmt_tasks.model.operations import RemoteCommand
+from paramgmt_tasks.model.results import HostResult, Outcome
+from paramgmt_tasks.model.settings import Settings
+from paramgmt_tasks.ssh import config as ssh_config
+from paramgmt_tasks.ssh.connection import HostConnection, Resources
+from paramgmt_tasks.ssh.known_hosts import KnownHosts
 
 # Not by `from`: the package has the collection of these tasks under the name of their module.
 _runs = importlib.import_module("paramgmt_tasks.tasks.runs")

@@ -141,7 +141,7 @@ def test_a_script_that_ends_without_closing_ends(sshd, tmp_path: Path) -> None:
     sshd.write_list(tmp_path / "hosts", ["127.1.0.[1-3]"])
     program = (
         "from paramgmt_tasks import Fleet\n"
-        "from paramgmt_tasks.hosts import parse_lines\n"
+        "from paramgmt_tasks.model.hosts import parse_lines\n"
         "hosts = parse_lines(open('hosts'), 'hosts')\n"
         "print(Fleet(hosts).run('echo hi').report().ok)\n"
     )

@@ -9,10 +9,11 @@ from typing import Any
 import paramiko
 import pytest
 
-from paramgmt_tasks import Fleet, Outcome, Settings, transport
-from paramgmt_tasks.connection import HostConnection
-from paramgmt_tasks.failures import Known
-from paramgmt_tasks.waiting import Leave, finish
+from paramgmt_tasks import Fleet, Outcome, Settings
+from paramgmt_tasks.ssh.connection import HostConnection
+from paramgmt_tasks.ssh.failures import Known
+from paramgmt_tasks.ssh.paramiko_internals import transport
+from paramgmt_tasks.steps import Leave, finish
 
 pytest.importorskip("asyncssh")
 

@@ -8,7 +8,7 @@ from dask_cluster import until
 from trees import litter, lying_tar, tree_of
 
 from paramgmt_tasks import Fleet, Outcome, Settings
-from paramgmt_tasks.operations import Copying, Pull
+from paramgmt_tasks.model.operations import Copying, Pull
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from dask_cluster import DaskCluster, children, commandline, running, until
 
 from paramgmt_tasks import Fleet, Host, HostResult, Outcome, RemoteCommand, Run, Settings, UsageError
-from paramgmt_tasks.pool import Pool
+from paramgmt_tasks.engines.session import Pool
 
 BIN = Path(sys.executable).parent
 ROOT = Path(__file__).parent.parent.parent
@@ -465,7 +465,7 @@ def test_no_worker_outlives_its_fleet_nor_a_process_that_is_killed(sshd, tmp_pat
     sshd.write_list(tmp_path / "hosts", [host.entry for host in sshd.hosts(4)])
     words = ["-f", "hosts", "--engine", "processes", "--workers", "2", "--", "sleep 600"]
     process = subprocess.Popen([BIN / "rcmd", *words], cwd=tmp_path)
-    mark = "from paramgmt_tasks.worker import main"
+    mark = "from paramgmt_tasks.engines.worker import main"
 
     def workers() -> list[int]:
         own = children(process.pid)

@@ -9,8 +9,8 @@ import pytest
 from faulty import FaultyServers
 
 from paramgmt_tasks import Fleet, Host, HostResult, Outcome, Settings
-from paramgmt_tasks.connection import HostConnection
-from paramgmt_tasks.operations import LocalCommand, RemoteCommand, Script
+from paramgmt_tasks.model.operations import LocalCommand, RemoteCommand, Script
+from paramgmt_tasks.ssh.connection import HostConnection
 
 SHELLS = ["dash", "bash", "ksh", "mksh", "zsh", "tcsh", "fish"]
 VALUE = "one  two!! $x `y` 'z' \"w\" \\ \\n {a,b} *\nnext line \N{SNOWMAN}"

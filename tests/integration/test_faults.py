@@ -8,9 +8,9 @@ import fabric
 import pytest
 
 from paramgmt_tasks import Fleet, Host, HostResult, Outcome, RemoteCommand, Settings
-from paramgmt_tasks.connection import HostConnection
-from paramgmt_tasks.failures import Known
-from paramgmt_tasks.transport import LeanTransport
+from paramgmt_tasks.ssh.connection import HostConnection
+from paramgmt_tasks.ssh.failures import Known
+from paramgmt_tasks.ssh.paramiko_internals.transport import LeanTransport
 
 pytest.importorskip("asyncssh")
 
@@ -144,7 +144,7 @@ def test_a_server_is_asked_for_the_key_types_known_for_it(faulty, tmp_path: Path
 def test_the_same_with_a_hashed_entry(faulty, tmp_path: Path) -> None:
     import asyncssh
 
-    from paramgmt_tasks.known_hosts import _hashed
+    from paramgmt_tasks.ssh.known_hosts import _hashed
 
     keys = [asyncssh.generate_private_key(kind) for kind in ("ssh-ed25519", "ecdsa-sha2-nistp256")]
     port = faulty.ssh(server_host_keys=keys)

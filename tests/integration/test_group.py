@@ -10,7 +10,7 @@ from fabric.group import GroupResult
 from invoke.exceptions import CommandTimedOut, UnexpectedExit
 
 from paramgmt_tasks import ParallelGroup, Settings
-from paramgmt_tasks.connection import HostConnection
+from paramgmt_tasks.ssh.connection import HostConnection
 
 
 @pytest.fixture

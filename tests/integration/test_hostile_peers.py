@@ -11,16 +11,8 @@ from typing import Any
 
 import pytest
 
-from paramgmt_tasks import (
-    Fleet,
-    Outcome,
-    Pull,
-    Push,
-    RemoteCommand,
-    Settings,
-    allowance,
-    command,
-)
+from paramgmt_tasks import Fleet, Outcome, Pull, Push, RemoteCommand, Settings
+from paramgmt_tasks.ssh import allowance, command
 
 pytest.importorskip("asyncssh")
 

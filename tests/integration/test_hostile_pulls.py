@@ -17,9 +17,9 @@ import pytest
 from trees import litter, tree_of
 
 from paramgmt_tasks import Fleet, HostResult, Outcome, Settings
-from paramgmt_tasks.files import Landing
-from paramgmt_tasks.operations import Copying, Pull, Push
-from paramgmt_tasks.unpack import Unpacker
+from paramgmt_tasks.model.operations import Copying, Pull, Push
+from paramgmt_tasks.transfer.local_files import Landing
+from paramgmt_tasks.transfer.tar_reader import Unpacker
 
 pytest.importorskip("asyncssh")
 
@@ -375,7 +375,7 @@ def test_hashing_what_is_large_here_lets_others_go_on(
     faulty, back: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It waits for the host that comes last, so one thread alone would wait for ever."""
-    monkeypatch.setattr("paramgmt_tasks.transfer._BIG", 0)
+    monkeypatch.setattr("paramgmt_tasks.transfer.over_tar._BIG", 0)
     done = threading.Event()
     waited: list[bool] = []
 
@@ -383,7 +383,7 @@ def test_hashing_what_is_large_here_lets_others_go_on(
         waited.append(done.wait(10))
         return "0" * 64
 
-    monkeypatch.setattr("paramgmt_tasks.archive._digest", digest)
+    monkeypatch.setattr("paramgmt_tasks.transfer.tar_writer._digest", digest)
     (back / "f").write_text("x")
     known = b"paramgmt-ready with \nfolder\n" + b"0" * 64 + b"  ./f\n"
 
@@ -422,7 +422,7 @@ def test_a_host_has_no_more_lines_of_sums_than_names(faulty, back: Path, lines: 
 
 def test_headers_let_others_go_on(faulty, back: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a few bytes decode to is many headers, each of which makes a file."""
-    monkeypatch.setattr("paramgmt_tasks.files._TURN", 0.0)
+    monkeypatch.setattr("paramgmt_tasks.transfer.local_files._TURN", 0.0)
     turns: list[int] = []
     take = Landing.take
 
@@ -589,7 +589,7 @@ def test_a_list_of_no_names_is_the_end_of_a_folder(faulty, back: Path) -> None:
 
 
 def test_an_endless_folder_is_given_up(faulty, back: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("paramgmt_tasks.sftp_client._NAMES", 1_000_000)
+    monkeypatch.setattr("paramgmt_tasks.transfer.sftp_client._NAMES", 1_000_000)
     entry = text(b"n" * 200) + text(b"") + attributes()
     server = Sftp(faulty, lying(FOLDER, names=lambda: struct.pack(">I", 100) + entry * 100))
     (result,) = pull(faulty, server.port, "f", back)

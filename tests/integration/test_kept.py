@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from paramgmt_tasks import Copying, Fleet, Outcome, Pull, Push, RemoteCommand, Script, Settings, journal
-from paramgmt_tasks import output as outputs
+from paramgmt_tasks import Copying, Fleet, Outcome, Pull, Push, RemoteCommand, Script, Settings
+from paramgmt_tasks.history import journal
+from paramgmt_tasks.model import output as outputs
 
 BIN = Path(sys.executable).parent
 _VERBOSE = Copying(verbose=True)

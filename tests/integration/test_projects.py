@@ -108,7 +108,7 @@ def test_connections_are_kept_as_long_as_a_task_may_follow(
             super().__init__()
             made.append(self)
 
-    monkeypatch.setattr("paramgmt_tasks.pool.Pool", Seen)
+    monkeypatch.setattr("paramgmt_tasks.engines.session.Pool", Seen)
     monkeypatch.setenv("INVOKE_PARAMGMT_HOSTS", str(tmp_path / hosts))
     deploy = task(lambda c: rcmd(c, "true"), name="deploy")
     then = task(lambda c: None, name="then")
@@ -413,7 +413,7 @@ def test_paramgmt_prints_scripts_for_other_shells_too(run: Run, shell: str, call
 
 def test_completion_is_quick_for_it_does_without_fabric(run: Run) -> None:
     code = (
-        "import sys\nfrom paramgmt_tasks.executables import paramgmt\n"
+        "import sys\nfrom paramgmt_tasks.classic.executables import paramgmt\n"
         "sys.argv = 'paramgmt --complete -- paramgmt rcmd --ho'.split()\n"
         "try: paramgmt()\nfinally: print({'fabric', 'paramiko', 'ClusterShell'} & set(sys.modules))\n"
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from paramgmt_tasks import journal
+from paramgmt_tasks.history import journal
 
 BIN = Path(sys.executable).parent
 CLOSED = "standard output is closed, results would be lost: use --output-dir, --quiet or >/dev/null"

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from faulty import FaultyServers
 
-from paramgmt_tasks import Fleet, Host, HostResult, Outcome, Settings, transfer
-from paramgmt_tasks.operations import Copying, Push
+from paramgmt_tasks import Fleet, Host, HostResult, Outcome, Settings
+from paramgmt_tasks.model.operations import Copying, Push
+from paramgmt_tasks.transfer import over_tar
 
 READY = b"paramgmt-ready with\n"
 
@@ -57,7 +58,7 @@ def test_of_many_messages_the_first_are_kept_and_the_others_counted(servers: Fau
 def test_messages_without_end_end_the_transfer(
     servers: FaultyServers, monkeypatch: pytest.MonkeyPatch, stream: str
 ) -> None:
-    monkeypatch.setattr(transfer, "_FLOOD", 3_000_000, raising=False)
+    monkeypatch.setattr(over_tar, "_FLOOD", 3_000_000, raising=False)
 
     async def run(process: Any) -> None:
         process.stdout.write(READY)

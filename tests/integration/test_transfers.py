@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from trees import litter, lying_tar, tree_of
 
-from paramgmt_tasks import Fleet, Host, Outcome, Settings, archive, codec
-from paramgmt_tasks.operations import Copying, Pull, Push
+from paramgmt_tasks import Fleet, Host, Outcome, Settings
+from paramgmt_tasks.model.operations import Copying, Pull, Push
+from paramgmt_tasks.transfer import compression, tar_writer
 
 ROOT = Path(__file__).parent.parent.parent
 NAMES = [
@@ -235,7 +236,7 @@ def test_all_hosts_write_into_one_folder(sshd, tmp_path: Path) -> None:
 @pytest.mark.parametrize("with_zstd", [True, False])
 def test_compressed_on_the_way(sshd, tree: Path, tmp_path: Path, monkeypatch, with_zstd: bool) -> None:
     if not with_zstd:
-        monkeypatch.setattr(codec, "NAMES", ("gzip",))
+        monkeypatch.setattr(compression, "NAMES", ("gzip",))
     (tree / "compressible").write_bytes(b"text" * 500_000)
     how = Copying(compress=True)
     for folder in ("remote", "back"):
@@ -414,14 +415,14 @@ def test_killed_at_any_moment_no_file_is_ever_wrong_and_the_next_run_leaves_no_l
 def test_a_file_that_changes_while_it_is_read_is_told(sshd, tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "file").write_bytes(bytes(2_000_000))
     (tmp_path / "there").write_text("old")
-    scan = archive.scan
+    scan = tar_writer.scan
 
     def late(*args: object) -> object:
         tree = scan(*args)  # type: ignore[arg-type]
         (tmp_path / "file").write_bytes(bytes(1_000_000))
         return tree
 
-    monkeypatch.setattr(archive, "scan", late)
+    monkeypatch.setattr(tar_writer, "scan", late)
     (result,) = perform([sshd.host()], Push((str(tmp_path / "file"),), str(tmp_path / "there")))
     assert "changed while it was read" in result.stderr.decode()
     assert not result.ok

@@ -15,10 +15,11 @@ import paramiko
 import pytest
 from paramiko.packet import Packetizer
 
-from paramgmt_tasks import Fleet, LocalCommand, Outcome, Pull, Push, RemoteCommand, Settings, schedule
-from paramgmt_tasks.connection import HostConnection
-from paramgmt_tasks.errors import UsageError
-from paramgmt_tasks.output import Spool
+from paramgmt_tasks import Fleet, LocalCommand, Outcome, Pull, Push, RemoteCommand, Settings
+from paramgmt_tasks.execution import scheduler
+from paramgmt_tasks.model.errors import UsageError
+from paramgmt_tasks.model.output import Spool
+from paramgmt_tasks.ssh.connection import HostConnection
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -39,7 +40,7 @@ def test_as_many_commands_are_under_way_as_the_fanout_says(sshd, tmp_path: Path,
 def test_commands_that_wait_need_no_thread_each(
     sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    started, start = [], schedule._start_thread
+    started, start = [], scheduler._start_thread
 
     def few(work) -> None:
         if len(started) == 3:
@@ -47,7 +48,7 @@ def test_commands_that_wait_need_no_thread_each(
         started.append(work)
         start(work)
 
-    monkeypatch.setattr(schedule, "_start_thread", few)
+    monkeypatch.setattr(scheduler, "_start_thread", few)
     command = _ALL_TOGETHER.format(folder=tmp_path, count=24)
     with Fleet(sshd.hosts(24), Settings(fanout=24, timeout=60)) as fleet:
         assert fleet.report(RemoteCommand(command)).ok
@@ -244,7 +245,7 @@ def test_a_command_that_is_held_ends_with_all_that_it_started(sshd, tmp_path: Pa
     nap = f"6{os.getpid()}"
     command = f"touch {tmp_path}/started; sh -c 'trap \"\" TERM; sleep {nap} & sleep {nap}' & sleep {nap}"
     program = (
-        "import sys; from paramgmt_tasks import *; import paramgmt_tasks.hosts as h\n"
+        "import sys; from paramgmt_tasks import *; import paramgmt_tasks.model.hosts as h\n"
         f"Fleet([{sshd.host()!r}]).report(RemoteCommand({command!r}, held=True))"
     ).replace("Host(", "h.Host(")
     if end == "killed":

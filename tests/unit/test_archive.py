@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from paramgmt_tasks import archive
-from paramgmt_tasks.archive import Archive, Member, read_sum_line, scan, sum_line
+from paramgmt_tasks.transfer import tar_writer
+from paramgmt_tasks.transfer.tar_writer import Archive, Member, read_sum_line, scan, sum_line
 
 
 def entries(stream: Archive) -> dict[str, tarfile.TarInfo]:
@@ -36,9 +36,9 @@ def test_files_come_first_then_their_sums_and_the_script_last(tmp_path: Path) ->
 
 
 def test_hosts_at_their_own_pace_get_the_same_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archive, "_KEPT", 1)
+    monkeypatch.setattr(tar_writer, "_KEPT", 1)
     for name in "abc":
-        (tmp_path / name).write_bytes(os.urandom(archive.CHUNK + 7))
+        (tmp_path / name).write_bytes(os.urandom(tar_writer.CHUNK + 7))
     stream = Archive(scan([str(tmp_path)]).members.values())
     ahead, behind = iter(stream), iter(stream)
     first = b"".join(ahead)

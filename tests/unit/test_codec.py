@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from paramgmt_tasks import codec
-from paramgmt_tasks.codec import NAMES, Broken, Encoded, decoder
+from paramgmt_tasks.transfer import compression
+from paramgmt_tasks.transfer.compression import NAMES, Broken, Encoded, decoder
 
 PIECE = 256 * 1024
 DATA = {
@@ -75,8 +75,8 @@ def test_zstd_refers_back_only_as_far_as_there_is_memory_for() -> None:
 
 
 def test_a_codec_that_is_not_here_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(codec, "zstandard", None)
-    monkeypatch.setattr(codec, "NAMES", ("gzip",))
+    monkeypatch.setattr(compression, "zstandard", None)
+    monkeypatch.setattr(compression, "NAMES", ("gzip",))
     for name in ("zstd", "lz4"):
         with pytest.raises(Broken, match=f"compressed with '{name}', which is not known here"):
             decoder(name)

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from paramgmt_tasks.command import with_env
+from paramgmt_tasks.ssh.command import with_env
 
 
 def run(shell: str, text: str, sent: bytes, **more: str) -> "subprocess.CompletedProcess[bytes]":

@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 
-from paramgmt_tasks.archive import Archive, scan
-from paramgmt_tasks.command import Execution
-from paramgmt_tasks.courier import Courier, Delivered
-from paramgmt_tasks.errors import UsageError
-from paramgmt_tasks.hosts import Host
-from paramgmt_tasks.local_files import Refused
-from paramgmt_tasks.operations import Copying, Operation, Pull, Push, Script
-from paramgmt_tasks.output import Output
-from paramgmt_tasks.results import Outcome
-from paramgmt_tasks.unpack import TRAILER
-from paramgmt_tasks.waiting import Silence, finish
+from paramgmt_tasks.model.errors import UsageError
+from paramgmt_tasks.model.hosts import Host
+from paramgmt_tasks.model.operations import Copying, Operation, Pull, Push, Script
+from paramgmt_tasks.model.output import Output
+from paramgmt_tasks.model.results import Outcome
+from paramgmt_tasks.ssh.command import Execution
+from paramgmt_tasks.steps import Silence, finish
+from paramgmt_tasks.transfer.relay import Courier, Delivered
+from paramgmt_tasks.transfer.safe_writer import Refused
+from paramgmt_tasks.transfer.tar_reader import TRAILER
+from paramgmt_tasks.transfer.tar_writer import Archive, scan
 
 A, B, C = HOSTS = [Host(name, name) for name in "abc"]
 LARGEST = 2 * 256 * 1024
@@ -312,7 +312,7 @@ def test_what_a_worker_pulled_over_sftp_may_have_any_modes(
             raise EOFError
         return Execution(Outcome.OK, 0)
 
-    monkeypatch.setattr("paramgmt_tasks.sftp.run", pulled)
+    monkeypatch.setattr("paramgmt_tasks.transfer.over_sftp.run", pulled)
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o777)
         monkeypatch.setattr(tempfile, "tempdir", folder)

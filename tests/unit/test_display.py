@@ -7,11 +7,11 @@ from types import SimpleNamespace
 import pytest
 
 from paramgmt_tasks.display import progress as progress_module
-from paramgmt_tasks.display.classic import block, painter, reasons, skew, summary
+from paramgmt_tasks.display.blocks import block, painter, reasons, skew, summary
 from paramgmt_tasks.display.progress import Progress
-from paramgmt_tasks.hosts import Host
-from paramgmt_tasks.output import Output
-from paramgmt_tasks.results import HostResult, Outcome, Report
+from paramgmt_tasks.model.hosts import Host
+from paramgmt_tasks.model.output import Output
+from paramgmt_tasks.model.results import HostResult, Outcome, Report
 
 CASES = json.loads((Path(__file__).parent / "cases" / "blocks.json").read_text())
 

@@ -4,23 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from paramgmt_tasks import (
-    Settings,
-    allowance,
-    command,
-    ending,
-    executables,
-    fleet,
-    journal,
-    office,
-    output,
-    packets,
-    stream,
-    transfer,
-    transport,
-)
-from paramgmt_tasks.cluster import _SILENT
-from paramgmt_tasks.connection import CONNECT_TIMEOUT
+from paramgmt_tasks import Settings, fleet
+from paramgmt_tasks.classic import executables
+from paramgmt_tasks.engines import dask_actor
+from paramgmt_tasks.engines.dask_cluster import _SILENT
+from paramgmt_tasks.history import journal
+from paramgmt_tasks.model import output
+from paramgmt_tasks.ssh import allowance, command, termination
+from paramgmt_tasks.ssh.connection import CONNECT_TIMEOUT
+from paramgmt_tasks.ssh.paramiko_internals import packetizer, stream, transport
+from paramgmt_tasks.transfer import over_tar
 
 ROOT = Path(__file__).parent.parent.parent
 WORDS = {1: "one", 2: "two", 3: "three", 60: "a minute"}
@@ -33,7 +26,7 @@ MB = 1024 * 1024
         ("README.md", f"how many hosts are worked on at once ({Settings.fanout})"),
         ("README.md", f"how often a host is tried ({Settings.attempts})"),
         ("README.md", f"all attempts together (ConnectTimeout, else {CONNECT_TIMEOUT:.0f})"),
-        ("README.md", f"KILL {WORDS[int(ending.GRACE)]} seconds later"),
+        ("README.md", f"KILL {WORDS[int(termination.GRACE)]} seconds later"),
         ("README.md", f"exit statuses (0, {executables._FAILED} where a host failed, 2)"),
         ("docs/guide/runs.md", f"The last {journal.KEPT} runs are kept"),
         ("README.md", f"{output.IN_MEMORY // MB} MB a run are kept in memory"),
@@ -43,9 +36,9 @@ MB = 1024 * 1024
         ("docs/scaling.md", f"does not answer for {WORDS[int(_SILENT)]} counts as gone"),
         (
             "docs/scaling.md",
-            f"pieces of at most {office._BATCH // MB} MB, with {office._FULL // MB} MB on their way",
+            f"pieces of at most {dask_actor._BATCH // MB} MB, with {dask_actor._FULL // MB} MB on their way",
         ),
-        ("docs/security.md", f"a packet of more than {packets._LARGEST // 1024} KiB"),
+        ("docs/security.md", f"a packet of more than {packetizer._LARGEST // 1024} KiB"),
         ("docs/security.md", f"more than the window allows ({allowance.BULK // MB} MB)"),
         (
             "docs/security.md",
@@ -55,7 +48,7 @@ MB = 1024 * 1024
         ("docs/security.md", f"have the thread after {transport._TURN * 1000:.0f} ms"),
         ("docs/security.md", f"until `--timeout`, without it {stream.DEAD:.0f} seconds"),
         ("docs/security.md", f"{Settings.max_output // 10**9} GB is kept (`--max-output`)"),
-        ("docs/security.md", f"{transfer._MESSAGES // 1024} kB are kept of it"),
+        ("docs/security.md", f"{over_tar._MESSAGES // 1024} kB are kept of it"),
         ("docs/security.md", f"{command._TALK // 1024} kB are kept of it"),
         ("CHANGELOG.md", f"{Settings.fanout} hosts are worked on at once by default"),
         ("CHANGELOG.md", f"Output beyond {output.IN_MEMORY // MB} MB a run"),

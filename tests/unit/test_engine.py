@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from paramgmt_tasks import Settings, UsageError, fleet
-from paramgmt_tasks.settings import ENGINES
+from paramgmt_tasks.model.settings import ENGINES
 
 
 @pytest.mark.parametrize(

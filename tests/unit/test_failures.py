@@ -5,10 +5,10 @@ import paramiko
 import pytest
 from paramiko.ssh_exception import ChannelException, NoValidConnectionsError
 
-from paramgmt_tasks.errors import UsageError
-from paramgmt_tasks.failures import Denied, Known, Silent, Untrusted, classify
-from paramgmt_tasks.results import Outcome
-from paramgmt_tasks.retry import Failure
+from paramgmt_tasks.model.errors import UsageError
+from paramgmt_tasks.model.results import Outcome
+from paramgmt_tasks.model.retry import Failure
+from paramgmt_tasks.ssh.failures import Denied, Known, Silent, Untrusted, classify
 
 
 def banner_error(cause: BaseException) -> paramiko.SSHException:

@@ -25,7 +25,7 @@ from paramgmt_tasks import (
     Settings,
     UsageError,
 )
-from paramgmt_tasks.controller import Controller
+from paramgmt_tasks.classic.api import Controller
 
 COMMAND = "test ?HOST != h3"
 
@@ -237,7 +237,7 @@ def test_every_run_is_a_run(fleet: Fleet) -> None:
     run: Run = fleet.local("true")
     assert isinstance(run, Run)
     assert run.report().ok
-    from paramgmt_tasks.split import SplitRun
+    from paramgmt_tasks.engines.coordinator import SplitRun
 
     assert issubclass(SplitRun, Run)
 

@@ -3,9 +3,9 @@ import threading
 import paramiko
 import pytest
 
-from paramgmt_tasks import gate as gates
-from paramgmt_tasks.gate import HandshakeGate
-from paramgmt_tasks.waiting import finish
+from paramgmt_tasks.ssh import handshake_gate as gates
+from paramgmt_tasks.ssh.handshake_gate import HandshakeGate
+from paramgmt_tasks.steps import finish
 
 
 class Machine:

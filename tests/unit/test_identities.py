@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 from paramiko import ECDSAKey
 
-from paramgmt_tasks.errors import UsageError
-from paramgmt_tasks.identities import Identities
+from paramgmt_tasks.model.errors import UsageError
+from paramgmt_tasks.ssh.authentication import Identities
 
 
 @pytest.fixture

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from invoke import Context, Exit
 
-from paramgmt_tasks import Host, HostResult, Outcome, RemoteCommand, Settings, UsageError, journal
-from paramgmt_tasks.journal import Journal
+from paramgmt_tasks import Host, HostResult, Outcome, RemoteCommand, Settings, UsageError
+from paramgmt_tasks.history import journal
+from paramgmt_tasks.history.journal import Journal
 
 
 @pytest.fixture(autouse=True)
@@ -308,7 +309,7 @@ def test_a_run_is_told_in_single_lines(state: Path) -> None:
 def test_whatever_the_umask_nobody_else_can_look_into_records(tmp_path: Path, umask: str) -> None:
     program = (
         f"import os; os.umask(0o{umask}); from paramgmt_tasks import *; "
-        "from paramgmt_tasks.journal import Journal; "
+        "from paramgmt_tasks.history.journal import Journal; "
         "Journal(RemoteCommand('c'), [], Settings()).close()"
     )
     home = tmp_path / "deep" / "home"

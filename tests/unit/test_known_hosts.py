@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from paramgmt_tasks.known_hosts import HashedEntry, KnownHosts, _hashed
+from paramgmt_tasks.ssh.known_hosts import HashedEntry, KnownHosts, _hashed
 
 KEY, OTHER = b"first key", b"second key"
 

@@ -2,8 +2,8 @@ import pickle
 
 import pytest
 
-from paramgmt_tasks.hosts import Host
-from paramgmt_tasks.operations import LocalCommand, Pull, Push, RemoteCommand, Script
+from paramgmt_tasks.model.hosts import Host
+from paramgmt_tasks.model.operations import LocalCommand, Pull, Push, RemoteCommand, Script
 
 HOST = Host("nic@web1", "web1", "nic", variables={"PEER": "db1"})
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from invoke import Config, Context, Exit
 
-from paramgmt_tasks.errors import UsageError
+from paramgmt_tasks.model.errors import UsageError
 from paramgmt_tasks.tasks import lcmd, rcmd, rhosts, rpush
 from paramgmt_tasks.tasks.options import Options
 
@@ -360,7 +360,7 @@ def test_an_exclusion_that_meets_some_hosts_spares_those(tmp_path: Path, monkeyp
 
 
 def test_a_name_is_sought_quickly_among_many_hosts() -> None:
-    from paramgmt_tasks.hosts import Host, exclude
+    from paramgmt_tasks.model.hosts import Host, exclude
 
     hosts = [Host(f"node-{number}-of-the-rack", "x") for number in range(100_000)]
     with pytest.raises(UsageError, match=r"--exclude nod-\[1-9000\]: none of these is in the list"):
@@ -368,7 +368,7 @@ def test_a_name_is_sought_quickly_among_many_hosts() -> None:
 
 
 def test_the_range_that_a_wildcard_is_told_to_be_has_all_hosts_that_are_meant() -> None:
-    from paramgmt_tasks.hosts import exclude, parse_patterns
+    from paramgmt_tasks.model.hosts import exclude, parse_patterns
 
     hosts = parse_patterns(["db[1-3000],web[1-5000]"], "")
     with pytest.raises(UsageError, match=r"only ranges such as web\[1-5000\]$"):

@@ -4,8 +4,8 @@ import tracemalloc
 
 import pytest
 
-from paramgmt_tasks import output as outputs
-from paramgmt_tasks.output import Output, Reader, Room, Spool
+from paramgmt_tasks.model import output as outputs
+from paramgmt_tasks.model.output import Output, Reader, Room, Spool
 
 
 def test_outputs_that_share_a_spool_stay_apart() -> None:

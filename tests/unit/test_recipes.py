@@ -4,15 +4,16 @@ from typing import Any
 
 import pytest
 
-from paramgmt_tasks.errors import UsageError
-from paramgmt_tasks.recipes import charts, network, numbers, uds_vs_tcp
-from paramgmt_tasks.recipes.compare import compare
+from paramgmt_tasks.model.errors import UsageError
+from paramgmt_tasks.recipes import charts, network, statistics, uds_vs_tcp
+from paramgmt_tasks.recipes.comparison import compare
 from paramgmt_tasks.recipes.recipe import Recipe, json_lines
 
 
 def prepared(module: Any, **given: object) -> Recipe:
-    defaults: dict[str, object] = {choice.name: choice.default for choice in module.RECIPE.options}
-    return module.RECIPE.prepare(module.RECIPE, {**defaults, **given})
+    recipe: Recipe = module.NETWORK if module is network else module.UDS_VS_TCP
+    defaults: dict[str, object] = {choice.name: choice.default for choice in recipe.options}
+    return recipe.prepare(recipe, {**defaults, **given})
 
 
 def test_without_options_it_is_the_articles_test() -> None:
@@ -79,7 +80,7 @@ def test_iperf3s_results_are_read(tmp_path: Path) -> None:
     ],
 )
 def test_a_ratio_says_whether_it_is_beyond_noise(after: list[float], verdict: str) -> None:
-    found = numbers.ratio([9.9, 10.0, 10.1, 10.0, 9.95], after)
+    found = statistics.ratio([9.9, 10.0, 10.1, 10.0, 9.95], after)
     assert found is not None
     assert found.verdict == verdict
 

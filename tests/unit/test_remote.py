@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from paramgmt_tasks.archive import Archive, scan
-from paramgmt_tasks.remote import PUSH
+from paramgmt_tasks.transfer.remote_scripts import PUSH
+from paramgmt_tasks.transfer.tar_writer import Archive, scan
 
 SHELLS = ["sh", "dash", "bash", "bash --posix", "ksh", "mksh", "zsh --emulate sh", "busybox ash"]
 #: What the script may call.

@@ -1,7 +1,7 @@
 import pytest
 
-from paramgmt_tasks.hosts import Host
-from paramgmt_tasks.results import HostResult, Outcome, Report, unless_not_kept
+from paramgmt_tasks.model.hosts import Host
+from paramgmt_tasks.model.results import HostResult, Outcome, Report, unless_not_kept
 
 
 def result(index: int, outcome: Outcome, reason: str = "", code: int | None = None) -> HostResult:

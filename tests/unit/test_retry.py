@@ -1,7 +1,7 @@
 import pytest
 
-from paramgmt_tasks.results import Outcome
-from paramgmt_tasks.retry import Failure, RetryPolicy
+from paramgmt_tasks.model.results import Outcome
+from paramgmt_tasks.model.retry import Failure, RetryPolicy
 
 REFUSED = Failure(Outcome.UNREACHABLE, "refused", transient=True)
 SHED = Failure(Outcome.UNREACHABLE, "closed", transient=True, congested=True)

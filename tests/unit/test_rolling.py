@@ -3,8 +3,8 @@ import time
 import pytest
 
 from paramgmt_tasks import Fleet, Host, LocalCommand, Outcome, Settings, UsageError
-from paramgmt_tasks.rolling import Rollout
-from paramgmt_tasks.settings import share
+from paramgmt_tasks.model.rollout import Rollout
+from paramgmt_tasks.model.settings import share
 
 HOSTS = [Host(f"h{n}", "") for n in range(10)]
 

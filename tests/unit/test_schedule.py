@@ -4,9 +4,9 @@ import threading
 import time
 
 from paramgmt_tasks import Fleet, Host, LocalCommand, Outcome, ParallelGroup, Settings
-from paramgmt_tasks.gate import AtGate, HandshakeGate
-from paramgmt_tasks.schedule import Hosts
-from paramgmt_tasks.waiting import BLOCKING, Leave, Silence, Steps, finish
+from paramgmt_tasks.execution.scheduler import Hosts
+from paramgmt_tasks.ssh.handshake_gate import AtGate, HandshakeGate
+from paramgmt_tasks.steps import BLOCKING, Leave, Silence, Steps, finish
 
 
 def steps() -> Steps[None]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from paramgmt_tasks import Settings, UsageError
-from paramgmt_tasks.settings import _CHECKS
+from paramgmt_tasks.model.settings import _CHECKS
 
 NOT_ABOVE_0 = [
     0,

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from paramgmt_tasks import Host, Outcome, Push, RemoteCommand, Settings
-from paramgmt_tasks.courier import Courier
-from paramgmt_tasks.split import Workers
+from paramgmt_tasks.engines.coordinator import Workers
+from paramgmt_tasks.transfer.relay import Courier
 
 
 class Link:

@@ -10,9 +10,9 @@ from pathlib import Path
 import fabric
 import pytest
 
-from paramgmt_tasks import ssh_config
-from paramgmt_tasks.errors import UsageError
-from paramgmt_tasks.ssh_config import SSHConfig
+from paramgmt_tasks.model.errors import UsageError
+from paramgmt_tasks.ssh import config as ssh_config
+from paramgmt_tasks.ssh.config import SSHConfig
 
 #: Texts of ssh_config, and the hosts that are looked up in them; `user@host` is with a user given.
 TEXTS = {

@@ -11,11 +11,11 @@ import paramiko
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from paramgmt_tasks import stream as streams
-from paramgmt_tasks.allowance import Allowance, check_prompts, extensions
-from paramgmt_tasks.packets import ChannelData, StreamPacketizer, _Direction
-from paramgmt_tasks.stream import Stream, TooLate
-from paramgmt_tasks.transport import LeanTransport, _channel_data
+from paramgmt_tasks.ssh.allowance import Allowance, check_prompts, extensions
+from paramgmt_tasks.ssh.paramiko_internals import stream as streams
+from paramgmt_tasks.ssh.paramiko_internals.packetizer import ChannelData, StreamPacketizer, _Direction
+from paramgmt_tasks.ssh.paramiko_internals.stream import Stream, TooLate
+from paramgmt_tasks.ssh.paramiko_internals.transport import LeanTransport, _channel_data
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from paramgmt_tasks.errors import UsageError
+from paramgmt_tasks.model.errors import UsageError
 from paramgmt_tasks.recipes import sweep
 from paramgmt_tasks.recipes.sweep import Kept, Step, StepFailed, perform, points
 

@@ -3,11 +3,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from paramgmt_tasks.archive import read_sums
-from paramgmt_tasks.local_files import Refused
-from paramgmt_tasks.remote import READY
-from paramgmt_tasks.transfer import Pace, _Talk
-from paramgmt_tasks.waiting import Steps, finish
+from paramgmt_tasks.steps import Steps, finish
+from paramgmt_tasks.transfer.over_tar import Pace, _Talk
+from paramgmt_tasks.transfer.remote_scripts import READY
+from paramgmt_tasks.transfer.safe_writer import Refused
+from paramgmt_tasks.transfer.tar_writer import read_sums
 
 
 def test_a_pace_says_when_the_next_bytes_may_move(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from paramgmt_tasks.settings import Changes, Settings
+from paramgmt_tasks.model.settings import Changes, Settings
 
 #: Of the lines with a comment a checker has to complain, of all others it must not.
 PROGRAM = """

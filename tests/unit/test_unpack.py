@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from paramgmt_tasks.local_files import LocalError, Refused, destination
-from paramgmt_tasks.unpack import TRAILER, Unpacker
+from paramgmt_tasks.transfer.safe_writer import LocalError, Refused, destination
+from paramgmt_tasks.transfer.tar_reader import TRAILER, Unpacker
 
 
 def entry(name: str, data: bytes = b"", kind: bytes = tarfile.REGTYPE, link: str = "", mode: int = 0o644):
@@ -420,7 +420,7 @@ def test_records_of_pax_take_no_memory_however_many_headers_follow_one_another(u
 
 
 def test_long_names_have_a_bound_together(unpacker: Unpacker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("paramgmt_tasks.unpack._LONG_PATHS", 100_000)
+    monkeypatch.setattr("paramgmt_tasks.transfer.tar_reader._LONG_PATHS", 100_000)
     links = [pax(linkpath="/".join(["x" * 200] * 20)) + header(b"%d" % number, b"2") for number in range(100)]
     with pytest.raises(Refused, match="long names"):
         unpacker.feed(b"".join(links))

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from paramgmt_tasks.local_files import LocalError, Refused
-from paramgmt_tasks.unpack import TRAILER, Unpacker
+from paramgmt_tasks.transfer.safe_writer import LocalError, Refused
+from paramgmt_tasks.transfer.tar_reader import TRAILER, Unpacker
 
 CASES = 400
 NAMES = [

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from paramgmt_tasks.display.classic import painter, plain
+from paramgmt_tasks.display.blocks import painter, plain
 from paramgmt_tasks.display.folder import Folder
 from paramgmt_tasks.display.gathered import Gathered
 from paramgmt_tasks.display.jsonl import JsonLines
 from paramgmt_tasks.display.live import Live
 from paramgmt_tasks.display.view import ERR, OUT, InOrder, View
-from paramgmt_tasks.errors import UsageError
-from paramgmt_tasks.hosts import Host
-from paramgmt_tasks.output import Output
-from paramgmt_tasks.results import Heard, HostResult, Outcome, Report
+from paramgmt_tasks.model.errors import UsageError
+from paramgmt_tasks.model.hosts import Host
+from paramgmt_tasks.model.output import Output
+from paramgmt_tasks.model.results import Heard, HostResult, Outcome, Report
 
 
 def result(index: int, out: bytes = b"", err: bytes = b"", **fields) -> HostResult:

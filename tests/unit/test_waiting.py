@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from paramgmt_tasks.waiting import Silence, Watch
+from paramgmt_tasks.steps import Silence, Watch
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from paramgmt_tasks import Fleet, Pull, Push, RemoteCommand
-from paramgmt_tasks.hosts import parse_lines
+from paramgmt_tasks.model.hosts import parse_lines
 
 job = json.loads(Path(sys.argv[1]).read_text())
 with open(job["host_list"]) as lines, Fleet(parse_lines(lines, job["host_list"])) as fleet:

@@ -1,0 +1,3 @@
+"""The version of this package: what a build reads without importing anything else."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,6 @@
+"""Where hosts are worked on: in this process, in several, on a Dask cluster."""
+
+from .processes import Processes, processors
+from .session import Engine, Pool
+
+__all__ = ["Engine", "Pool", "Processes", "processors"]

@@ -1,0 +1,91 @@
+"""Pool: the engines of one `inv` call, each with the connections that it keeps."""
+
+import threading
+from collections.abc import Callable, Hashable, Sequence
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
+
+from ..execution import Run
+from ..model import Host, Operation, Settings
+from .processes import Processes
+
+if TYPE_CHECKING:
+    from ..execution import Threads
+
+
+class Engine(Protocol):
+    """Where hosts are worked on. What is done there, and how often, is the same everywhere."""
+
+    def perform(
+        self,
+        hosts: Sequence[Host],
+        operation: Operation,
+        settings: Settings,
+        *,
+        on_start: Callable[[int], object] | None = None,
+        live: bool = False,
+    ) -> Run:
+        """Begin an operation on hosts; `on_start` and `live` are as for GroupRun.
+
+        Raises:
+            UsageError: settings that cannot be used, or an engine that is not there.
+        """
+
+    def close(self) -> None:
+        """Leave all hosts."""
+
+
+_Made = TypeVar("_Made", bound=Engine)
+
+
+class Pool:
+    """Connections kept for the fleets of one `inv` call: each host is connected once. Safe for many threads.
+
+    They are those of engines, each of which is there once it was asked for.
+    """
+
+    def __init__(self) -> None:
+        #: By what tells them apart: their name, or all that says which cluster.
+        self.engines: dict[Hashable, Engine] = {}
+        self._lock = threading.RLock()
+
+    def engine(self, settings: Settings) -> Engine:
+        """The engine that the settings name.
+
+        Raises:
+            UsageError: it is not there, or an ssh_config that cannot be read.
+        """
+        if settings.engine == "threads":
+            return self.threads
+        with self._lock:
+            if settings.engine == "processes":
+                return self._kept("processes", Processes)
+            from .dask_cluster import Cluster  # with what the others do not need: Dask
+
+            names = ("scheduler", "tls_ca", "tls_cert", "tls_key", "insecure_scheduler")
+            which = tuple(getattr(settings, name) for name in names)
+            return self._kept(which, lambda: Cluster(settings))
+
+    def _kept(self, key: Hashable, make: Callable[[], _Made]) -> _Made:
+        with self._lock:
+            if key not in self.engines:
+                self.engines[key] = make()
+            return cast(_Made, self.engines[key])
+
+    @property
+    def threads(self) -> "Threads":
+        """The engine of this process.
+
+        Raises:
+            UsageError: an ssh_config that cannot be read.
+        """
+        from ..execution import Threads  # with what the others do not need: Fabric
+
+        return self._kept("threads", Threads)
+
+    def close(self) -> None:
+        """Close all connections."""
+        with self._lock:
+            engines = list(self.engines.values())
+            self.engines.clear()
+        for engine in engines:
+            engine.close()

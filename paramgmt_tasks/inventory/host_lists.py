@@ -1,0 +1,73 @@
+"""Host lists where they are kept: in files, in `hostlists/`, in the record of runs."""
+
+import os
+import sys
+from pathlib import Path
+
+from ..history import journal
+from ..model import Host, UsageError, doubt, parse_lines, words
+
+#: Names of standard input.
+_STDIN = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
+
+
+def read_list(name: str, hint: str = "", allow_proxy_command: bool = False) -> list[Host]:
+    """The hosts of a list: a file, `-` for standard input, a name in hostlists/, or `@failed` of a run.
+
+    `hint` is added to the error where there is no such file. A list can run programs here, by a ProxyCommand;
+    one from standard input only where that is allowed.
+
+    Raises:
+        UsageError: it cannot be read, or is not to be trusted.
+    """
+    if not name.strip():
+        raise UsageError(f"host list {name!r}: must be a file, or the name of one in hostlists/")
+    if name.startswith("@"):
+        return journal.select(name)
+    if name in _STDIN and sys.stdin is None:
+        raise UsageError(f"host list {name}: standard input is closed")
+    try:
+        if name in _STDIN:
+            return parse_lines(sys.stdin, "standard input", allow_proxy_command)
+        path = find_list(name)
+        text = path.read_text("utf-8")
+    except UnicodeDecodeError:
+        raise UsageError(f"host list {name}: not a text file in UTF-8") from None
+    except OSError as error:
+        reason = words(error)
+        if isinstance(error, FileNotFoundError):
+            reason += hint
+        raise UsageError(f"host list {name}: {reason}") from None
+    return parse_lines(text.split("\n"), str(path))
+
+
+def find_list(name: str) -> Path:
+    """The file of a host list: as named, else in `hostlists/` here or in a folder above.
+
+    Above it has to be the user's or root's, as whoever writes a list can run programs as who uses it.
+
+    Raises:
+        UsageError: the one that is found is not.
+        OSError: it cannot be looked at.
+    """
+    path = Path(os.path.expanduser(name))
+    if os.path.exists(path) or len(path.parts) != 1:
+        return path
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        for candidate in (folder / "hostlists" / f"{name}.txt", folder / "hostlists" / name):
+            if candidate.is_file():
+                if folder != here:
+                    _trust(candidate)
+                return candidate
+    return path
+
+
+def _trust(path: Path) -> None:
+    for part in (path.parent, path):
+        reason = doubt(part)
+        if reason:
+            raise UsageError(
+                f"host list {path.stem}: {part} is not used, as {reason}: chmod go-w or chown it, "
+                f"or name the file: {path}"
+            )

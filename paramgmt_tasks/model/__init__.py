@@ -1,0 +1,78 @@
+"""Plain data and pure decisions: hosts, operations, settings, results, when to try again, what begins next.
+
+Nothing here connects, waits or prints; only outputs too large for memory are kept in files.
+"""
+
+from . import ssh_options
+from .errors import UsageError, escaped, one_line, words
+from .hosts import (
+    SSH_OPTIONS,
+    Host,
+    duplicates,
+    exclude,
+    expand,
+    fold,
+    parse_entry,
+    parse_lines,
+    parse_patterns,
+)
+from .later import later
+from .operations import Copying, LocalCommand, Operation, Pull, Push, RemoteCommand, Script, describe
+from .output import IN_MEMORY, FileSpool, Output, Reader, Room, Spool
+from .ownership import doubt, make_private
+from .results import PATIENCE, Heard, HostResult, Outcome, Report, tally, unless_not_kept
+from .retry import Failure, RetryPolicy
+from .rollout import Rollout, check_together
+from .settings import Changes, Settings, check
+from .ssh_options import Value
+from .substitution import substitute
+
+__all__ = [
+    "IN_MEMORY",
+    "PATIENCE",
+    "SSH_OPTIONS",
+    "Changes",
+    "Copying",
+    "Failure",
+    "FileSpool",
+    "Heard",
+    "Host",
+    "HostResult",
+    "LocalCommand",
+    "Operation",
+    "Outcome",
+    "Output",
+    "Pull",
+    "Push",
+    "Reader",
+    "RemoteCommand",
+    "Report",
+    "RetryPolicy",
+    "Rollout",
+    "Room",
+    "Script",
+    "Settings",
+    "Spool",
+    "UsageError",
+    "Value",
+    "check",
+    "check_together",
+    "describe",
+    "doubt",
+    "duplicates",
+    "escaped",
+    "exclude",
+    "expand",
+    "fold",
+    "later",
+    "make_private",
+    "one_line",
+    "parse_entry",
+    "parse_lines",
+    "parse_patterns",
+    "ssh_options",
+    "substitute",
+    "tally",
+    "unless_not_kept",
+    "words",
+]

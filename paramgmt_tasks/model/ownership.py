@@ -1,0 +1,53 @@
+"""Whose a file is: whether others than the user and root can say what is in it; folders of the user alone."""
+
+import grp
+import os
+import pwd
+from pathlib import Path
+
+
+def doubt(path: Path | int) -> str:
+    """Why a file or folder is not to be trusted, as ssh judges its own; empty where it is.
+
+    A group that is only its owner's may write it.
+
+    Raises:
+        OSError: it cannot be looked at.
+    """
+    status = os.stat(path)
+    owners = {status.st_uid}
+    if isinstance(path, Path):
+        owners.add(path.lstat().st_uid)  # who made a link says what it leads to
+    for owner in owners - {0, os.getuid()}:
+        return f"it belongs to {_user(owner)}"
+    if status.st_mode & 0o002 or (status.st_mode & 0o020 and not _is_private(status.st_gid, status.st_uid)):
+        return "others can write it"
+    return ""
+
+
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"the user {number}"
+
+
+def _is_private(group: int, owner: int) -> bool:
+    try:
+        name, members = pwd.getpwuid(owner).pw_name, grp.getgrgid(group).gr_mem
+    except KeyError:
+        return False
+    primary = {entry.pw_uid for entry in pwd.getpwall() if entry.pw_gid == group}
+    return primary <= {owner} and set(members) <= {name} and bool(primary or members)
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder, and each that is missing above it, for the user alone.
+
+    Raises:
+        OSError: one cannot be made, or is there and no folder.
+    """
+    for missing in reversed(folder.parents):
+        if not missing.exists():
+            missing.mkdir(mode=0o700, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)

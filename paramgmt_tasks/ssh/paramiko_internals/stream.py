@@ -1,0 +1,322 @@
+"""Stream: a socket read before a deadline and in large pieces, and written in many."""
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import paramiko
+
+from ...steps import Silence
+
+#: Bytes that are asked for at once; where as many come, so many.
+_READ, _READ_MANY = 16 * 1024, 512 * 1024
+#: Buffers that no stream uses right now: a thread needs one, however many its streams.
+_spare: dict[int, list[bytearray]] = {_READ: [], _READ_MANY: []}
+#: Bytes of those of one size that are kept.
+_SPARE = 2 * 1024 * 1024
+#: Pieces that are sent at once.
+_PIECES = 64
+#: Seconds that a thread may be kept by one host while others count on it.
+_STALL = 0.05
+#: Seconds after which a peer is taken for dead that takes nothing, or that the kernel cannot reach.
+DEAD = 120.0
+#: Seconds that a read waits which has no limit.
+_FOREVER = 1e6
+#: Seconds between two looks whether enough was waited, where a thread waits for one connection alone.
+_LOOK = 0.25
+
+
+class TooLate(Exception):
+    """The deadline of a read has passed. Not an OSError: paramiko would go on and on."""
+
+
+class Stream:
+    """A socket read in large pieces before a deadline; what is sent leaves before it waits for more.
+
+    So messages that follow each other leave together: half the packets of a handshake.
+    """
+
+    def __init__(self, sock: Any) -> None:
+        self._sock = sock
+        #: What was received and not read yet is from `_at` to `_end`; room for more is lent while it reads.
+        self._buffer = bytearray()
+        self._at = self._end = 0
+        self._many = False
+        self._unsent: list[Any] = []
+        #: Bytes that have gone.
+        self.sent = 0
+        self._is_socket = isinstance(sock, socket.socket)
+        #: Held while something is added to what is sent, or leaves.
+        self.sending = threading.RLock()
+        #: That of a read; none is ever without, or a write would wait too.
+        self._timeout = 0.0
+        sock.settimeout(self._timeout)
+        self._closed = False
+        #: Whether what is sent may wait until the next read.
+        self.gathers = False
+        #: Seconds on the monotonic clock at which a read gives up.
+        self.deadline: float | None = None
+        #: The same for a write that has no deadline of its own.
+        self.write_deadline: float | None = None
+        #: Seconds more for the rest of a message of which a part has come.
+        self.grace = 0.0
+        #: Whether a read waits for a message to begin.
+        self.waits = True
+        #: Called before a read or a write keeps its thread, which others may count on, waiting for long.
+        self.on_stall: Callable[[], object] = lambda: None
+        #: Whether to wait no longer, asked now and then of what is no socket, and nobody can wake.
+        self.enough: Callable[[], bool] = lambda: False
+        #: Whether a part of a message was read, so that giving up would lose it.
+        self.within_message = False
+        #: Since when a part of a message has been here whose rest has not, and whether that was told of.
+        self._begun_at: float | None = None
+        self._stalled = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+    def settimeout(self, seconds: float | None) -> None:
+        """Nothing: paramiko would wake up ten times a second."""
+
+    def read(self, count: int) -> memoryview:
+        """Exactly `count` bytes, which stand there until the next call."""
+        while self.held() < count:
+            self._fill(count)
+        self._begun_at, self._stalled = None, False
+        self.within_message = True
+        self._at += count
+        return memoryview(self._buffer)[self._at - count : self._at]
+
+    def held(self) -> int:
+        """How many bytes were received and are not read yet."""
+        return self._end - self._at
+
+    def peek(self, count: int) -> bytes:
+        """The next bytes, at most `count`, of those that were received."""
+        return bytes(self._buffer[self._at : min(self._at + count, self._end)])
+
+    def read_line(self, limit: int = 4096) -> bytes:
+        """A line without its end."""
+        while (end := self._buffer.find(b"\n", self._at, self._end)) < 0:
+            if self.held() > limit:
+                raise paramiko.SSHException("no SSH banner: a line without an end")
+            self._fill(self.held() + 1)
+        line = self._buffer[self._at : end]
+        self._at = end + 1
+        return bytes(line).rstrip(b"\r")
+
+    def _fill(self, wanted: int) -> None:
+        begun = self.held() > 0 or self.within_message
+        ends = None
+        if self.deadline is not None:
+            ends = self.deadline + (self.grace if begun else 0.0)
+        self.flush(ends)
+        left = None
+        if ends is not None:
+            left = ends - time.monotonic()
+            if left <= 0:
+                raise TooLate
+        if not (begun or self.waits):
+            left = 0.0
+        self._make_room(wanted)
+        if begun and (left is None or left > _STALL):
+            count = self._receive_rest(left)
+        elif self._is_socket:
+            count = self._receive(left)
+        else:
+            count = self._receive_watchfully(left, self.enough)
+        if count is None:
+            self.within_message = begun
+            raise TooLate
+        if not count:
+            raise EOFError
+        self._end += count
+        self._many = count >= _READ
+
+    def _receive_rest(self, seconds: float | None) -> int | None:
+        """As `_receive`, of a message that has begun to come, for whose rest the thread is kept.
+
+        A host may send it byte by byte, so that its stall is not one of a single read.
+        """
+        now = time.monotonic()
+        if self._begun_at is None:
+            self._begun_at = now
+        left = self._begun_at + _STALL - now
+        if not self._stalled:
+            count = self._receive(left) if left > 0 else None
+            if count is not None:
+                return count
+            self._stalled = True
+            self.on_stall()
+        return self._receive(seconds) if self._is_socket else self._receive_watchfully(seconds, lambda: False)
+
+    def _make_room(self, wanted: int) -> None:
+        """Have room for `wanted` bytes from `_at`, and for many if many came the last time."""
+        size = max(wanted, _READ_MANY if self._many else _READ)
+        if len(self._buffer) < size:
+            self._move_to(_buffer(size))
+        elif len(self._buffer) - self._at < size:  # not for each piece: a host may send a message in bytes
+            self._move_to(self._buffer)
+
+    def settle(self) -> None:
+        """Nothing is read for a while: keep no more memory than is needed for what is there."""
+        self._move_to(bytearray(self.held()))
+
+    def _move_to(self, buffer: bytearray) -> None:
+        """Have what was received and not read yet at the beginning of `buffer`."""
+        rest, before = self._buffer[self._at : self._end], self._buffer
+        buffer[: len(rest)] = rest
+        self._buffer, self._at, self._end = buffer, 0, len(rest)
+        spare = _spare.get(len(before))
+        if before is not buffer and spare is not None and len(spare) * len(before) < _SPARE:
+            spare.append(before)
+
+    def _receive_watchfully(self, seconds: float | None, enough: Callable[[], bool]) -> int | None:
+        ends = float("inf") if seconds is None else time.monotonic() + seconds
+        while True:
+            left = ends - time.monotonic()
+            count = self._receive(max(0.0, min(left, _LOOK)))
+            if count is not None or left <= _LOOK or enough():
+                return count
+
+    def _receive(self, seconds: float | None) -> int | None:
+        """How many bytes have come; 0 at the end, None where nothing comes."""
+        if seconds is None:
+            seconds = _FOREVER
+        if seconds != self._timeout:
+            self._sock.settimeout(seconds)
+            self._timeout = seconds
+        room = memoryview(self._buffer)[self._end :]
+        try:
+            if self._is_socket:
+                return self._sock.recv_into(room)  # type: ignore[no-any-return]
+            data = self._sock.recv(len(room))
+        except (TimeoutError, BlockingIOError):
+            return None
+        room[: len(data)] = data
+        return len(data)
+
+    def write(self, *pieces: Any) -> None:
+        """Send `pieces`, now or with what follows them."""
+        self.gather(*pieces)
+        self.gathered()
+
+    def gather(self, *pieces: Any) -> None:
+        """Add `pieces` to what is to be sent."""
+        with self.sending:
+            self._unsent += pieces
+
+    def gathered(self) -> None:
+        """Send what was gathered, unless it may wait."""
+        if not self.gathers:
+            self.flush()
+
+    def flush(self, deadline: float | None = None) -> None:
+        """Send what was gathered, by `deadline` in monotonic seconds.
+
+        Raises:
+            EOFError: the connection is gone, or its peer has taken nothing for DEAD seconds.
+            TooLate: the deadline has passed.
+            TimeoutError: that for writes has.
+        """
+        if not self._unsent:
+            return
+        ends = self.write_deadline if deadline is None else deadline
+        with self.sending:
+            gives_up = time.monotonic() + DEAD
+            while True:
+                before = self.sent
+                if self.push():
+                    return
+                now = time.monotonic()
+                if self.sent > before:
+                    gives_up = now + DEAD
+                if now >= gives_up:
+                    self._unsent.clear()
+                    raise EOFError("the host takes nothing any more")
+                if ends is not None and now >= ends:
+                    raise TimeoutError("the host takes nothing") if deadline is None else TooLate
+                self.on_stall()
+                self._wait_for_room(min(gives_up, gives_up if ends is None else ends))
+
+    def _wait_for_room(self, until: float) -> None:
+        if self._is_socket:
+            Silence(self._sock.fileno(), until, writable=True).block()
+        else:  # whose descriptor does not tell
+            time.sleep(max(0.0, min(until - time.monotonic(), _STALL)))
+
+    def unsent(self) -> int:
+        """How many pieces were gathered and have not gone yet."""
+        return len(self._unsent)
+
+    def push(self) -> bool:
+        """Send what was gathered as far as it goes without waiting; whether all has gone.
+
+        Raises:
+            EOFError: the connection is gone.
+        """
+        with self.sending:
+            return self._send()
+
+    def _send(self) -> bool:
+        unsent = self._unsent
+        while unsent and not self._closed:
+            try:
+                if self._is_socket:  # not by a method of its own: the time limit of a read would hold
+                    count = os.writev(self._sock.fileno(), unsent[:_PIECES])
+                else:
+                    count = self._sock.send(b"".join(unsent))
+            except (TimeoutError, BlockingIOError):
+                return False
+            except (OSError, ValueError):
+                unsent.clear()
+                raise EOFError from None
+            self.sent += count
+            gone = 0
+            while gone < len(unsent) and count >= len(unsent[gone]):
+                count -= len(unsent[gone])
+                gone += 1
+            del unsent[:gone]
+            if count:
+                unsent[0] = memoryview(unsent[0])[count:]
+        return True
+
+    def close(self) -> None:
+        """Close the socket; whoever reads is woken up."""
+        self._closed = True
+        shut_down(self._sock)
+
+
+def _buffer(size: int) -> bytearray:
+    """A spare buffer of that size, or a new one."""
+    try:
+        return _spare[size].pop()
+    except LookupError:  # not asked first: other threads take some too
+        return bytearray(size)
+
+
+def keep_alive(sock: Any) -> None:
+    """Have the kernel find out where a peer is gone, and send small messages at once."""
+    if not isinstance(sock, socket.socket) or sock.family == socket.AF_UNIX:
+        return
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
+        if hasattr(socket, name):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(DEAD * 1000))
+
+
+def shut_down(sock: Any) -> None:
+    """Close a socket and wake whoever is in recv(), which close() alone does not."""
+    try:
+        if isinstance(sock, socket.socket):
+            sock.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
+    if sock is not None:
+        sock.close()

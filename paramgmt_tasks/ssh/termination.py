@@ -1,0 +1,154 @@
+"""How a command under way on a host is ended: TERM to its process group, then KILL, until it is gone.
+
+SSH's own signal request (RFC 4254, section 6.9) says nothing of what became of it, and OpenSSH before 9.8
+refuses it to root. So OpenSSH is asked over a second channel of the same connection: the process of this
+connection is the parent of both commands. The request is what is left where that cannot be.
+"""
+
+import contextlib
+import shlex
+import time
+from collections.abc import Callable
+from typing import Any
+
+import paramiko
+
+from ..model import PATIENCE
+from ..steps import Steps
+
+#: Seconds that a command has to end by itself after TERM, as the script has them too.
+GRACE = 2.0
+_AFTER_KILL = 1.0
+#: Seconds that the script may begin to look later than the command began to run, both after being asked for.
+_LATE = 1.0
+
+# Its arguments are the process of the connection, the one that this script was started as, the command's age
+# in hundredths of a second (Linux's ticks), and SSH_CONNECTION. Nothing is done unless the first is OpenSSH's
+# for one connection: a server that serves all of them from one process is the parent of what others run.
+# What an earlier command has left running is older than this one. Where the command itself has ended, what it
+# has left in its process group is known by the connection in its environment; of several groups without a
+# leader the others are of daemons, which left the command's own.
+_SCRIPT = r"""
+exec </dev/null >/dev/null 2>&1
+LC_ALL=C; export LC_ALL
+session=$1 own=$2 age=$3 connection=$4 proc= since=0
+[ -r /proc/self/stat ] && read -r up _ </proc/uptime && proc=1 since=$((${up%.*}${up#*.} - age))
+title() { if [ $proc ]; then tr '\000' ' ' <"/proc/$1/cmdline"; else ps -o args= -p "$1"; fi; }
+table() {
+  if [ $proc ]; then
+    cat /proc/[0-9]*/stat |
+      sed 's/^\([0-9]*\) (.*) \(.\) \([0-9]*\) \([0-9]*\) \([^ ]* \)\{16\}\([0-9]*\) .*/\1 \3 \4 \2 \6/'
+  else ps -A -o pid= -o ppid= -o pgid= -o stat=; fi
+}
+find() {
+  table | while read -r pid parent group state began; do
+    [ "$parent" = "$session" ] && [ "$pid" = "$group" ] && [ "$pid" != "$own" ] || continue
+    [ "${began:-$since}" -ge "$since" ] || continue
+    case $(title "$pid") in *internal-sftp*|*sftp-server*) ;; *) printf '%s ' "$group" ;; esac
+  done
+}
+orphans() {
+  [ $proc ] && [ "$connection" ] || return
+  for file in $(grep -l "SSH_CONNECTION=$connection" /proc/[0-9]*/environ); do
+    read -r line <"${file%environ}stat" || continue
+    set -- ${line##*) }
+    [ "$3" = "$4" ] && [ ! -d "/proc/$3" ] && [ "${20}" -ge "$since" ] && echo "$3"
+  done | sort -n | head -n 1
+}
+left() { for group in $groups; do table | sed -n "/^ *[0-9]* *[0-9]* *$group *[^ZX0-9 ]/p"; done; }
+signal() {
+  sent=1
+  for group in $groups; do kill "-$1" "-$group" && sent=0; done
+  return $sent
+}
+give() {
+  for seconds in $1; do
+    sleep "$seconds" || sleep 1
+    signal 0 && [ -n "$(left)" ] || break
+  done
+  [ -n "$(left)" ] || exit 0
+}
+case $(title "$session") in sshd*@*) ;; *) exit 3 ;; esac
+groups=$(find)
+[ "$groups" ] || groups=$(orphans)
+for seconds in 0.1 0.2 0.4; do
+  [ -z "$groups" ] || break
+  sleep "$seconds" || sleep 1
+  groups=$(find)
+done
+[ -n "$groups" ] || exit 4
+signal TERM
+give '0.02 0.03 0.05 0.1 0.2 0.3 0.6 0.7'
+signal KILL
+give '0.02 0.03 0.05 0.1 0.3'
+exit 5
+"""
+_GONE, _NOT_FOUND, _LEFT = 0, 4, 5
+_UNKNOWN = -1
+
+
+def end(
+    channel: Any,
+    drain: Callable[[], None],
+    elevate: str = "",
+    password: str | None = None,
+    held: bool = False,
+) -> Steps[bool]:
+    """Steps that end the command on `channel`; whether all of its process group is known to be gone.
+
+    `drain` takes what it still writes. `elevate` is what has to stand before a command to have the rights of
+    the one to end, and `password` what that asks for. One that is `held` ends itself when its input does.
+    """
+
+    def is_over() -> bool:
+        drain()  # the end comes behind what was written
+        return _over(channel)
+
+    if is_over():
+        return True
+    deadline = time.monotonic() + PATIENCE
+    with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+        if held:
+            channel.shutdown_write()
+            yield from channel.transport.until(is_over, deadline)
+            return is_over()
+        age = int((time.monotonic() - channel.began + _LATE) * 100)
+        code = yield from _order(channel.transport, _command(elevate, age), password, deadline)
+        if code not in (_GONE, _NOT_FOUND, _LEFT, _UNKNOWN):
+            for name, seconds in (("TERM", GRACE), ("KILL", _AFTER_KILL)):
+                if not is_over():
+                    channel.transport.signal(channel, name)
+                    yield from channel.transport.until(is_over, time.monotonic() + seconds)
+        return code == _GONE or (code not in (_LEFT, _UNKNOWN) and is_over())
+    return False
+
+
+def _over(channel: Any) -> bool:
+    """Whether a command has ended, and all that could write to its streams."""
+    return bool(channel.closed_by_peer or (channel.eof_received and channel.status_event.is_set()))
+
+
+def _command(elevate: str, age: int) -> str:
+    starter = f'exec {elevate} /bin/sh -c "$0" sh "$PPID" "$$" {age} "$SSH_CONNECTION"'
+    return f"exec /bin/sh -c {shlex.quote(starter)} {shlex.quote(_SCRIPT)}"
+
+
+def _order(transport: Any, command: str, password: str | None, deadline: float) -> Steps[int | None]:
+    """Run a command on a channel of its own; its return code, None where it could not be run."""
+    # Where a key runs one command whatever it is asked for, asking would run that once more.
+    if "OpenSSH" not in transport.remote_version or transport.forced:
+        return None
+    try:
+        channel = yield from transport.session(max(0.1, deadline - time.monotonic()))
+        transport.request(channel, command.encode(), no_input=password is None)
+        transport.flush()
+        yield from transport.confirmation(channel)
+    except paramiko.SSHException:
+        return None
+    if password is not None:
+        yield from transport.send(channel, f"{password}\n".encode(), deadline)
+        channel.shutdown_write()
+    yield from transport.until(channel.status_event.is_set, deadline)
+    code: int = channel.exit_status  # as paramiko, -1 where there is none
+    channel.close()
+    return code

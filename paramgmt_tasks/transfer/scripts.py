@@ -1,0 +1,61 @@
+"""Local scripts as commands a host can run, their text kept apart from their standard input."""
+
+import shlex
+from pathlib import Path
+
+from ..model import Host, UsageError, substitute, words
+
+# The script is written to a folder of its own, so that it has its name and its standard input is free. That
+# goes with it whenever it ends; and a part of a script, as of a connection that broke, is not run.
+_LOADER = """\
+d=
+trap '[ -z "$d" ] || rm -rf "$d"' EXIT
+trap 'exit 143' HUP INT TERM
+d=$(trap '' HUP INT TERM; exec mktemp -d "${{TMPDIR:-/tmp}}/paramgmt.XXXXXXXX") || exit 125
+{read} > "$d"/{name} && [ "$(wc -c < "$d"/{name})" -eq {size} ] || exit 125
+{interpreter} "$d"/{name}{stdin}
+exit $?"""
+
+
+def read(path: str) -> bytes:
+    """A script's text.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    try:
+        return Path(path).expanduser().read_bytes()
+    except OSError as error:
+        raise UsageError(f"script {path}: {words(error)}") from None
+
+
+def fill(text: bytes, host: Host) -> bytes:
+    """A script's text for one host."""
+    filled = substitute(text.decode("utf-8", "surrogateescape"), host.values)
+    return filled.encode("utf-8", "surrogateescape")
+
+
+def command(path: str, body: bytes, stdin: bytes | None) -> tuple[str, bytes]:
+    """The command that runs a script, and what is sent to its standard input.
+
+    Nothing is run unless all of the script has come. The interpreter is that of the `#!` line, else the login
+    shell. Without `stdin` the script's standard input is empty.
+    """
+    loader = _LOADER.format(
+        # Byte by byte where more follows: any larger read could take some of that with it.
+        read="cat" if stdin is None else f"dd bs=1 count={len(body)} 2>/dev/null",
+        name=shlex.quote(Path(path).name),
+        size=len(body),
+        interpreter=_interpreter(body),
+        stdin=" </dev/null" if stdin is None else "",
+    )
+    return f"exec /bin/sh -c {shlex.quote(loader)}", body + (stdin or b"")
+
+
+def _interpreter(body: bytes) -> str:
+    if not body.startswith(b"#!"):
+        return '"${SHELL:-/bin/sh}"'
+    line = body.partition(b"\n")[0][2:].decode("utf-8", "replace").strip()
+    # As the kernel does it: everything after the first word is one argument.
+    program, _, argument = line.partition(" ")
+    return " ".join(shlex.quote(word) for word in (program, argument.strip()) if word)

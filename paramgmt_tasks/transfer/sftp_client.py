@@ -1,0 +1,240 @@
+"""SFTP as a client that believes its server nothing: paramiko's, with bounds to what may be said."""
+
+import errno
+import struct
+from collections import deque
+from collections.abc import Generator
+from contextlib import suppress
+from typing import Any
+
+import paramiko
+from paramiko.sftp import (
+    CMD_ATTRS,
+    CMD_CLOSE,
+    CMD_DATA,
+    CMD_HANDLE,
+    CMD_LSTAT,
+    CMD_NAME,
+    CMD_OPEN,
+    CMD_OPENDIR,
+    CMD_READ,
+    CMD_READDIR,
+    CMD_STAT,
+    CMD_STATUS,
+    SFTP_EOF,
+    SFTP_FLAG_READ,
+    SFTP_NO_SUCH_FILE,
+    SFTP_OK,
+    SFTP_PERMISSION_DENIED,
+    int64,
+)
+from paramiko.sftp_attr import SFTPAttributes
+
+from ..model import Failure, Outcome
+from ..ssh import Known
+
+#: Bytes of a packet, and of the names that are known at once; how many answers nobody waits for.
+_PACKET, _NAMES, _UNASKED = 256 * 1024, 32 * 1024 * 1024, 64
+#: Bytes of a file in one question, and how many are asked ahead.
+_READ, _AHEAD = 32 * 1024, 64
+#: What says nothing of a file, but that the connection is of no use any more.
+BROKEN = (TimeoutError, EOFError, ConnectionError)
+_ERRORS = {SFTP_NO_SUCH_FILE: errno.ENOENT, SFTP_PERMISSION_DENIED: errno.EACCES}
+_REASON = 200
+
+
+class Nonsense(Known):
+    """What a host's SFTP server sends is no answer to anything."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(Failure(Outcome.FAILED, f"the host's SFTP server sends {what}"))
+
+
+class Client(paramiko.SFTPClient):
+    """paramiko's, with bounds to what the server may say: what it sends is not to be trusted.
+
+    Raises:
+        Nonsense: in every method, where it sends what it may not.
+    """
+
+    #: Answers that are due, and bytes that the names of the folders take that are being gone through.
+    _due = 0
+    held = 0
+
+    def _async_request(self, *args: Any) -> Any:
+        self._due += 1
+        return super()._async_request(*args)  # type: ignore[misc]
+
+    def _read_packet(self) -> tuple[int, bytes]:
+        self._due -= 1
+        if self._due < -_UNASKED:
+            raise Nonsense("answers to nothing")
+        (size,) = struct.unpack(">I", self._read_all(4))  # type: ignore[attr-defined]
+        if not 0 < size <= _PACKET:
+            raise Nonsense(f"a packet of {size} bytes")
+        data = self._read_all(size)  # type: ignore[attr-defined]
+        return data[0], data[1:]
+
+    def _convert_status(self, message: paramiko.Message) -> None:
+        code = message.get_int()
+        if code == SFTP_EOF:
+            raise EOFError
+        if code != SFTP_OK:
+            text = message.get_binary()[:_REASON].decode("utf-8", "replace")
+            raise OSError(_ERRORS[code], text) if code in _ERRORS else OSError(text)
+
+    def _answer(self, expected: int, kind: int, *args: Any) -> paramiko.Message:
+        answer, message = self._request(kind, *args)  # type: ignore[attr-defined]
+        if answer != expected:
+            raise Nonsense("an answer of another kind than the question")
+        return message  # type: ignore[no-any-return]
+
+    def stat(self, path: bytes | str) -> SFTPAttributes:
+        """What is at a path, behind all links."""
+        return _attributes(self._answer(CMD_ATTRS, CMD_STAT, _encoded(path)))
+
+    def lstat(self, path: bytes | str) -> SFTPAttributes:
+        """What is at a path, itself."""
+        return _attributes(self._answer(CMD_ATTRS, CMD_LSTAT, _encoded(path)))
+
+    def listdir(self, path: bytes | str = ".", most: int | None = None) -> list[str]:
+        """The names in a folder; no more are asked for than `most`.
+
+        Raises:
+            OSError: it cannot be listed, or has too many.
+        """
+        handle = self._answer(CMD_HANDLE, CMD_OPENDIR, _encoded(path)).get_binary()
+        names: list[str] = []
+        held = self.held
+        while most is None or len(names) < most:
+            try:
+                message = self._answer(CMD_NAME, CMD_READDIR, handle)
+            except EOFError:
+                break
+            count = message.get_int()
+            if not count:  # as the end, which other servers say so, or it would be asked for ever
+                break
+            for _ in range(count):
+                names.append(_text(message))
+                held += room_of(names[-1])
+                _text(message)  # what `ls -l` prints
+                _attributes(message)
+            if held > _NAMES:
+                self._request(CMD_CLOSE, handle)  # type: ignore[attr-defined]
+                raise OSError("more names than there is room for")
+        self._request(CMD_CLOSE, handle)  # type: ignore[attr-defined]
+        return [name for name in names[:most] if name not in (".", "..")]
+
+    def pieces(self, path: str, size: int) -> Generator[bytes, None, None]:
+        """What is in a file, to its end; `size` is how much that is, as the server says.
+
+        Asks for some ahead, though only as far as that, so that a size that is a lie costs nothing. To be
+        closed where it was not gone through.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        message = self._answer(CMD_HANDLE, CMD_OPEN, _encoded(path), SFTP_FLAG_READ, SFTPAttributes())
+        handle = message.get_binary()
+        reading = _Reading()
+
+        def ask(at: int, count: int) -> tuple[int, int, int]:
+            reading.due += 1
+            return self._async_request(reading, CMD_READ, handle, int64(at), count), at, count
+
+        asked: deque[tuple[int, int, int]] = deque()
+        end, broken = 0, False
+        try:
+            while True:
+                while len(asked) < _AHEAD and (end <= size or not asked):
+                    count = min(_READ, size - end) if end < size else _READ
+                    asked.append(ask(end, count))
+                    end += count
+                number, at, count = asked.popleft()
+                data = self._data(reading, number)
+                if data is None:
+                    return
+                if not 0 < len(data) <= count:
+                    raise Nonsense("more or less of a file than was asked for")
+                yield data
+                if len(data) < count:
+                    asked.appendleft(ask(at + len(data), count - len(data)))
+        except (*BROKEN, paramiko.SSHException, Nonsense):
+            broken = True
+            raise
+        finally:
+            with suppress(OSError, EOFError, paramiko.SSHException):  # told by what follows
+                while not broken and reading.due:
+                    self._read_response()  # type: ignore[attr-defined]
+                if not broken:
+                    self._request(CMD_CLOSE, handle)  # type: ignore[attr-defined]
+
+    def _data(self, reading: "_Reading", number: int) -> bytes | None:
+        while number not in reading.answers:
+            self._read_response()  # type: ignore[attr-defined]
+        kind, message = reading.answers.pop(number)
+        if kind == CMD_STATUS:
+            try:
+                self._convert_status(message)
+            except EOFError:
+                return None
+        if kind != CMD_DATA:
+            raise Nonsense("an answer of another kind than the question")
+        return _bytes(message)
+
+
+class _Reading:
+    """Answers to what was asked for of a file, in any order."""
+
+    def __init__(self) -> None:
+        self.answers: dict[int, tuple[int, paramiko.Message]] = {}
+        self.due = 0
+
+    def _async_response(self, kind: int, message: paramiko.Message, number: int) -> None:
+        self.answers[number] = kind, message
+        self.due -= 1
+
+
+def _encoded(path: bytes | str) -> bytes:
+    return path if isinstance(path, bytes) else path.encode("utf-8", "surrogateescape")
+
+
+def _take(message: paramiko.Message, count: int) -> bytes:
+    data = message.packet.read(count)
+    if len(data) != count:
+        raise Nonsense("a message that breaks off")
+    return data
+
+
+def _number(message: paramiko.Message) -> int:
+    return int.from_bytes(_take(message, 4), "big")
+
+
+def _bytes(message: paramiko.Message) -> bytes:
+    return _take(message, _number(message))
+
+
+def _text(message: paramiko.Message) -> str:
+    return _bytes(message).decode("utf-8", "surrogateescape")
+
+
+def _attributes(message: paramiko.Message) -> SFTPAttributes:
+    """A file's attributes, without those that only some servers have."""
+    found, flags = SFTPAttributes(), _number(message)
+    if flags & found.FLAG_SIZE:
+        found.st_size = int.from_bytes(_take(message, 8), "big")
+    if flags & found.FLAG_UIDGID:
+        found.st_uid, found.st_gid = _number(message), _number(message)
+    if flags & found.FLAG_PERMISSIONS:
+        found.st_mode = _number(message)
+    if flags & found.FLAG_AMTIME:
+        found.st_atime, found.st_mtime = _number(message), _number(message)
+    if flags & found.FLAG_EXTENDED:
+        for _ in range(2 * _number(message)):
+            _bytes(message)
+    return found
+
+
+def room_of(name: str) -> int:
+    """Bytes that a name takes in memory, about."""
+    return len(name) + 64
