@@ -30,19 +30,19 @@ class Wait:
 
 
 #: What follows may block the thread: another one has to look after the rest.
-BLOCKING = Wait()
+MAY_BLOCK = Wait()
 
 Steps = Generator[Wait, None, Result]
 
 
-class Leave(Wait):
+class WaitForPermission(Wait):
     """What a host waits for that is ready to go on, but not before it may; `go` is called then."""
 
     def __init__(self, go: Callable[[], None]) -> None:
         self.go = go
 
 
-class Silence(Wait):
+class WaitForIO(Wait):
     """A descriptor that is not ready, waited for until a deadline (monotonic seconds) if there is one.
 
     Without a descriptor it is a pause until then.
@@ -53,7 +53,7 @@ class Silence(Wait):
         self.deadline = deadline
         self.event = selectors.EVENT_WRITE if writable else selectors.EVENT_READ
 
-    def watched(self, watch: "Watch[Job]", number: int) -> bool:
+    def watched(self, watch: "Reactor[Job]", number: int) -> bool:
         """It is watched from now on; whether it has been over before."""
         return False
 
@@ -69,7 +69,7 @@ class Silence(Wait):
         polled.poll(None if left is None else left * 1000)
 
 
-def finish(steps: Steps[Result]) -> Result:
+def run_to_end(steps: Steps[Result]) -> Result:
     """Take all steps in this thread, and return what they return."""
     try:
         while True:
@@ -78,7 +78,7 @@ def finish(steps: Steps[Result]) -> Result:
         return end.value  # type: ignore[no-any-return]
 
 
-class Watch(Generic[Job]):
+class Reactor(Generic[Job]):
     """Jobs that wait for descriptors. One thread polls; any thread may add a job, or hurry one."""
 
     def __init__(self) -> None:
@@ -86,7 +86,7 @@ class Watch(Generic[Job]):
         self._numbers = itertools.count()
         self._waiting: dict[int, tuple[Job, int | None]] = {}
         self._deadlines: list[tuple[float, int]] = []
-        self._hurried: list[int] = []
+        self._resumed_jobs: list[int] = []
         self._wakes_at = 0.0
         self._opened = False
 
@@ -102,7 +102,7 @@ class Watch(Generic[Job]):
             self._ring.setblocking(False)
             self._selector.register(self._bell, selectors.EVENT_READ, None)
 
-    def add(self, job: Job, wait: Silence) -> None:
+    def add(self, job: Job, wait: WaitForIO) -> None:
         """Have a job given by `poll` when what it waits for is over, or its deadline has passed."""
         self.open()
         with self._lock:
@@ -114,7 +114,7 @@ class Watch(Generic[Job]):
                 if wait.deadline < self._wakes_at:
                     self.wake()
         if wait.watched(self, number):
-            self.hurry(number)
+            self.resume(number)
 
     def _register(self, descriptor: int, event: int, number: int) -> bool:
         """Watch a descriptor; False, and its job goes on at once, where it was closed meanwhile."""
@@ -123,20 +123,20 @@ class Watch(Generic[Job]):
                 self._selector.unregister(descriptor)
             self._selector.register(descriptor, event, number)
         except (OSError, ValueError):
-            self._hurried.append(number)
+            self._resumed_jobs.append(number)
             return False
         return True
 
-    def hurry(self, number: int) -> None:
+    def resume(self, number: int) -> None:
         """Have a job given at once, unless it was."""
         with self._lock:
-            self._hurried.append(number)
+            self._resumed_jobs.append(number)
         self.wake()
 
-    def hurry_all(self) -> None:
+    def resume_all(self) -> None:
         """Have all jobs given at once."""
         with self._lock:
-            self._hurried.extend(self._waiting)
+            self._resumed_jobs.extend(self._waiting)
         self.wake()
 
     def wake(self) -> None:
@@ -151,7 +151,7 @@ class Watch(Generic[Job]):
         with self._lock:
             ends = [until] if until is not None else []
             ends += [self._deadlines[0][0]] if self._deadlines else []
-            wakes_at = self._wakes_at = 0.0 if self._hurried else min(ends, default=float("inf"))
+            wakes_at = self._wakes_at = 0.0 if self._resumed_jobs else min(ends, default=float("inf"))
         left = None if wakes_at == float("inf") else min(LONGEST_WAIT, max(0.0, wakes_at - time.monotonic()))
         ready = []
         for key, _ in self._selector.select(left):
@@ -164,7 +164,7 @@ class Watch(Generic[Job]):
             self._wakes_at = 0.0
             while self._deadlines and self._deadlines[0][0] <= now:
                 ready.append(heapq.heappop(self._deadlines)[1])
-            hurried, self._hurried = self._hurried, []
+            hurried, self._resumed_jobs = self._resumed_jobs, []
             return [job for number in (*ready, *hurried) for job in self._take(number)]
 
     def _take(self, number: int) -> list[Job]:

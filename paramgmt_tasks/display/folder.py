@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from ..model import Host, HostResult, UsageError, make_private, words
+from ..model import Host, HostResult, UsageError, make_private, reason_of
 from .jsonl import fields
 from .view import Piece, Silent
 
@@ -41,7 +41,7 @@ class Folder(Silent):
             if not os.access(self._path, os.W_OK):
                 raise PermissionError(errno.EACCES, "permission denied")
         except OSError as error:
-            raise UsageError(f"--output-dir {path}: {words(error)}") from None
+            raise UsageError(f"--output-dir {path}: {reason_of(error)}") from None
 
     def finished(self, result: HostResult) -> Iterator[Piece]:
         """Nothing to show."""
@@ -60,7 +60,7 @@ class Folder(Silent):
                 raise
         except OSError as error:
             if self.whole:
-                log.warning("%s: %s: files of results are missing", self._path, words(error))
+                log.warning("%s: %s: files of results are missing", self._path, reason_of(error))
             self.whole = False
         return iter(())
 

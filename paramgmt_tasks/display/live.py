@@ -3,7 +3,7 @@
 import codecs
 from collections.abc import Iterator
 
-from ..model import Heard, HostResult, Outcome, Output, Reader
+from ..model import HostResult, Outcome, Output, OutputEvent, Reader
 from .blocks import Painter
 from .terminal import Shown, unchanged
 from .view import ERR, OUT, Piece, Silent
@@ -57,13 +57,13 @@ class Live(Silent):
         self._show = {OUT: show_out, ERR: show_err}
         self._hosts: dict[int, tuple[Lines, Lines]] = {}
 
-    def _lines(self, heard: Heard | HostResult) -> tuple[Lines, Lines]:
+    def _lines(self, heard: OutputEvent | HostResult) -> tuple[Lines, Lines]:
         known = self._hosts.get(heard.index)
         if known is None or known[0].output is not heard.out:  # another try's has begun anew
             self._hosts[heard.index] = Lines(heard.out), Lines(heard.err)
         return self._hosts[heard.index]
 
-    def heard(self, heard: Heard) -> Iterator[Piece]:
+    def heard(self, heard: OutputEvent) -> Iterator[Piece]:
         """The lines that have ended."""
         out, err = self._lines(heard)
         yield from self._named(OUT, heard.host.entry, out.more(), "green")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Protocol
 
-from ..model import Heard, HostResult, Report
+from ..model import HostResult, OutputEvent, Report
 
 #: A text and where it goes: 1 is standard output, 2 is standard error.
 Piece = tuple[int, str]
@@ -13,7 +13,7 @@ OUT, ERR = 1, 2
 class View(Protocol):
     """What is shown of a run; pieces may be long in coming, and are together more than fits in memory."""
 
-    def heard(self, heard: Heard) -> Iterator[Piece]:
+    def heard(self, heard: OutputEvent) -> Iterator[Piece]:
         """A host's command has written something."""
 
     def finished(self, result: HostResult) -> Iterator[Piece]:
@@ -26,7 +26,7 @@ class View(Protocol):
 class Silent:
     """Shows nothing; what other views build on."""
 
-    def heard(self, heard: Heard) -> Iterator[Piece]:
+    def heard(self, heard: OutputEvent) -> Iterator[Piece]:
         """Nothing."""
         return iter(())
 

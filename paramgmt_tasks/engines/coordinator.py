@@ -20,12 +20,12 @@ from ..execution import Run
 from ..model import (
     PATIENCE,
     FileSpool,
-    Heard,
     Host,
     HostResult,
     Operation,
     Outcome,
     Output,
+    OutputEvent,
     Rollout,
     Room,
     Settings,
@@ -37,7 +37,7 @@ from ..model import (
 )
 
 if TYPE_CHECKING:
-    from ..transfer import Courier
+    from ..transfer import FileRelay
 
 log = logging.getLogger("paramgmt_tasks")
 
@@ -63,7 +63,7 @@ class Link(Protocol):
         """Wait until it has taken most of what was sent, or is gone."""
 
 
-class Workers:
+class WorkerEngine:
     """The workers of an engine, and the hosts they keep connections to."""
 
     #: Whether they have this machine's files, and what they say comes even where they are gone by then.
@@ -75,7 +75,7 @@ class Workers:
         self._homes: dict[Any, Any] = {}
         self._turn = itertools.count()
         self._numbers = itertools.count(1)
-        self._runs: dict[int, SplitRun] = {}
+        self._runs: dict[int, DistributedRun] = {}
 
     def start(self, settings: Settings, hosts: int) -> int:
         """Have workers for so many hosts; how many share what the settings bound.
@@ -85,7 +85,7 @@ class Workers:
         """
         raise NotImplementedError
 
-    def courier(self, operation: Operation) -> "Courier | None":
+    def courier(self, operation: Operation) -> "FileRelay | None":
         """What brings files to workers that have not this machine's."""
         return None
 
@@ -97,7 +97,7 @@ class Workers:
         *,
         on_start: Callable[[int], object] | None = None,
         live: bool = False,
-    ) -> "SplitRun":
+    ) -> "DistributedRun":
         """Begin an operation on hosts; as Threads.perform."""
         if settings.together:
             check_together(settings, settings.fanout, len(hosts))
@@ -105,7 +105,7 @@ class Workers:
         rollout = Rollout.of(replace(settings, batch=1) if settings.sequential else settings, len(hosts))
         # No more workers than hosts may be worked on at once.
         count = max(1, min(self.start(settings, len(hosts)), settings.fanout))
-        return SplitRun(self, hosts, operation, settings, rollout, count, on_start, live)
+        return DistributedRun(self, hosts, operation, settings, rollout, count, on_start, live)
 
     def deal(self, hosts: Iterable[tuple[int, Host]], count: int) -> dict[Link, list[tuple[int, Host]]]:
         """Which of `count` workers works on which hosts: who has a connection, else each in its turn."""
@@ -122,7 +122,7 @@ class Workers:
                 dealt.setdefault(link, []).append((index, host))
         return dealt
 
-    def add(self, run: "SplitRun") -> int:
+    def add(self, run: "DistributedRun") -> int:
         """A number for a run, by which it is told of."""
         number = next(self._numbers)
         self._runs[number] = run
@@ -173,12 +173,12 @@ class _Moved:
         return sum(expected for _, expected in self._by.values())
 
 
-class SplitRun(Run):
+class DistributedRun(Run):
     """A Run at several workers."""
 
     def __init__(
         self,
-        workers: Workers,
+        workers: WorkerEngine,
         hosts: Sequence[Host],
         operation: Operation,
         settings: Settings,
@@ -204,11 +204,11 @@ class SplitRun(Run):
             max_fail=None,
         )
         #: Whether workers are given `on_start`; otherwise it is called here.
-        self._given_on = workers.here and _may_be_sent(on_start)
+        self._callback_travels = workers.here and _may_be_sent(on_start)
         #: Whether workers ask before they start what is not to be repeated: where all are to start together,
         #: and where it would be told too late that one has begun.
-        self._asked = not operation.repeatable and (settings.together or not self._given_on)
-        self._courier = workers.courier(operation)
+        self._asked = not operation.repeatable and (settings.together or not self._callback_travels)
+        self._relay = workers.courier(operation)
         self._lock = threading.RLock()
         self._pending = deque(enumerate(hosts))
         self._given: list[tuple[int, Host]] = []
@@ -248,8 +248,8 @@ class SplitRun(Run):
         good = []
         for index, host in hosts:
             try:
-                if self._courier:
-                    self._courier.check(host)
+                if self._relay:
+                    self._relay.check(host)
                 good.append((index, host))
             except UsageError as error:
                 self._tell(index, Outcome.ERROR, str(error))
@@ -258,7 +258,7 @@ class SplitRun(Run):
             for link, slice_ in dealt.items():
                 self._with.update((index, link) for index, _ in slice_)
         for link, slice_ in dealt.items():
-            if self._courier and self._courier.heavy:
+            if self._relay and self._relay.has_payload:
                 threading.Thread(target=self._send, args=(link, slice_), daemon=True).start()
             else:
                 self._send(link, slice_)
@@ -272,8 +272,8 @@ class SplitRun(Run):
             turn = self._turns.setdefault(link, threading.Lock())
         with turn:  # or hosts could come before files that are on their way for others
             self._begin(link)
-            if self._courier:
-                for kind, *rest in self._courier.parcels(link, [host for _, host in slice_]):
+            if self._relay:
+                for kind, *rest in self._relay.messages_for(link, [host for _, host in slice_]):
                     if self._halted or not link.send(kind, self._number, *rest):
                         break
                     link.wait_for_room()
@@ -298,8 +298,8 @@ class SplitRun(Run):
             self._each,
             self._live,
             self._asked,
-            self._given_on or not self._asked,
-            self._on_start if self._given_on else None,
+            self._callback_travels or not self._asked,
+            self._on_start if self._callback_travels else None,
         )
 
     def told_by(self, link: Link, kind: str, *rest: Any) -> None:
@@ -320,14 +320,14 @@ class SplitRun(Run):
             reason, places = rest
             for index in places:
                 self._tell(index, Outcome.ERROR, reason)
-        elif self._courier is not None:
+        elif self._relay is not None:
             index, *what = rest
-            if not self._courier.take(kind, index, self._host_list[index], *what):
+            if not self._relay.take(kind, index, self._host_list[index], *what):
                 link.send("unwanted", self._number, index)
 
     def _started(self, index: int) -> None:
         self._since[index] = time.monotonic()
-        if not self._given_on and self._on_start is not None:
+        if not self._callback_travels and self._on_start is not None:
             self._on_start(index)
 
     def _let_start(self, places: Iterable[int] = ()) -> None:
@@ -340,7 +340,7 @@ class SplitRun(Run):
             self._ready.clear()
             leave: dict[Link, list[int]] = {}
             for index in waiting:
-                if not self._given_on:
+                if not self._callback_travels:
                     self._started(index)
                 leave.setdefault(self._with[index], []).append(index)
         for link, indexes in leave.items():
@@ -396,7 +396,7 @@ class SplitRun(Run):
         out, err = self._streams(index)
         self._add(link, number, (out, err)[stream], parts)
         if self._live:
-            self.hear(Heard(self._host_list[index], index, out, err))
+            self.hear(OutputEvent(self._host_list[index], index, out, err))
 
     def _result(
         self,
@@ -413,9 +413,9 @@ class SplitRun(Run):
             if parts:
                 self._add(link, number, self._streams(index)[stream], parts)
         outcome, return_code, attempts, reason, dropped = done
-        if self._courier is not None:
+        if self._relay is not None:
             out, err = self._streams(index)
-            outcome, return_code, reason = self._courier.end(index, outcome, return_code, reason, out, err)
+            outcome, return_code, reason = self._relay.end(index, outcome, return_code, reason, out, err)
         started, finished, requested, confirmed = times
         unsure = link.uncertain
         self._arrive(
@@ -446,8 +446,8 @@ class SplitRun(Run):
         self._since.pop(index, None)
         if counts is None:
             return
-        if self._courier is not None:
-            self._courier.drop(index)
+        if self._relay is not None:
+            self._relay.drop(index)
         finished, failed = counts
         objection = "" if self._halted else self._rollout.objection(finished, failed)
         if objection:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .worker import Forward, Worker
+from .worker import LogForwarder, Worker
 
 log = logging.getLogger("paramgmt_tasks")
 
@@ -21,7 +21,7 @@ _BATCH, _FULL = 1024 * 1024, 4 * 1024 * 1024
 _GATHER, _QUIET = 0.01, 2.0
 
 
-class Box:
+class Mailbox:
     """Messages that wait to be taken, in batches. Safe for many threads."""
 
     def __init__(self) -> None:
@@ -90,7 +90,7 @@ def messages(batch: bytes) -> Iterable[Any]:
     return map(pickle.loads, pickle.loads(batch))
 
 
-class Office:
+class WorkerActor:
     """The actor in a Dask worker: a worker of ours with its post.
 
     Each batch has a number, by which one that is asked for or brought again is known: what was done is not
@@ -98,12 +98,12 @@ class Office:
     """
 
     def __init__(self, share: int) -> None:
-        self._post = post = _Post()
+        self._post = post = ActorTransport()
         self._taken = self._given = 0
         self._last = b""
         self._collecting: asyncio.Lock | None = None
         worker = Worker(post, share)
-        handler = Forward(post)
+        handler = LogForwarder(post)
         log.addHandler(handler)
 
         def serve() -> None:
@@ -153,13 +153,13 @@ class Office:
             self._post.close()
 
 
-class _Post:
+class ActorTransport:
     """An office's post, as its worker sees it."""
 
     sends_files = False
 
     def __init__(self) -> None:
-        self.box = Box()
+        self.box = Mailbox()
         self.incoming: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.roomy, self.wait_for_room = self.box.roomy, self.box.wait_for_room
         self.closed = False

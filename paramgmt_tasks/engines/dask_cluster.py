@@ -20,19 +20,19 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..model import Operation, Settings, UsageError, words
-from ..transfer import Courier
-from .coordinator import Workers
-from .dask_actor import Box, Office, messages
+from ..model import Operation, Settings, UsageError, reason_of
+from ..transfer import FileRelay
+from .coordinator import WorkerEngine
+from .dask_actor import Mailbox, WorkerActor, messages
 
 log = logging.getLogger("paramgmt_tasks")
 
 #: Seconds without an answer after which a worker is given up; it cannot start anything by itself then.
-_SILENT = 60.0
+CALL_TIMEOUT = 60.0
 #: Seconds in which the scheduler notices that a worker is gone.
-_NOTICED = 3.0
+DEATH_NOTICE = 3.0
 #: Seconds to reach the scheduler, and for a worker to make its office.
-_CONNECT, _MAKE = 10.0, 60.0
+_CONNECT, START_TIMEOUT = 10.0, 60.0
 _VERSION = "paramgmt_tasks.__version__"
 _ENCRYPTED = ("tls", "wss")
 
@@ -41,16 +41,16 @@ class _Gone(Exception):
     pass
 
 
-class _Remote:
+class ActorLink:
     """The way to an office."""
 
-    def __init__(self, address: str, future: Any, actor: Any, workers: Workers) -> None:
+    def __init__(self, address: str, future: Any, actor: Any, workers: WorkerEngine) -> None:
         self.address = address
         self.name = f"its Dask worker {address} is gone"
         self.alive = True
         self.spools: dict[Any, Any] = {}
         self._future, self._actor, self._workers = future, actor, workers
-        self._box = Box()
+        self._box = Mailbox()
         self._ending = threading.Lock()
         self.wait_for_room = self._box.wait_for_room
         self.ahead, self.uncertain = self._compare_clocks()
@@ -98,13 +98,13 @@ class _Remote:
         """Call a method of the office; again where that failed and the worker is there."""
         while True:
             try:
-                return getattr(self._actor, method)(*args).result(timeout=_SILENT)
+                return getattr(self._actor, method)(*args).result(timeout=CALL_TIMEOUT)
             except (TimeoutError, asyncio.TimeoutError):
                 raise _Gone from None
             except Exception as error:
                 failed = error
             # Either that shows soon, or only a connection was lost on the way.
-            deadline = time.monotonic() + _NOTICED
+            deadline = time.monotonic() + DEATH_NOTICE
             while time.monotonic() < deadline:
                 if not self.alive or self._future.status != "finished":
                     raise _Gone from None
@@ -126,7 +126,7 @@ class _Remote:
         self._end()
 
 
-class Cluster(Workers):
+class DaskEngine(WorkerEngine):
     """The workers of a Dask cluster.
 
     Raises:
@@ -140,9 +140,9 @@ class Cluster(Workers):
         self._client = _connect(settings)
         self._insecure = settings.insecure_scheduler
 
-    def courier(self, operation: Operation) -> Courier:
+    def courier(self, operation: Operation) -> FileRelay:
         """What brings files to other machines."""
-        return Courier(operation)
+        return FileRelay(operation)
 
     def start(self, settings: Settings, hosts: int) -> int:
         """Have an office in each of the Dask workers that there are, or in so many."""
@@ -169,7 +169,7 @@ class Cluster(Workers):
         machines = Counter(urlsplit(address).hostname for address in there)
         futures = {
             address: self._client.submit(
-                Office,
+                WorkerActor,
                 machines[urlsplit(address).hostname],
                 key=f"paramgmt-{uuid.uuid4().hex}",
                 workers=[address],
@@ -180,12 +180,12 @@ class Cluster(Workers):
             )
             for address in addresses
         }
-        deadline = time.monotonic() + _MAKE
+        deadline = time.monotonic() + START_TIMEOUT
         for address, future in futures.items():
             try:
                 actor = future.result(timeout=max(0.1, deadline - time.monotonic()))
                 with self._client.as_current():  # which an actor belongs to from its first use
-                    self.links.append(_Remote(address, future, actor, self))
+                    self.links.append(ActorLink(address, future, actor, self))
             except UsageError as error:
                 raise UsageError(f"Dask worker {address}: {error}") from None
             except (TimeoutError, asyncio.TimeoutError):
@@ -244,7 +244,7 @@ def _connect(settings: Settings) -> Any:
             if path:
                 Path(path).expanduser().read_bytes()
         except OSError as error:
-            raise UsageError(f"{option} {path}: {words(error)}") from None
+            raise UsageError(f"{option} {path}: {reason_of(error)}") from None
     paths = {name: str(Path(path).expanduser()) for name, path in files.items() if path}
     try:
         security: Any = Security(**paths)
@@ -259,7 +259,7 @@ def _connect(settings: Settings) -> Any:
         socket.create_connection((parts.hostname, parts.port or 8786), _CONNECT).close()
         return Client(address, security=security, timeout=_CONNECT, set_as_default=False, name="paramgmt")
     except Exception as error:
-        reason = words(error) if isinstance(error, OSError) and error.errno else _words(error)
+        reason = reason_of(error) if isinstance(error, OSError) and error.errno else _words(error)
         raise UsageError(f"--scheduler {given}: {reason}") from None
 
 
@@ -271,7 +271,7 @@ def _address(given: str) -> str:
         found = json.loads(Path(given).expanduser().read_text())["address"]
     except OSError as error:
         raise UsageError(
-            f"--scheduler {given}: {words(error)}: give an address, tls://HOST:PORT, or a scheduler file"
+            f"--scheduler {given}: {reason_of(error)}: give an address, tls://HOST:PORT, or a scheduler file"
         ) from None
     except (ValueError, KeyError, TypeError):
         raise UsageError(f"--scheduler {given}: not a scheduler file of Dask's") from None

@@ -10,8 +10,8 @@ from typing import Any
 
 from ..model import FileSpool, Settings
 from ..ssh import config as ssh_config
-from .coordinator import Workers
-from .socket_channel import Wire
+from .coordinator import WorkerEngine
+from .socket_channel import SocketChannel
 
 
 def processors() -> int:
@@ -27,8 +27,8 @@ class _Process:
     ahead = uncertain = 0.0
     name = "its worker process died"
 
-    def __init__(self, sock: socket.socket, workers: Workers) -> None:
-        self._wire = Wire(sock)
+    def __init__(self, sock: socket.socket, workers: WorkerEngine) -> None:
+        self._wire = SocketChannel(sock)
         self.alive = True
         self.pid: int | None = None
         #: The files that hold what its hosts wrote, by the numbers of run and slice.
@@ -66,7 +66,7 @@ class _Process:
         self._listener.join()
 
 
-class Processes(Workers):
+class ProcessEngine(WorkerEngine):
     """The worker processes of a pool, started when they are first needed."""
 
     def __init__(self) -> None:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 from ..execution import Run
 from ..model import Host, Operation, Settings
-from .processes import Processes
+from .processes import ProcessEngine
 
 if TYPE_CHECKING:
-    from ..execution import Threads
+    from ..execution import ConnectionPool
 
 
 class Engine(Protocol):
@@ -24,7 +24,7 @@ class Engine(Protocol):
         on_start: Callable[[int], object] | None = None,
         live: bool = False,
     ) -> Run:
-        """Begin an operation on hosts; `on_start` and `live` are as for GroupRun.
+        """Begin an operation on hosts; `on_start` and `live` are as for LocalRun.
 
         Raises:
             UsageError: settings that cannot be used, or an engine that is not there.
@@ -58,12 +58,12 @@ class Pool:
             return self.threads
         with self._lock:
             if settings.engine == "processes":
-                return self._kept("processes", Processes)
-            from .dask_cluster import Cluster  # with what the others do not need: Dask
+                return self._kept("processes", ProcessEngine)
+            from .dask_cluster import DaskEngine  # with what the others do not need: Dask
 
             names = ("scheduler", "tls_ca", "tls_cert", "tls_key", "insecure_scheduler")
             which = tuple(getattr(settings, name) for name in names)
-            return self._kept(which, lambda: Cluster(settings))
+            return self._kept(which, lambda: DaskEngine(settings))
 
     def _kept(self, key: Hashable, make: Callable[[], _Made]) -> _Made:
         with self._lock:
@@ -72,15 +72,15 @@ class Pool:
             return cast(_Made, self.engines[key])
 
     @property
-    def threads(self) -> "Threads":
+    def threads(self) -> "ConnectionPool":
         """The engine of this process.
 
         Raises:
             UsageError: an ssh_config that cannot be read.
         """
-        from ..execution import Threads  # with what the others do not need: Fabric
+        from ..execution import ConnectionPool  # with what the others do not need: Fabric
 
-        return self._kept("threads", Threads)
+        return self._kept("threads", ConnectionPool)
 
     def close(self) -> None:
         """Close all connections."""

@@ -17,7 +17,7 @@ _READ, _FILES = 256 * 1024, 16
 _GATHER, _MUCH = 0.005, 64 * 1024
 
 
-class Wire:
+class SocketChannel:
     """Sends and receives messages, which are tuples of plain data; any thread may send, one receives."""
 
     #: Whether open files can be sent.

@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
-from ..execution import GroupRun, Threads
+from ..execution import ConnectionPool, LocalRun
 from ..model import IN_MEMORY, Host, HostResult, Operation, Reader, Settings, Spool, UsageError
-from ..transfer import Delivered, Files, Placed
-from .socket_channel import Wire
+from ..transfer import FilesOfBatch, LocalFiles, RelayedFiles
+from .socket_channel import SocketChannel
 
 #: Seconds between two words of how much a transfer has moved.
 _MOVED = 0.5
@@ -26,7 +26,7 @@ _GATHER = 0.005
 _LEAVE = 2.0
 
 
-class Post(Protocol):
+class MessageChannel(Protocol):
     """The way to the process whose runs these are."""
 
     #: Whether open files can be sent.
@@ -45,10 +45,10 @@ class Post(Protocol):
         """Whether it has."""
 
 
-class _Slice:
+class Batch:
     """Hosts of a run that came together, and what works on them."""
 
-    def __init__(self, number: int, run: GroupRun, places: list[int]) -> None:
+    def __init__(self, number: int, run: LocalRun, places: list[int]) -> None:
         self.number, self.run, self.places = number, run, places
         #: Whether the file that holds what its hosts write was sent.
         self.file_sent = False
@@ -65,14 +65,14 @@ def _facts(place: int, result: HostResult, rest: list[list[Any]]) -> tuple[Any, 
     return place, done, times, rest
 
 
-class _Job:
+class RunContext:
     """What is done here of a run."""
 
     def __init__(
         self,
         number: int,
-        post: Post,
-        threads: Threads,
+        post: MessageChannel,
+        threads: ConnectionPool,
         folder: str | None,
         operation: Operation,
         settings: Settings,
@@ -84,8 +84,8 @@ class _Job:
         self._number, self._post, self._threads = number, post, threads
         self._folder, self._operation, self._settings = folder, operation, settings
         self._live, self._asks, self._tells, self._on_start = live, asks, tells, on_start
-        self.files = Files() if folder is not None else Delivered(self.say, post.roomy)
-        self.slices: list[_Slice] = []
+        self.files = LocalFiles() if folder is not None else RelayedFiles(self.say, post.roomy)
+        self.slices: list[Batch] = []
         self._count = 0
 
     def say(self, kind: str, *rest: Any) -> None:
@@ -105,7 +105,7 @@ class _Job:
         watching: dict[str, Any] = {
             "on_start": started,
             "live": self._live,
-            "files": Placed(self.files, places),
+            "files": FilesOfBatch(self.files, places),
             "spool": Spool(IN_MEMORY // self._threads.share),
         }
         if self._asks:
@@ -122,16 +122,16 @@ class _Job:
             self.say("refused", str(error), places)
             return
         self._count += 1
-        slice_ = _Slice(self._count, run, places)
+        slice_ = Batch(self._count, run, places)
         self.slices.append(slice_)
         threading.Thread(target=self._tell, args=(slice_,), daemon=True).start()
         if self._operation.repeatable:
             threading.Thread(target=self._tell_moved, args=(run,), daemon=True).start()
 
-    def _tell(self, slice_: _Slice) -> None:
+    def _tell(self, slice_: Batch) -> None:
         places = slice_.places
         readers: dict[int, tuple[Reader, Reader]] = {}
-        while events := slice_.run.hand_over():
+        while events := slice_.run.drain():
             results = []
             for event in events:
                 place = places[event.index]
@@ -148,7 +148,7 @@ class _Job:
             time.sleep(_GATHER)
         self.slices.remove(slice_)
 
-    def _rest(self, slice_: _Slice, place: int, stream: int, reader: Reader) -> list[Any]:
+    def _rest(self, slice_: Batch, place: int, stream: int, reader: Reader) -> list[Any]:
         """What goes along with a result: all of it where files can be sent, else what is little."""
         if self._post.sends_files:
             parts = list(reader.parts())
@@ -157,7 +157,7 @@ class _Job:
         text = self._write(slice_, place, stream, reader, at_most=_SMALL)
         return [text] if text else []
 
-    def _write(self, slice_: _Slice, place: int, stream: int, reader: Reader, at_most: int = 0) -> bytes:
+    def _write(self, slice_: Batch, place: int, stream: int, reader: Reader, at_most: int = 0) -> bytes:
         """Tell what was written, but not the last of it where that is little: this is returned."""
         if self._post.sends_files:
             parts = list(reader.parts())
@@ -174,18 +174,18 @@ class _Job:
         self._written(slice_, place, stream, text)
         return b""
 
-    def _written(self, slice_: _Slice, place: int, stream: int, text: bytes) -> None:
+    def _written(self, slice_: Batch, place: int, stream: int, text: bytes) -> None:
         if text:
             self._post.wait_for_room()
             self.say("written", slice_.number, place, stream, [text])
 
-    def _send_file(self, slice_: _Slice, parts: list[Any]) -> None:
+    def _send_file(self, slice_: Batch, parts: list[Any]) -> None:
         """Send the file in which parts are kept, the first time."""
         if not slice_.file_sent and any(isinstance(part, tuple) for part in parts):
             slice_.file_sent = True
             self._post.send("spool", self._number, slice_.number, file=slice_.run.spool.file)
 
-    def _tell_moved(self, run: GroupRun) -> None:
+    def _tell_moved(self, run: LocalRun) -> None:
         while True:
             over = run.wait(_MOVED)
             self.say("moved", run.shared.moved, run.shared.expected())
@@ -197,28 +197,28 @@ class _Job:
         for slice_ in list(self.slices):
             if not slice_.run.wait(0):
                 slice_.run.cancel(0)
-        if isinstance(self.files, Delivered):
+        if isinstance(self.files, RelayedFiles):
             self.files.close()
 
 
 class Worker:
     """Does what comes by a post, over connections of its own; `share` as for Threads."""
 
-    def __init__(self, post: Post, share: int) -> None:
+    def __init__(self, post: MessageChannel, share: int) -> None:
         self._post = post
-        self._threads = Threads(share)
-        self._jobs: dict[int, _Job] = {}
+        self._threads = ConnectionPool(share)
+        self._jobs: dict[int, RunContext] = {}
 
     def serve(self) -> None:
         """Until the other side is gone."""
         while (message := self._post.receive()) is not None:
             kind, number, *rest = message
             if kind == "begin":
-                self._jobs[number] = _Job(number, self._post, self._threads, *rest)
+                self._jobs[number] = RunContext(number, self._post, self._threads, *rest)
             elif (job := self._jobs.get(number)) is not None:
                 self._do(job, kind, number, *rest)
 
-    def _do(self, job: _Job, kind: str, number: int, *rest: Any) -> None:
+    def _do(self, job: RunContext, kind: str, number: int, *rest: Any) -> None:
         if kind == "hosts":
             job.begin(*rest)
         elif kind == "go":
@@ -233,7 +233,7 @@ class Worker:
         elif kind == "end":
             del self._jobs[number]
             threading.Thread(target=job.close, daemon=True).start()
-        elif isinstance(job.files, Delivered):
+        elif isinstance(job.files, RelayedFiles):
             job.files.take(kind, *rest)
 
     def close(self) -> None:
@@ -243,10 +243,10 @@ class Worker:
         self._threads.close()
 
 
-class Forward(logging.Handler):
+class LogForwarder(logging.Handler):
     """Warnings go to the process that has a user."""
 
-    def __init__(self, post: Post) -> None:
+    def __init__(self, post: MessageChannel) -> None:
         super().__init__()
         self._post = post
 
@@ -277,10 +277,10 @@ def main(arguments: list[str]) -> None:
     reapers = [threading.Thread(target=_reap, args=(child,), daemon=True) for child in children]
     for reaper in reapers:
         reaper.start()
-    wire = Wire(first)
+    wire = SocketChannel(first)
     wire.send("pid", 0, os.getpid())
     log = logging.getLogger("paramgmt_tasks")
-    log.addHandler(Forward(wire))
+    log.addHandler(LogForwarder(wire))
     log.propagate = False
     worker = Worker(wire, len(sockets))
     worker.serve()

@@ -5,24 +5,24 @@ from typing import TYPE_CHECKING
 from ..model import later
 
 if TYPE_CHECKING:
-    from .connection_pool import Threads
+    from .connection_pool import ConnectionPool
     from .group import ParallelGroup
     from .result_stream import Run
-    from .run import GroupRun
+    from .run import LocalRun
 else:
     __getattr__ = later(
         __name__,
         {
-            ".connection_pool": ["Threads"],
+            ".connection_pool": ["ConnectionPool"],
             ".group": ["ParallelGroup"],
             ".result_stream": ["Run"],
-            ".run": ["GroupRun"],
+            ".run": ["LocalRun"],
         },
     )
 
 __all__ = [
-    "GroupRun",
+    "ConnectionPool",
+    "LocalRun",
     "ParallelGroup",
     "Run",
-    "Threads",
 ]

@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from ..model import Host, Operation, Settings, check_together
-from ..ssh import HostConnection, Resources
+from ..ssh import HostConnection, SharedResources
 from .group import ParallelGroup
-from .run import GroupRun
+from .run import LocalRun
 
 log = logging.getLogger("paramgmt_tasks")
 
@@ -19,7 +19,7 @@ log = logging.getLogger("paramgmt_tasks")
 _SPARE_FILES, _FILES_A_HOST = 64, 3
 
 
-class Threads:
+class ConnectionPool:
     """Connections in this process, and work over them. Safe for many threads.
 
     A connection is lent to one run at a time; where another run wants the same host meanwhile, it gets
@@ -31,7 +31,7 @@ class Threads:
 
     def __init__(self, share: int = 1) -> None:
         self.share = share
-        self.resources = Resources(share)
+        self.resources = SharedResources(share)
         self._lock = threading.Lock()
         # By id(): Fabric takes connections to one host for equal.
         self._all: dict[int, tuple[HostConnection, Any]] = {}
@@ -39,13 +39,13 @@ class Threads:
 
     def perform(
         self, hosts: Sequence[Host], operation: Operation, settings: Settings, **watching: Any
-    ) -> GroupRun:
-        """Begin an operation on hosts, in this process; `watching` is as for GroupRun.
+    ) -> LocalRun:
+        """Begin an operation on hosts, in this process; `watching` is as for LocalRun.
 
         Raises:
             UsageError: settings that cannot be used.
         """
-        connections = self.lend(hosts, settings)
+        connections = self.acquire(hosts, settings)
         try:
             fanout = max(1, min(settings.fanout, len(connections)))
             kept = len(self) if settings.keep else self.connected()
@@ -53,27 +53,27 @@ class Threads:
             if settings.together and "ask" not in watching:
                 check_together(settings, fanout, len(connections))
             group = ParallelGroup.from_connections(connections, replace(settings, fanout=fanout, keep=keep))
-            return group.perform(operation, release=self.take_back, **watching)
+            return group.perform(operation, release=self.release, **watching)
         except BaseException:
             for connection in connections:
-                self.take_back(connection)
+                self.release(connection)
             raise
 
-    def lend(self, hosts: Iterable[Host], settings: Settings) -> list[HostConnection]:
+    def acquire(self, hosts: Iterable[Host], settings: Settings) -> list[HostConnection]:
         """A connection for each host, one made before where host and settings are the same."""
         lent: list[HostConnection] = []
         reached = _reaching(settings)
         try:
             with self._lock:
                 for host in hosts:
-                    lent.append(self._lend(host, settings, reached))  # noqa: PERF401
+                    lent.append(self._acquire(host, settings, reached))  # noqa: PERF401
         except BaseException:
             for connection in lent:
-                self.take_back(connection)
+                self.release(connection)
             raise
         return lent
 
-    def _lend(self, host: Host, settings: Settings, reached: Any) -> HostConnection:
+    def _acquire(self, host: Host, settings: Settings, reached: Any) -> HostConnection:
         options = tuple(host.options.items())
         key: Any = (host.entry, host.address, host.user, host.port, options, reached)
         idle = self._idle.get(key)
@@ -86,7 +86,7 @@ class Threads:
         connection.use(settings)
         return connection
 
-    def take_back(self, connection: HostConnection) -> None:
+    def release(self, connection: HostConnection) -> None:
         """A connection that was lent is free again."""
         with self._lock:
             if id(connection) in self._all:
@@ -94,8 +94,8 @@ class Threads:
 
     def address(self, host: Host, settings: Settings) -> str:
         """Where a host is reached, as its line and ssh_config say."""
-        (connection,) = self.lend([host], settings)
-        self.take_back(connection)
+        (connection,) = self.acquire([host], settings)
+        self.release(connection)
         return str(connection.host)
 
     def __len__(self) -> int:

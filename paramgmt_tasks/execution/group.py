@@ -9,9 +9,9 @@ from fabric.exceptions import GroupException
 from fabric.group import GroupResult
 
 from ..model import Failure, Host, Operation, Settings
-from ..ssh import HostConnection, Resources
-from ..steps import BLOCKING, Steps
-from .run import GroupRun
+from ..ssh import HostConnection, SharedResources
+from ..steps import MAY_BLOCK, Steps
+from .run import LocalRun
 from .scheduler import Work
 
 
@@ -27,11 +27,11 @@ class ParallelGroup(fabric.ThreadingGroup):
         self,
         *hosts: str | Host,
         settings: Settings | None = None,
-        resources: Resources | None = None,
+        resources: SharedResources | None = None,
         **kwargs: Any,
     ) -> None:
         self.settings = settings or Settings()
-        resources = resources or Resources()
+        resources = resources or SharedResources()
         super().__init__()
         self.extend(
             HostConnection(host, settings=self.settings, resources=resources, **kwargs) for host in hosts
@@ -47,9 +47,9 @@ class ParallelGroup(fabric.ThreadingGroup):
         group.settings = settings or Settings()
         return group
 
-    def perform(self, operation: Operation, **watching: Any) -> GroupRun:
+    def perform(self, operation: Operation, **watching: Any) -> LocalRun:
         """Do `operation` on every host; the run gives the results as they come, and takes `watching`."""
-        return GroupRun(list(self), operation, self.settings, **watching)
+        return LocalRun(list(self), operation, self.settings, **watching)
 
     def _do(self, method: str, *args: Any, **kwargs: Any) -> GroupResult:
         results = GroupResult()
@@ -73,7 +73,7 @@ class _Calls(Work):
         """Call the method; what it raises once connected is its answer, and not tried again."""
         connection = self.connections[index]
         yield from connection.opening()
-        yield BLOCKING
+        yield MAY_BLOCK
         try:
             self._values[index] = self._call(connection)
         except Exception as error:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from ..model import Outcome, Output, Settings
-from ..ssh import GRACE, Execution
+from ..ssh import GRACE, CommandStatus
 from ..steps import LONGEST_WAIT
 
 _READ = 65536
@@ -21,7 +21,7 @@ def run(
     started: Callable[[subprocess.Popen[bytes]], None],
     out: Output,
     err: Output,
-) -> Execution:
+) -> CommandStatus:
     """Run a command by /bin/sh in a process group of its own; `started` is told of it.
 
     Raises:
@@ -40,7 +40,7 @@ def run(
     try:
         if not _converse(process, out, err, settings):
             ending = "ended" if end(process) else "it may still run"
-            return Execution(Outcome.TIMED_OUT, None, f"timed out after {settings.timeout:g} s; {ending}")
+            return CommandStatus(Outcome.TIMED_OUT, None, f"timed out after {settings.timeout:g} s; {ending}")
     finally:
         for stream in (process.stdin, process.stdout, process.stderr):
             if stream is not None:
@@ -48,9 +48,9 @@ def run(
     code = process.returncode
     if code < 0:
         reason = f"killed by signal {signal.Signals(-code).name[3:]}"
-        return Execution(Outcome.SIGNALLED, None, reason)
+        return CommandStatus(Outcome.SIGNALLED, None, reason)
     outcome = Outcome.FAILED if code else Outcome.OK
-    return Execution(outcome, code, f"return code {code}" if code else "")
+    return CommandStatus(outcome, code, f"return code {code}" if code else "")
 
 
 def _converse(process: "subprocess.Popen[bytes]", out: Output, err: Output, settings: Settings) -> bool:

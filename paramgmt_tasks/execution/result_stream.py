@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Protocol
 
-from ..model import PATIENCE, Heard, Host, HostResult, Report, tally
+from ..model import PATIENCE, Host, HostResult, OutputEvent, Report, count_outcomes
 
 #: Characters of an operation that `repr` shows.
 _SHOWN = 80
@@ -36,8 +36,8 @@ class Run(ABC):
     def __init__(self, hosts: int, operation: object) -> None:
         self._doing = operation
         self._arrived = threading.Condition()
-        self._events: deque[HostResult | Heard] = deque()
-        self._heard: set[int] = set()
+        self._events: deque[HostResult | OutputEvent] = deque()
+        self._announced: set[int] = set()
         self._results: dict[int, HostResult] = {}
         self._hosts = self._left = hosts
         self._failed = 0
@@ -46,7 +46,7 @@ class Run(ABC):
 
     def __repr__(self) -> str:
         with self._arrived:
-            counts = tally(self._results.values())
+            counts = count_outcomes(self._results.values())
         left = self._hosts - len(self.told)
         known = ", ".join([*counts, *([f"{left} not finished"] if left else [])])
         doing = repr(self._doing)
@@ -63,7 +63,7 @@ class Run(ABC):
                 return event
         raise StopIteration
 
-    def events(self) -> Iterator[HostResult | Heard]:
+    def events(self) -> Iterator[HostResult | OutputEvent]:
         """The results as they come, and between them, if asked for, that hosts have more to say."""
         while True:
             with self._arrived:
@@ -75,10 +75,10 @@ class Run(ABC):
                     self._left -= 1
                     self._arrived.notify_all()
                 else:
-                    self._heard.discard(event.index)
+                    self._announced.discard(event.index)
             yield event
 
-    def hand_over(self) -> list[HostResult | Heard]:
+    def drain(self) -> list[HostResult | OutputEvent]:
         """As many events as have come, and one at least; none where all results were taken.
 
         They are for somebody else to keep: `report` is without them.
@@ -91,7 +91,7 @@ class Run(ABC):
                     self._left -= 1
                     del self._results[event.index]
                 else:
-                    self._heard.discard(event.index)
+                    self._announced.discard(event.index)
             self._arrived.notify_all()
             return events
 
@@ -130,10 +130,10 @@ class Run(ABC):
             self._arrived.notify_all()
             return len(self.told), self._failed
 
-    def hear(self, heard: Heard) -> None:
+    def hear(self, heard: OutputEvent) -> None:
         """A host has more to say, unless that is known or its result has come."""
         with self._arrived:
-            if heard.index not in self._heard and heard.index not in self.told:
-                self._heard.add(heard.index)
+            if heard.index not in self._announced and heard.index not in self.told:
+                self._announced.add(heard.index)
                 self._events.append(heard)
                 self._arrived.notify_all()

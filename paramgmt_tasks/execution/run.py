@@ -1,4 +1,4 @@
-"""A GroupRun: an operation under way over the connections of a group, and the one result of each host."""
+"""A LocalRun: an operation under way over the connections of a group, and the one result of each host."""
 
 import signal
 import subprocess
@@ -9,13 +9,13 @@ from functools import partial
 from ..model import (
     PATIENCE,
     Failure,
-    Heard,
     Host,
     HostResult,
     LocalCommand,
     Operation,
     Outcome,
     Output,
+    OutputEvent,
     RemoteCommand,
     Rollout,
     Room,
@@ -24,12 +24,22 @@ from ..model import (
     Spool,
     UsageError,
     describe,
+    reason_of,
     unless_not_kept,
-    words,
 )
-from ..ssh import GRACE, Denied, Execution, HostConnection, Known, Sudo, converse, held, with_env
-from ..steps import BLOCKING, Steps
-from ..transfer import Files, over_tar, scripts
+from ..ssh import (
+    GRACE,
+    Classified,
+    CommandStatus,
+    Denied,
+    HostConnection,
+    Sudo,
+    communicate,
+    kill_on_disconnect,
+    with_env,
+)
+from ..steps import MAY_BLOCK, Steps
+from ..transfer import LocalFiles, over_tar, scripts
 from . import local_command
 from .result_stream import Run
 from .scheduler import Work
@@ -38,7 +48,7 @@ _MAY_HAVE_RUN = "the command may have run"
 _INTERRUPTED = "interrupted before it was started"
 
 
-class GroupRun(Work, Run):
+class LocalRun(Work, Run):
     """A Run over connections, in this process.
 
     `on_start` is called with a host's place in the list right before something may be started there; with
@@ -58,7 +68,7 @@ class GroupRun(Work, Run):
         live: bool = False,
         release: Callable[[HostConnection], object] = lambda connection: None,
         ask: Callable[[int], object] | None = None,
-        files: Files | None = None,
+        files: LocalFiles | None = None,
         spool: Spool | None = None,
     ) -> None:
         self._operation = operation
@@ -72,7 +82,7 @@ class GroupRun(Work, Run):
         self._outputs: dict[int, tuple[Output, Output]] = {}
         Run.__init__(self, len(connections), operation)
         #: What its transfers share.
-        self.shared: over_tar.Shared = over_tar.Shared(settings, len(connections), files or Files())
+        self.shared: over_tar.Shared = over_tar.Shared(settings, len(connections), files or LocalFiles())
         waits = not operation.repeatable and (settings.together or ask is not None)
         for index, connection in enumerate(connections):
             connection.on_start = partial(on_start, index)
@@ -95,13 +105,13 @@ class GroupRun(Work, Run):
                 connection.look_again() if ends and connection.started else connection.abandon()
             )
         )
-        self.hosts.hurry()
+        self.hosts.resume()
         self._signal_processes(signal.SIGTERM if ends else signal.SIGKILL)
         if not self.wait(min(GRACE, patience)):
             self._signal_processes(signal.SIGKILL)
             self.wait(patience - GRACE)
         self.for_each_in_use(lambda connection: connection.abandon())
-        self.hosts.hurry()
+        self.hosts.resume()
         for index in set(range(len(self.connections))) - self.told:
             self._tell_cancelled(index)
 
@@ -140,10 +150,10 @@ class GroupRun(Work, Run):
             self._tell(index, Outcome.CANCELLED, self._halted)
             return
         if isinstance(operation, LocalCommand):
-            yield BLOCKING
+            yield MAY_BLOCK
             done = self._local(index, operation, out, err)
         elif isinstance(operation, RemoteCommand):
-            text = held(operation.command) if operation.held else operation.command
+            text = kill_on_disconnect(operation.command) if operation.held else operation.command
             stdin = None if operation.held else self.settings.stdin
             done = yield from self._command(connection, text, stdin, out, err, operation.held)
         elif isinstance(operation, Script):
@@ -158,7 +168,7 @@ class GroupRun(Work, Run):
         """Where a host's output goes, and who is told of it."""
 
         def tell() -> None:
-            self.hear(Heard(self.connections[index].entry, index, out, err))
+            self.hear(OutputEvent(self.connections[index].entry, index, out, err))
 
         more = tell if self._live else None
         room = Room(self.settings.max_output)
@@ -166,7 +176,7 @@ class GroupRun(Work, Run):
         self._outputs[index] = out, err
         return out, err
 
-    def _local(self, index: int, operation: LocalCommand, out: Output, err: Output) -> Execution:
+    def _local(self, index: int, operation: LocalCommand, out: Output, err: Output) -> CommandStatus:
         def started(process: "subprocess.Popen[bytes]") -> None:
             self._processes[index] = process
             self.connections[index].started = True
@@ -177,11 +187,11 @@ class GroupRun(Work, Run):
         try:
             done = local_command.run(operation.command, self.settings, started, out, err)
         except OSError as error:
-            raise UsageError(f"/bin/sh here: {words(error)}") from None
+            raise UsageError(f"/bin/sh here: {reason_of(error)}") from None
         finally:
             self._processes.pop(index, None)
         if self.stopped and done.outcome is Outcome.SIGNALLED:
-            return Execution(Outcome.LOST, None, "interrupted; ended")
+            return CommandStatus(Outcome.LOST, None, "interrupted; ended")
         return done
 
     def may_repeat(self, index: int) -> bool:
@@ -192,7 +202,7 @@ class GroupRun(Work, Run):
 
     def fail(self, index: int, failure: Failure, error: BaseException) -> None:
         """Tell why there is no result of the operation itself."""
-        if isinstance(error, (Denied, Known)):
+        if isinstance(error, (Denied, Classified)):
             self._tell(index, failure.outcome, failure.reason)
         elif self.stopped:
             self._tell_cancelled(index)
@@ -209,7 +219,7 @@ class GroupRun(Work, Run):
             return Outcome.TIMED_OUT, f"timed out after {self.settings.timeout:g} s; {_MAY_HAVE_RUN}"
         return Outcome.LOST, f"{'no answer' if silent else 'connection lost'}; {_MAY_HAVE_RUN}"
 
-    def _tell(self, index: int, outcome: Outcome, reason: str, done: Execution | None = None) -> None:
+    def _tell(self, index: int, outcome: Outcome, reason: str, done: CommandStatus | None = None) -> None:
         connection, tries = self.connections[index], self.tries[index]
         out, err = self._outputs.pop(index, (Output(), Output()))
         dropped = 0
@@ -254,7 +264,7 @@ class GroupRun(Work, Run):
         out: Output,
         err: Output,
         held: bool = False,
-    ) -> Steps[Execution]:
+    ) -> Steps[CommandStatus]:
         settings = self.settings
         text, values = with_env(text, settings.env, more=bool(stdin) or held, login=not settings.sudo)
         sudo = Sudo(text, settings.password) if settings.sudo else None
@@ -271,18 +281,18 @@ class GroupRun(Work, Run):
         values = values if sudo else channel.unsent
         stdin = values or None if no_input or held else values + (stdin or b"")
         stop = lambda: self.stopped  # noqa: E731
-        return (yield from converse(channel, out, err, stdin, timeout, sudo, held, stop, spent))
+        return (yield from communicate(channel, out, err, stdin, timeout, sudo, held, stop, spent))
 
     def _scripts(
         self, connection: HostConnection, operation: Script, out: Output, err: Output
-    ) -> Steps[Execution]:
+    ) -> Steps[CommandStatus]:
         bodies = [self.shared.files.script(path, connection.entry) for path in operation.paths]
         for path, body in zip(operation.paths, bodies, strict=True):
             if self.stopped:
-                return Execution(Outcome.LOST, None, f"interrupted before {path}")
+                return CommandStatus(Outcome.LOST, None, f"interrupted before {path}")
             text, stdin = scripts.command(path, body, self.settings.stdin)
             done = yield from self._command(connection, text, stdin, out, err)
             if done.outcome is not Outcome.OK:
                 reason = done.reason if len(bodies) == 1 else f"{path}: {done.reason}"
-                return Execution(done.outcome, done.return_code, reason)
-        return Execution(Outcome.OK, 0)
+                return CommandStatus(done.outcome, done.return_code, reason)
+        return CommandStatus(Outcome.OK, 0)

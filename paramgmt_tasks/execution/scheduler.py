@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from paramiko.ssh_exception import ChannelException
 
 from ..model import Failure, RetryPolicy, Settings
-from ..ssh import AtGate, HandshakeGate, HostConnection, classify
-from ..steps import BLOCKING, Leave, Silence, Steps, Wait, Watch
+from ..ssh import HandshakeGate, HostConnection, WaitForSlot, classify
+from ..steps import MAY_BLOCK, Reactor, Steps, Wait, WaitForIO, WaitForPermission
 
 log = logging.getLogger("paramgmt_tasks")
 
@@ -59,8 +59,8 @@ class Hosts:
         self._pausing: list[tuple[float, int]] = []
         self._ready: deque[Turn] = deque()
         self._at_gate: deque[tuple[Turn, HandshakeGate]] = deque()
-        self._waiting: dict[int, tuple[Turn, Leave]] = {}
-        self._watch: Watch[Turn] = Watch()  # closed by the last thread that asks
+        self._waiting: dict[int, tuple[Turn, WaitForPermission]] = {}
+        self._watch: Reactor[Turn] = Reactor()  # closed by the last thread that asks
         self._watching = False
         self._stopped = False
         self._open = count
@@ -119,12 +119,12 @@ class Hosts:
 
     def park(self, turn: Turn, wait: Wait) -> None:
         """Have a turn taken when what it waits for is over."""
-        if isinstance(wait, Silence):
+        if isinstance(wait, WaitForIO):
             self._watch.add(turn, wait)
-        elif isinstance(wait, AtGate):
+        elif isinstance(wait, WaitForSlot):
             with self._changed:
                 self._at_gate.append((turn, wait.gate))
-        elif isinstance(wait, Leave):
+        elif isinstance(wait, WaitForPermission):
             with self._changed:
                 if self._stopped:
                     self._ready.append(turn)
@@ -197,14 +197,14 @@ class Hosts:
             self._see_to_the_end()
             return rest
 
-    def hurry(self) -> None:
+    def resume(self) -> None:
         """Have all go on that wait."""
         with self._changed:
             if self._open:
                 self._ready.extend(turn for turn, _ in self._at_gate)
                 self._at_gate.clear()
                 self._deny()
-                self._watch.hurry_all()
+                self._watch.resume_all()
 
     def _deny(self) -> None:
         """Have those go on that will not get leave; they see that for themselves."""
@@ -218,7 +218,7 @@ class Hosts:
             self._wake()
 
 
-class _Tries:
+class Attempts:
     """How often a host was tried, and since when."""
 
     def __init__(self) -> None:
@@ -250,7 +250,7 @@ class Work:
         #: The hosts whose connections are in use.
         self.in_use = set(range(len(connections)))
         self.settings = settings
-        self.tries = [_Tries() for _ in connections]
+        self.tries = [Attempts() for _ in connections]
         self.stopped = False
         for connection in connections:
             connection.renew()
@@ -293,7 +293,7 @@ class Work:
                 if steps is None:
                     tries.begin()
                     steps = self.do(index)
-                while (wait := next(steps, None)) is BLOCKING:
+                while (wait := next(steps, None)) is MAY_BLOCK:
                     self._stand_in()
                 if wait is not None:
                     self.hosts.park((index, steps), wait)

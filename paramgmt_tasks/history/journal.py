@@ -33,7 +33,7 @@ from ..model import (
     make_private,
     one_line,
     parse_entry,
-    words,
+    reason_of,
 )
 
 log = logging.getLogger("paramgmt_tasks")
@@ -136,7 +136,7 @@ class Journal:
                 with contextlib.suppress(OSError):
                     os.ftruncate(self._descriptor, max(0, os.fstat(self._descriptor).st_size - 1))
             self.close()
-        log.warning("%s: %s: this run is not recorded", root(), words(error))
+        log.warning("%s: %s: this run is not recorded", root(), reason_of(error))
 
 
 class Marker:

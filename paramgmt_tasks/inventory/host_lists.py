@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from ..history import journal
-from ..model import Host, UsageError, doubt, parse_lines, words
+from ..model import Host, UsageError, doubt, parse_lines, reason_of
 
 #: Names of standard input.
 _STDIN = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
@@ -34,7 +34,7 @@ def read_list(name: str, hint: str = "", allow_proxy_command: bool = False) -> l
     except UnicodeDecodeError:
         raise UsageError(f"host list {name}: not a text file in UTF-8") from None
     except OSError as error:
-        reason = words(error)
+        reason = reason_of(error)
         if isinstance(error, FileNotFoundError):
             reason += hint
         raise UsageError(f"host list {name}: {reason}") from None

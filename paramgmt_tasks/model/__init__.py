@@ -4,7 +4,7 @@ Nothing here connects, waits or prints; only outputs too large for memory are ke
 """
 
 from . import ssh_options
-from .errors import UsageError, escaped, one_line, words
+from .errors import UsageError, escaped, one_line, reason_of
 from .hosts import (
     SSH_OPTIONS,
     Host,
@@ -20,7 +20,7 @@ from .later import later
 from .operations import Copying, LocalCommand, Operation, Pull, Push, RemoteCommand, Script, describe
 from .output import IN_MEMORY, FileSpool, Output, Reader, Room, Spool
 from .ownership import doubt, make_private
-from .results import PATIENCE, Heard, HostResult, Outcome, Report, tally, unless_not_kept
+from .results import PATIENCE, HostResult, Outcome, OutputEvent, Report, count_outcomes, unless_not_kept
 from .retry import Failure, RetryPolicy
 from .rollout import Rollout, check_together
 from .settings import Changes, Settings, check
@@ -35,13 +35,13 @@ __all__ = [
     "Copying",
     "Failure",
     "FileSpool",
-    "Heard",
     "Host",
     "HostResult",
     "LocalCommand",
     "Operation",
     "Outcome",
     "Output",
+    "OutputEvent",
     "Pull",
     "Push",
     "Reader",
@@ -57,6 +57,7 @@ __all__ = [
     "Value",
     "check",
     "check_together",
+    "count_outcomes",
     "describe",
     "doubt",
     "duplicates",
@@ -70,9 +71,8 @@ __all__ = [
     "parse_entry",
     "parse_lines",
     "parse_patterns",
+    "reason_of",
     "ssh_options",
     "substitute",
-    "tally",
     "unless_not_kept",
-    "words",
 ]

@@ -11,7 +11,7 @@ class UsageError(ValueError):
     """Input that cannot be used. Its text is one line for the user; the tasks exit with status 2."""
 
 
-def words(error: OSError) -> str:
+def reason_of(error: OSError) -> str:
     """What the system says of an error, as it stands in a line of ours.
 
     >>> words(FileNotFoundError(2, "No such file or directory"))

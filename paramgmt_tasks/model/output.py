@@ -5,7 +5,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
 
-from .errors import words
+from .errors import reason_of
 
 #: Bytes that the outputs of one run may take in memory, all hosts together.
 IN_MEMORY = 16 * 1024 * 1024
@@ -94,7 +94,7 @@ class Spool:
             except OSError as error:
                 # Not gettempdir(): where all such folders are full, it is what fails.
                 where = f"{tempfile.tempdir}: " if tempfile.tempdir else ""
-                raise NotKept(f"{where}{words(error)}") from None
+                raise NotKept(f"{where}{reason_of(error)}") from None
             extent.at = at
             return at - size, size
 

@@ -38,7 +38,7 @@ class Outcome(str, Enum):
 
 
 @dataclass(frozen=True)
-class Heard:
+class OutputEvent:
     """A host has more to say: what its command wrote since the last time stands in `out` and `err`."""
 
     host: Host
@@ -127,7 +127,7 @@ def unless_not_kept(outcome: Outcome, reason: str, trouble: str) -> tuple[Outcom
     return outcome, f"{reason}; output not kept: {trouble}"
 
 
-def tally(results: Iterable[HostResult]) -> list[str]:
+def count_outcomes(results: Iterable[HostResult]) -> list[str]:
     """How many ended how, such as `2 ok`, in the order of the outcomes."""
     counts = Counter(result.outcome for result in results)
     return [f"{counts[outcome]} {outcome}" for outcome in Outcome if outcome in counts]
@@ -140,7 +140,7 @@ class Report(Sequence[HostResult]):
         self.results = sorted(results, key=lambda result: result.index)
 
     def __repr__(self) -> str:
-        counts = ", ".join(tally(self.results))
+        counts = ", ".join(count_outcomes(self.results))
         return f"<Report of {len(self)} host{'s' * (len(self) != 1)}{': ' * bool(counts)}{counts}>"
 
     @overload

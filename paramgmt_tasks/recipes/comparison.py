@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..model import UsageError, words
+from ..model import UsageError, reason_of
 from .report import grouped, text_table
 from .statistics import ratio, summarize
 
@@ -60,7 +60,9 @@ def _read(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         lines = (folder / "samples.jsonl").read_text("utf-8").splitlines()
         samples = [json.loads(line) for line in lines]
     except OSError as error:
-        raise UsageError(f"{folder}: no results of a benchmark: {error.filename}: {words(error)}") from None
+        raise UsageError(
+            f"{folder}: no results of a benchmark: {error.filename}: {reason_of(error)}"
+        ) from None
     except ValueError:
         raise UsageError(f"{folder}: results that cannot be read") from None
     if not samples:

@@ -2,7 +2,7 @@
 
 from . import charts
 from .recipe import Results
-from .report import Page, bar_chart, doubts, finish, grouped, text_table, write_samples
+from .report import Page, bar_chart, grouped, text_table, warnings_of, write_report, write_samples
 from .statistics import percentile, summarize
 
 #: Pairs that are shown one by one on the terminal.
@@ -62,4 +62,4 @@ def analyze(results: Results) -> None:
     )
     if results.skews:
         table += f"\n\nsenders started within {worst:.1f} ms (± {uncertainty:.1f} ms), in the worst run"
-    finish(results, page, table, pictures, doubts(results, summaries))
+    write_report(results, page, table, pictures, warnings_of(results, summaries))

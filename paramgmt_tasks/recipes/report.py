@@ -86,7 +86,7 @@ def write_samples(results: Results) -> None:
     write_whole(results.folder / "samples.csv", text.getvalue())
 
 
-def doubts(results: Results, summaries: Mapping[str, Summary]) -> list[str]:
+def warnings_of(results: Results, summaries: Mapping[str, Summary]) -> list[str]:
     """What makes the results doubtful, in lines."""
     said = [
         f"{name}: half of the runs differ by {summary.spread:.0%} of the median"
@@ -99,7 +99,7 @@ def doubts(results: Results, summaries: Mapping[str, Summary]) -> list[str]:
     return said
 
 
-def finish(
+def write_report(
     results: Results, page: Page, table: str, pictures: Sequence[Path], warnings: Sequence[str]
 ) -> None:
     """Complete the page with pictures, warnings, failures and machines; write it, and tell what there is."""
@@ -233,4 +233,4 @@ def plain(results: Results) -> None:
             }
             file = re.sub(r"[^A-Za-z0-9_-]", "_", name)
             pictures += charts.bars(results.folder / file, values, title=name, x=name)
-    finish(results, page, text_table([*keys, *names], rows), pictures, doubts(results, summaries))
+    write_report(results, page, text_table([*keys, *names], rows), pictures, warnings_of(results, summaries))

@@ -36,13 +36,13 @@ from ..model import (
     UsageError,
     fold,
     one_line,
+    reason_of,
     substitute,
-    words,
 )
 from . import sweep
 from .recipe import PROGRAMS, Recipe, RecipeFailed, Results, Role, busy_before
 from .report import plain
-from .sweep import Kept, Point, Progress, Step, StepFailed, write_whole
+from .sweep import Point, Progress, ResultStore, Step, StepFailed, write_whole
 
 #: Where things are on a host, below its user's home.
 _THERE = ".paramgmt"
@@ -223,7 +223,7 @@ class Cycle:
         """Run all points of the sweep, or those that a run broken off has left; the folder of results."""
         folder, plan = self._folder(fresh, order, seed)
         self.folder = folder
-        recipe, kept = self.recipe, Kept(folder / "points")
+        recipe, kept = self.recipe, ResultStore(folder / "points")
         found = sweep.points(recipe.parameters, recipe.runs, recipe.warmup, order, plan["seed"])
         done = [kept.done(point.name) for point in found if point.run >= 0]
         if all(done):
@@ -411,7 +411,7 @@ class Cycle:
                 for place in places.values():
                     place.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise UsageError(f"{folder}: {words(error)}") from None
+                raise UsageError(f"{folder}: {reason_of(error)}") from None
             if not self.remote:
                 there = Path(hosts[0].variables["FOLDER"])
                 found = [str(path) for pattern in role.results for path in there.glob(pattern)]
@@ -470,7 +470,7 @@ def _read(
                 samples += [{"host": entry, "role": role.name, **sample} for sample in recipe.parse(path)]
     counted = {point.name for point in sweep.points(plan["parameters"], plan["runs"])}
     samples = [sample for sample in samples if sample.get("name") in {None, *counted}]
-    kept = Kept(folder / "points")
+    kept = ResultStore(folder / "points")
     failures = list(lost.items())
     skews = []
     for name in sorted(counted):
@@ -528,7 +528,7 @@ def why(result: HostResult) -> str:
 
 def unfinished(folder: Path, plan: Mapping[str, Any]) -> int:
     """How many points of a run were not come to."""
-    kept = Kept(folder / "points")
+    kept = ResultStore(folder / "points")
     return sum(kept.read(point.name) is None for point in sweep.points(plan["parameters"], plan["runs"]))
 
 
@@ -571,4 +571,4 @@ def _copy(files: Iterable[str], folder: Path) -> None:
             else:
                 shutil.copy2(name, folder)
     except OSError as error:
-        raise UsageError(f"{folder}: {words(error)}") from None
+        raise UsageError(f"{folder}: {reason_of(error)}") from None

@@ -18,7 +18,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from ..model import UsageError, words
+from ..model import UsageError, reason_of
 
 ORDERS = ("interleaved", "random")
 
@@ -86,7 +86,7 @@ def points(
     return found
 
 
-class Kept:
+class ResultStore:
     """The results of steps in a folder, a file each, whole or not there."""
 
     def __init__(self, folder: Path) -> None:
@@ -127,7 +127,7 @@ def write_whole(path: Path, text: str) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             new.unlink()
-        raise UsageError(f"{path}: {words(error)}") from None
+        raise UsageError(f"{path}: {reason_of(error)}") from None
 
 
 @dataclass
@@ -143,7 +143,7 @@ class Progress:
 
 def perform(
     steps: Iterable[Step],
-    kept: Kept,
+    kept: ResultStore,
     *,
     at_once: int = 1,
     stop_on_failure: bool = False,
@@ -212,7 +212,7 @@ def perform(
     return progress
 
 
-def _settle(step: Step, future: "Future[Any]", seconds: float, kept: Kept) -> str:
+def _settle(step: Step, future: "Future[Any]", seconds: float, kept: ResultStore) -> str:
     """Write down how a step ended; its error."""
     record: dict[str, Any] = {"step": step.name, "seconds": round(seconds, 6)}
     try:

@@ -5,7 +5,7 @@ from typing import Any
 
 from . import charts
 from .recipe import Results
-from .report import Page, bar_chart, doubts, finish, grouped, text_table, write_samples
+from .report import Page, bar_chart, grouped, text_table, warnings_of, write_report, write_samples
 from .statistics import Summary, summarize
 from .sweep import write_whole
 
@@ -64,8 +64,8 @@ def analyze(results: Results) -> None:
         },
         " ms",
     )
-    warnings = doubts(results, {f"{name}, {size} bytes": s for (name, size), s in summaries.items()})
-    finish(results, page, f"{text_table(header, rows)}\n\n{chart}\n", pictures, warnings)
+    warnings = warnings_of(results, {f"{name}, {size} bytes": s for (name, size), s in summaries.items()})
+    write_report(results, page, f"{text_table(header, rows)}\n\n{chart}\n", pictures, warnings)
 
 
 def _charts(

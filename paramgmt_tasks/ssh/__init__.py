@@ -6,20 +6,20 @@ from ..model import later
 
 if TYPE_CHECKING:
     from . import config
-    from .command import Execution, Sudo, converse, held, over, with_env
-    from .connection import START_TIMEOUT, HostConnection, Resources
-    from .failures import Denied, Known, Silent, classify
-    from .handshake_gate import AtGate, HandshakeGate
+    from .command import CommandStatus, Sudo, at_eof, communicate, kill_on_disconnect, with_env
+    from .connection import START_TIMEOUT, HostConnection, SharedResources
+    from .failures import Classified, Denied, NoAnswer, classify
+    from .handshake_gate import HandshakeGate, WaitForSlot
     from .termination import GRACE
 else:
     __getattr__ = later(
         __name__,
         {
             ".": ["config"],
-            ".command": ["Execution", "Sudo", "converse", "held", "over", "with_env"],
-            ".connection": ["HostConnection", "Resources", "START_TIMEOUT"],
-            ".failures": ["Denied", "Known", "Silent", "classify"],
-            ".handshake_gate": ["AtGate", "HandshakeGate"],
+            ".command": ["CommandStatus", "Sudo", "communicate", "kill_on_disconnect", "at_eof", "with_env"],
+            ".connection": ["HostConnection", "SharedResources", "START_TIMEOUT"],
+            ".failures": ["Denied", "Classified", "NoAnswer", "classify"],
+            ".handshake_gate": ["WaitForSlot", "HandshakeGate"],
             ".termination": ["GRACE"],
         },
     )
@@ -27,19 +27,19 @@ else:
 __all__ = [
     "GRACE",
     "START_TIMEOUT",
-    "AtGate",
+    "Classified",
+    "CommandStatus",
     "Denied",
-    "Execution",
     "HandshakeGate",
     "HostConnection",
-    "Known",
-    "Resources",
-    "Silent",
+    "NoAnswer",
+    "SharedResources",
     "Sudo",
+    "WaitForSlot",
+    "at_eof",
     "classify",
+    "communicate",
     "config",
-    "converse",
-    "held",
-    "over",
+    "kill_on_disconnect",
     "with_env",
 ]

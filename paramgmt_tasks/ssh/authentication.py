@@ -14,9 +14,9 @@ import paramiko
 from paramiko.auth_strategy import AuthStrategy
 from paramiko.ssh_exception import BadAuthenticationType, PasswordRequiredException
 
-from ..model import UsageError, words
-from ..steps import BLOCKING, Steps, finish
-from .failures import Denied, Silent, message_of
+from ..model import UsageError, reason_of
+from ..steps import MAY_BLOCK, Steps, run_to_end
+from .failures import Denied, NoAnswer, message_of
 
 log = logging.getLogger("paramgmt_tasks")
 
@@ -117,7 +117,7 @@ def _read_key(path: Path, passphrase: str | None) -> paramiko.PKey | str:
             return paramiko.PKey.from_path(path, passphrase.encode())  # type: ignore[arg-type]
         return paramiko.PKey.from_path(path)
     except OSError as error:
-        return words(error)
+        return reason_of(error)
     except (PasswordRequiredException, TypeError):
         return "it has a passphrase: add it to ssh-agent with ssh-add"
     except (ValueError, paramiko.SSHException, paramiko.pkey.UnknownKeyType) as error:
@@ -155,7 +155,7 @@ class Authentication(AuthStrategy):
 
     def authenticate(self, transport: paramiko.Transport) -> None:  # type: ignore[override]
         """Authenticate on `transport`, or raise."""
-        finish(self.steps(transport))
+        run_to_end(self.steps(transport))
 
     def steps(self, transport: Any) -> Steps[None]:
         """Steps that authenticate on `transport`, or raise."""
@@ -171,7 +171,7 @@ class Authentication(AuthStrategy):
                 if not transport.is_active() and not refused:
                     raise ConnectionResetError("closed during authentication") from None
                 if time.monotonic() >= self._deadline:
-                    raise Silent("no answer to authentication") from None
+                    raise NoAnswer("no answer to authentication") from None
                 refused.append(name)
                 if not transport.is_active():
                     break
@@ -189,7 +189,7 @@ class Authentication(AuthStrategy):
             yield "password", partial(self._offer_password, transport)
 
     def _offer_password(self, transport: Any) -> Steps[list[str]]:
-        yield BLOCKING
+        yield MAY_BLOCK
         try:
             return transport.auth_password(self._username, self._password, fallback=False)  # type: ignore[no-any-return]
         except BadAuthenticationType as error:

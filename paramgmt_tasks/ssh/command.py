@@ -14,7 +14,7 @@ from fabric.runners import Result as FabricResult
 from invoke.exceptions import CommandTimedOut, UnexpectedExit
 
 from ..model import Outcome, Output
-from ..steps import Steps, finish
+from ..steps import Steps, run_to_end
 from .failures import Denied
 from .termination import end
 
@@ -34,7 +34,7 @@ _LOST = "connection lost; the command may have run"
 
 
 @dataclass(frozen=True)
-class Execution:
+class CommandStatus:
     """How a command that was started ended. `return_code` is None where it ended without one."""
 
     outcome: Outcome
@@ -72,7 +72,7 @@ def with_env(
     return f"{head}; {command}", sent
 
 
-def held(command: str) -> str:
+def kill_on_disconnect(command: str) -> str:
     """`command` such that all of its process group is killed when its standard input ends.
 
     sshd starts each command in a group of its own, and ends its input when the connection is gone.
@@ -116,7 +116,7 @@ class Sudo:
         gives_up = time.monotonic() + SUDO_TIMEOUT
         transport: Any = channel.transport
         while True:
-            heard_more = lambda: stop() or channel.recv_stderr_ready() or over(channel)  # noqa: E731
+            heard_more = lambda: stop() or channel.recv_stderr_ready() or at_eof(channel)  # noqa: E731
             patient = gives_up if deadline is None else min(gives_up, deadline)
             try:
                 yield from _await(channel, heard_more, patient)
@@ -149,7 +149,7 @@ class Sudo:
         return lines[-1] if lines else "sudo did not run the command"
 
 
-def converse(
+def communicate(
     channel: paramiko.Channel,
     out: Output,
     err: Output,
@@ -159,7 +159,7 @@ def converse(
     held: bool = False,
     stop: Callable[[], bool] = lambda: False,
     spent: float = 0.0,
-) -> Steps[Execution]:
+) -> Steps[CommandStatus]:
     """Send `stdin`, collect the output and wait for the end of a command just started on `channel`.
 
     What it writes goes to `out` and `err`. No `stdin` is for a command whose standard input has ended
@@ -181,18 +181,18 @@ def converse(
     def news() -> bool:
         if unsent.nbytes and transport.takes_more(channel):
             return True
-        return stop() or transport.has_come(channel) or channel.recv_stderr_ready() or over(channel)
+        return stop() or transport.has_come(channel) or channel.recv_stderr_ready() or at_eof(channel)
 
     try:
         if stdin is not None:
             unsent = _feed(channel, unsent, ends=not held)
-        while not over(channel) and not stop():
+        while not at_eof(channel) and not stop():
             yield from _await(channel, news, deadline)
             # Output is taken in turns with stdin: a command may not read on before it is rid of some.
             _drain(channel, out, err)
             unsent = _feed(channel, unsent, ends=not held) if unsent.nbytes else unsent
         yield from _await(channel, lambda: stop() or channel.status_event.is_set(), deadline)
-        if stop() and not (over(channel) and channel.status_event.is_set()):
+        if stop() and not (at_eof(channel) and channel.status_event.is_set()):
             cut_short = "interrupted"
     except _OutOfTime:
         cut_short, kind = f"timed out after {timeout:g} s", Outcome.TIMED_OUT
@@ -209,7 +209,7 @@ def converse(
     with contextlib.suppress(EOFError):
         channel.close()
         transport.flush()
-    return Execution(outcome, code, reason)
+    return CommandStatus(outcome, code, reason)
 
 
 class _OutOfTime(TimeoutError):
@@ -223,7 +223,7 @@ def _await(channel: Any, done: Callable[[], bool], deadline: float | None) -> St
         raise _OutOfTime("no answer in time")
 
 
-def over(channel: Any) -> bool:
+def at_eof(channel: Any) -> bool:
     """Whether nothing more can come on a channel."""
     return bool(channel.eof_received or channel.closed)
 
@@ -268,7 +268,7 @@ _NEED_RUNNER = (
 )
 
 
-def run_quietly(connection: Any, command: str, kwargs: Mapping[str, Any]) -> FabricResult | None:
+def run_hidden(connection: Any, command: str, kwargs: Mapping[str, Any]) -> FabricResult | None:
     """Fabric's `run` for a command whose output is hidden; None where Fabric's own runner is needed.
 
     Raises:
@@ -281,9 +281,9 @@ def run_quietly(connection: Any, command: str, kwargs: Mapping[str, Any]) -> Fab
     encoding = options.get("encoding") or locale.getpreferredencoding(False)
     timeout = options.get("timeout") or connection.config.timeouts.command
     text, values = with_env(command, sorted(env.items()))
-    channel = finish(connection.start(text, timeout, no_input=True, first=values))
+    channel = run_to_end(connection.start(text, timeout, no_input=True, first=values))
     out, err = Output(), Output()
-    done = finish(converse(channel, out, err, channel.unsent or None, timeout))
+    done = run_to_end(communicate(channel, out, err, channel.unsent or None, timeout))
     result = FabricResult(
         connection=connection,
         command=command,

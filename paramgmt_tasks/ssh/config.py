@@ -10,7 +10,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from ..model import UsageError, Value, doubt, ssh_options, words
+from ..model import UsageError, Value, doubt, reason_of, ssh_options
 from .config_lookup import (
     GATHERED,
     PASSES,
@@ -257,7 +257,7 @@ class SSHConfig:
                 try:
                     done = subprocess.run([shell, "-c", command], stdin=null, stdout=null, check=False)
                 except (OSError, ValueError) as error:
-                    reason = words(error) if isinstance(error, OSError) else str(error)
+                    reason = reason_of(error) if isinstance(error, OSError) else str(error)
                     raise UsageError(f"ssh_config {where}: Match exec: {reason}") from None
                 if done.returncode < 0:
                     raise UsageError(f"ssh_config {where}: Match exec {command!r}: killed")
@@ -303,4 +303,4 @@ def _text(path: Path, where: str, check: bool = True) -> str:
     except FileNotFoundError:
         return ""
     except OSError as error:
-        raise UsageError(f"{prefix}{path}: {words(error)}") from None
+        raise UsageError(f"{prefix}{path}: {reason_of(error)}") from None

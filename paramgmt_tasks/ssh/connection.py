@@ -19,15 +19,15 @@ import paramiko
 from paramiko.ssh_exception import NoValidConnectionsError
 
 from ..model import Failure, Host, Outcome, Settings, UsageError, parse_entry, ssh_options
-from ..steps import BLOCKING, Leave, Silence, Steps, finish
+from ..steps import MAY_BLOCK, Steps, WaitForIO, WaitForPermission, run_to_end
 from . import config as ssh_config
 from . import host_keys
 from .authentication import Authentication, Identities
-from .command import run_quietly
+from .command import run_hidden
 from .config_lookup import Found, as_found
-from .failures import Known, Silent, classify
+from .failures import Classified, NoAnswer, classify
 from .handshake_gate import HandshakeGate
-from .host_keys import OtherKeyTypes, Verifier
+from .host_keys import HostKeyVerifier, RetryWithKnownTypes
 from .known_hosts import KnownHosts
 from .paramiko_internals.stream import keep_alive, shut_down
 from .proxy_command import Proxy
@@ -53,7 +53,7 @@ class _Config(fabric.Config):
         return {**super()._clone_init_kwargs(*args, **kwargs), "ssh_config": self.base_ssh_config}
 
 
-class Resources:
+class SharedResources:
     """What all connections of one `inv` call share, read or asked for once.
 
     Identities, known_hosts, ssh_config, the handshake gate and jump hosts. Safe for many threads.
@@ -108,7 +108,7 @@ class HostConnection(fabric.Connection):
 
     entry: Host = None  # type: ignore[assignment]
     settings: Settings = None  # type: ignore[assignment]
-    resources: Resources = None  # type: ignore[assignment]
+    resources: SharedResources = None  # type: ignore[assignment]
     host: Any = None
     transport: Any = None
     #: Whether a command's start was asked for since `renew`.
@@ -158,11 +158,11 @@ class HostConnection(fabric.Connection):
         inline_ssh_env: bool | None = None,
         *,
         settings: Settings | None = None,
-        resources: Resources | None = None,
+        resources: SharedResources | None = None,
     ) -> None:
         entry = parse_entry(host) if isinstance(host, str) else host
         settings = settings or Settings()
-        resources = resources or Resources()
+        resources = resources or SharedResources()
         self.resources = resources
         known = resources.ssh_config if config is None else config.base_ssh_config
         options = self._options(entry)
@@ -260,7 +260,7 @@ class HostConnection(fabric.Connection):
 
     def open(self) -> None:
         """Reach the host, see `opening`, and wait for it."""
-        finish(self.opening())
+        run_to_end(self.opening())
 
     def opening(self) -> Steps[None]:
         """Reach the host: dial, exchange keys, verify its key, authenticate. Nothing if already open.
@@ -277,12 +277,12 @@ class HostConnection(fabric.Connection):
         ssh_options.check_user(self.user)
         self.discard()
         if isinstance(self.gateway, _Gateway):
-            yield BLOCKING
+            yield MAY_BLOCK
             self.gateway.open()
         # Name lookup has no time limit, so it must not hold a place in the gate.
         addresses = [] if self.gateway else (yield from self._resolve())
         gate = self.resources.gate
-        with gate.handshake((yield from gate.entrance())):
+        with gate.handshake((yield from gate.acquire_slot())):
             began = time.monotonic()
             deadline = began + self.connect_timeout - self.spent
             try:
@@ -294,20 +294,20 @@ class HostConnection(fabric.Connection):
                 self.discard()
                 failure = classify(error)
                 if said and failure.outcome is Outcome.UNREACHABLE:
-                    raise Known(replace(failure, reason=f"ProxyCommand: {said}")) from error
+                    raise Classified(replace(failure, reason=f"ProxyCommand: {said}")) from error
                 if isinstance(error, Exception) and time.monotonic() >= deadline:
-                    raise Silent("connect timeout") from error
+                    raise NoAnswer("connect timeout") from error
                 raise
 
     def _handshake(self, addresses: list[Any], deadline: float) -> Steps[None]:
         verifier = self._verifier()
         try:
             yield from self._connect(addresses, deadline, verifier)
-        except OtherKeyTypes:
+        except RetryWithKnownTypes:
             self.discard()
             yield from self._connect(addresses, deadline, verifier)
 
-    def _connect(self, addresses: list[Any], deadline: float, verifier: Verifier) -> Steps[None]:
+    def _connect(self, addresses: list[Any], deadline: float, verifier: HostKeyVerifier) -> Steps[None]:
         sock = (
             (yield from self._dial(addresses, deadline)) if addresses else (yield from self._tunnel(deadline))
         )
@@ -318,7 +318,7 @@ class HostConnection(fabric.Connection):
         authentication = self._authentication(deadline, **keys)
         self.client = client = paramiko.SSHClient()
         if others:
-            yield BLOCKING
+            yield MAY_BLOCK
             client.set_missing_host_key_policy(verifier)
             ours = {
                 "sock": sock,
@@ -350,7 +350,7 @@ class HostConnection(fabric.Connection):
                 transport.prefer(kind, str(wanted))
         return transport
 
-    def _verifier(self) -> Verifier:
+    def _verifier(self) -> HostKeyVerifier:
         options = self.ssh_config
         if "hostkeyalias" in options:
             ssh_options.check_alias(options["hostkeyalias"])
@@ -358,8 +358,8 @@ class HostConnection(fabric.Connection):
         all_files = f"{user_files} {options.get('globalknownhostsfile', _GLOBAL_KNOWN_HOSTS)}"
         hash_new = str(options.get("hashknownhosts", "no")).lower() == "yes"
         known = self.resources.known_hosts(all_files, hash_new)
-        mode = host_keys.mode(self.settings.host_keys, options.get("stricthostkeychecking"))
-        return Verifier(self.host_key_name, known, mode)
+        mode = host_keys.checking_mode(self.settings.host_keys, options.get("stricthostkeychecking"))
+        return HostKeyVerifier(self.host_key_name, known, mode)
 
     def _authentication(
         self,
@@ -386,14 +386,14 @@ class HostConnection(fabric.Connection):
 
     def _resolve(self) -> Steps[list[Any]]:
         if not _NUMERIC.fullmatch(self.host):
-            yield BLOCKING
+            yield MAY_BLOCK
         try:
             return socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
         except UnicodeError:  # no name that can be asked for: a part is empty, or longer than 63 bytes
             raise socket.gaierror(socket.EAI_NONAME, "no name of a host") from None
 
     def _tunnel(self, deadline: float) -> Steps[Any]:
-        yield BLOCKING
+        yield MAY_BLOCK
         if isinstance(self.gateway, _Gateway):
             return self.gateway.dial(self.host, self.port, max(0.1, deadline - time.monotonic()))
         if isinstance(self.gateway, str):
@@ -409,7 +409,7 @@ class HostConnection(fabric.Connection):
             while (code := sock.connect_ex(address)) in _CONNECTING:
                 if time.monotonic() >= deadline:
                     raise TimeoutError
-                yield Silence(sock.fileno(), deadline, writable=True)
+                yield WaitForIO(sock.fileno(), deadline, writable=True)
                 self._go_on()
             if code in (0, errno.EISCONN):
                 keep_alive(sock)
@@ -550,7 +550,7 @@ class HostConnection(fabric.Connection):
         if waits:
             if not may_block:
                 ask()
-            yield Leave(go)
+            yield WaitForPermission(go)
             if not gone:  # woken because it will not get leave
                 self.discard()  # what was made ready would go out with what is sent next
                 self._permitted()
@@ -558,7 +558,7 @@ class HostConnection(fabric.Connection):
         else:
             go()
         if may_block:
-            yield BLOCKING
+            yield MAY_BLOCK
             send(ask)
         yield from transport.confirmation(channel)
         self.confirmed = time.monotonic()
@@ -577,7 +577,7 @@ class HostConnection(fabric.Connection):
     def _permitted(self) -> None:
         objection = "" if self.started else self.objection()
         if objection:
-            raise Known(Failure(Outcome.CANCELLED, objection))
+            raise Classified(Failure(Outcome.CANCELLED, objection))
 
     def _begun(self) -> None:
         self.started = True
@@ -586,7 +586,7 @@ class HostConnection(fabric.Connection):
     def run(self, command: str, **kwargs: Any) -> Any:
         """As Fabric's; without threads and polling where the output is hidden and nothing is watched."""
         self.open()
-        quick = run_quietly(self, command, kwargs)
+        quick = run_hidden(self, command, kwargs)
         if quick is not None:
             return quick
         kwargs.setdefault("in_stream", False)
@@ -606,7 +606,7 @@ class _Gateway:
     Where it cannot be reached, those who ask within the next seconds are told so without another try.
     """
 
-    def __init__(self, hops: str, settings: Settings, resources: Resources) -> None:
+    def __init__(self, hops: str, settings: Settings, resources: SharedResources) -> None:
         before, _, last = hops.rpartition(",")
         # sudo's password is for the hosts, and must not be offered to log in to a jump host.
         password = None if settings.sudo else settings.password
@@ -627,7 +627,7 @@ class _Gateway:
         """
         with self._lock:
             if self._failure and time.monotonic() - self._failed_at < 5:
-                raise Known(self._failure)
+                raise Classified(self._failure)
             try:
                 self._connection.open()
             except Exception as error:
@@ -635,7 +635,7 @@ class _Gateway:
                 reason = f"jump host {self._hop}: {failure.reason}"
                 self._failure = replace(failure, outcome=Outcome.UNREACHABLE, reason=reason)
                 self._failed_at = time.monotonic()
-                raise Known(self._failure) from error
+                raise Classified(self._failure) from error
 
     def dial(self, host: str, port: int, timeout: float) -> paramiko.Channel:
         """A channel to `host:port` from the last hop."""

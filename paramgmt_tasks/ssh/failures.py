@@ -23,11 +23,11 @@ class Untrusted(paramiko.SSHException):
     """The host key is not the known one, or not known where it has to be."""
 
 
-class Silent(TimeoutError):
+class NoAnswer(TimeoutError):
     """The host did not answer in time; the text says in which step."""
 
 
-class Known(Exception):
+class Classified(Exception):
     """A failure that is known already, such as a jump host's for all hosts behind it."""
 
     def __init__(self, failure: Failure) -> None:
@@ -40,7 +40,7 @@ def classify(error: BaseException) -> Failure:
 
     Decided by type, errno and cause, never by a message's text.
     """
-    if isinstance(error, Known):
+    if isinstance(error, Classified):
         return error.failure
     if isinstance(error, (Untrusted, BadHostKeyException)):
         return Failure(Outcome.UNTRUSTED, message_of(error))
@@ -80,7 +80,7 @@ def _os_failure(error: OSError) -> Failure:
         temporary = error.errno == socket.EAI_AGAIN
         reason = "name lookup failed for now" if temporary else "unknown host name"
         return Failure(Outcome.UNREACHABLE, reason, transient=temporary)
-    if isinstance(error, Silent):
+    if isinstance(error, NoAnswer):
         return Failure(Outcome.UNREACHABLE, message_of(error), transient=True)
     if isinstance(error, TimeoutError):
         return Failure(Outcome.UNREACHABLE, "connect timeout", transient=True)

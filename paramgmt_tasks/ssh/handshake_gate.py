@@ -61,14 +61,14 @@ class HandshakeGate:
         self._finished = self._shed = 0
         self._took = 0.0
 
-    def entrance(self) -> Steps[object]:
+    def acquire_slot(self) -> Steps[object]:
         """Steps until there is a place, which they return."""
         place = object()
         while not self._enter(place):
             with self._changed:
                 self.waiting += 1
             try:
-                yield AtGate(self)
+                yield WaitForSlot(self)
             finally:
                 with self._changed:
                     self.waiting -= 1
@@ -157,7 +157,7 @@ class HandshakeGate:
 
 
 @dataclass(frozen=True)
-class AtGate(Wait):
+class WaitForSlot(Wait):
     """The wait for a place."""
 
     gate: HandshakeGate

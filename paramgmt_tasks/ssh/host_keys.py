@@ -12,7 +12,7 @@ from .paramiko_internals.transport import LeanTransport
 _TRUST = {"yes": "strict", "ask": "strict", "no": "ignore", "off": "ignore", "accept-new": "accept-new"}
 
 
-def mode(asked: str | None, configured: str | None) -> str:
+def checking_mode(asked: str | None, configured: str | None) -> str:
     """How host keys are checked: as asked, else as StrictHostKeyChecking says, else `accept-new`.
 
     `ask` is `strict`: there is nobody to ask.
@@ -28,16 +28,16 @@ def mode(asked: str | None, configured: str | None) -> str:
         raise UsageError(f"StrictHostKeyChecking {configured!r} is not known") from None
 
 
-class OtherKeyTypes(Exception):
+class RetryWithKnownTypes(Exception):
     """The host showed a key of a type other than those known for it: ask it for one of those."""
 
 
-class Verifier(paramiko.MissingHostKeyPolicy):
+class HostKeyVerifier(paramiko.MissingHostKeyPolicy):
     """Verifies the key of one host. It is called for each, as the client itself is given no keys."""
 
-    def __init__(self, name: str, known: KnownHosts, mode: str) -> None:
-        self._name, self._known, self._mode = name, known, mode
-        self._types: list[str] = [] if mode == "ignore" else known.types(name)
+    def __init__(self, name: str, known: KnownHosts, checking_mode: str) -> None:
+        self._name, self._known, self._mode = name, known, checking_mode
+        self._types: list[str] = [] if checking_mode == "ignore" else known.types(name)
         self._only_these = False
 
     def transport(self, sock: Any, **kwargs: Any) -> paramiko.Transport:
@@ -71,7 +71,7 @@ class Verifier(paramiko.MissingHostKeyPolicy):
             raise Untrusted(f"the host key of {self._name} has changed: {key.fingerprint}")
         if known_types:
             self._types, self._only_these = known_types, True
-            raise OtherKeyTypes
+            raise RetryWithKnownTypes
         if self._mode == "strict":
             raise Untrusted(f"the host key of {self._name} is not in known_hosts")
         self._known.add(self._name, key_type, blob)

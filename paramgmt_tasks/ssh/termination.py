@@ -113,7 +113,7 @@ def end(
             yield from channel.transport.until(is_over, deadline)
             return is_over()
         age = int((time.monotonic() - channel.began + _LATE) * 100)
-        code = yield from _order(channel.transport, _command(elevate, age), password, deadline)
+        code = yield from _run_helper(channel.transport, _command(elevate, age), password, deadline)
         if code not in (_GONE, _NOT_FOUND, _LEFT, _UNKNOWN):
             for name, seconds in (("TERM", GRACE), ("KILL", _AFTER_KILL)):
                 if not is_over():
@@ -133,7 +133,7 @@ def _command(elevate: str, age: int) -> str:
     return f"exec /bin/sh -c {shlex.quote(starter)} {shlex.quote(_SCRIPT)}"
 
 
-def _order(transport: Any, command: str, password: str | None, deadline: float) -> Steps[int | None]:
+def _run_helper(transport: Any, command: str, password: str | None, deadline: float) -> Steps[int | None]:
     """Run a command on a channel of its own; its return code, None where it could not be run."""
     # Where a key runs one command whatever it is asked for, asking would run that once more.
     if "OpenSSH" not in transport.remote_version or transport.forced:

@@ -132,7 +132,7 @@ class _Opposite(Argument):
 class _Words(Argument):
     """The words a task works on: one where Invoke finds it, and those after `--`."""
 
-    def __init__(self, name: str, help: str, expected: "_Expected") -> None:
+    def __init__(self, name: str, help: str, expected: "_WordsAhead") -> None:
         super().__init__(name=name, kind=str, positional=True, help=help)
         self._expected = expected
 
@@ -140,7 +140,7 @@ class _Words(Argument):
     def value(self) -> Any:
         if self._value is not None:
             return self._value
-        return None if self._expected.words else _OnceEach(self._expected.alone)
+        return None if self._expected.words else _UniqueWords(self._expected.alone)
 
     @value.setter
     def value(self, word: str) -> None:
@@ -149,10 +149,10 @@ class _Words(Argument):
     def set_value(self, value: Any, cast: bool = True) -> None:
         self.raw_value = value
         self._expected.words -= 1
-        self._value = _OnceEach([value] if self._expected.words else [value, *self._expected.after_last])
+        self._value = _UniqueWords([value] if self._expected.words else [value, *self._expected.after_last])
 
 
-class _OnceEach(list[str]):
+class _UniqueWords(list[str]):
     """Words equal to no others: Invoke would drop a task called a second time with the same ones."""
 
     def __eq__(self, other: object) -> bool:
@@ -162,7 +162,7 @@ class _OnceEach(list[str]):
 
 
 @dataclass
-class _Expected:
+class _WordsAhead:
     """How many words this task will be given before `--`, and whose are those behind it.
 
     They go with the `after_last` of these words, or are `alone` a call's that has none before `--`.
@@ -173,7 +173,7 @@ class _Expected:
     after_last: Sequence[str] = ()
     alone: Sequence[str] = ()
 
-    def __deepcopy__(self, memo: Any) -> "_Expected":
+    def __deepcopy__(self, memo: Any) -> "_WordsAhead":
         return self
 
 
@@ -212,7 +212,7 @@ class OperationTask(Task[Any], Generic[_P, _R]):
 
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
         """The task's arguments, as Invoke asks for them before it parses the command line."""
-        program, expected = _asking(), _Expected()
+        program, expected = _current_program(), _WordsAhead()
         if program is not None and program.args["complete"].value:
             self._leave_to_the_shell(program)
         elif program is not None and self._is_called(program, program.args["help"].value):
@@ -224,7 +224,7 @@ class OperationTask(Task[Any], Generic[_P, _R]):
         words = [_Words(self.words, self.words_help, expected)] if self.words else []
         return [*words, *_arguments(self.options)]
 
-    def _expect(self, program: Program) -> _Expected:
+    def _expect(self, program: Program) -> _WordsAhead:
         """Read the command line ahead of Invoke, to see which words will be this task's.
 
         Raises:
@@ -236,15 +236,15 @@ class OperationTask(Task[Any], Generic[_P, _R]):
             end = self._end_of_word(program, body[start:])
             if end is None:
                 program.core.remainder = ""  # `fab` would run it, on hosts of its own
-                return _Expected(calls, alone=remainder)
+                return _WordsAhead(calls, alone=remainder)
             calls, at = calls + 1, start + end
             if body[at : at + 1] and body[at].startswith("-"):
                 self._refuse(program, body[start], body[at], body[at - 1])
             last = at == len(body)
         if dashes and last:
             program.core.remainder = ""
-            return _Expected(calls, after_last=remainder)
-        return _Expected()
+            return _WordsAhead(calls, after_last=remainder)
+        return _WordsAhead()
 
     def _refuse_unknown(self, program: Program) -> None:
         """Name an option that there is not, which Invoke would take for a task.
@@ -391,7 +391,7 @@ class OperationTask(Task[Any], Generic[_P, _R]):
         )
 
 
-def _asking() -> Program | None:
+def _current_program() -> Program | None:
     """The program that reads its command line: Invoke does not tell tasks, so it is sought among the callers.
 
     It may be `fab`, or one of several in this process, each with a command line and options of its own.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..inventory import find_list, read_list
-from ..model import Copying, Host, Settings, UsageError, check, exclude, parse_patterns, words
+from ..model import Copying, Host, Settings, UsageError, check, exclude, parse_patterns, reason_of
 from .command_line import Option
 
 
@@ -348,7 +348,7 @@ class Options:
         try:
             return sys.stdin.buffer.read() if name == "-" else Path(os.path.expanduser(name)).read_bytes()
         except OSError as error:
-            raise UsageError(f"{self.called('stdin', name)}: {words(error)}") from None
+            raise UsageError(f"{self.called('stdin', name)}: {reason_of(error)}") from None
 
     def copying(self, changed: bool = False) -> Copying:
         """How files are copied; `changed` is whether there is that option."""

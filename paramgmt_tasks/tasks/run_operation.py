@@ -41,7 +41,7 @@ from ..model import (
     describe,
     duplicates,
     escaped,
-    words,
+    reason_of,
 )
 from . import streams
 from .options import Options, color
@@ -88,7 +88,7 @@ def perform(options: Options, operation: Operation, pool: "Pool | None" = None, 
         write_lines(describe(operation, host, settings.user) for host in hosts)
         return Report([])
     _check_here(operation)
-    show = Show.of(options, hosts)
+    show = Presentation.of(options, hosts)
     from ..fleet import Fleet
 
     with Fleet(hosts, settings, pool=pool) as fleet:
@@ -140,7 +140,7 @@ def _check_here(operation: Operation) -> None:
 
 
 @dataclass
-class Show:
+class Presentation:
     """How a run is shown: what the options for output mean."""
 
     views: list[View]
@@ -151,7 +151,7 @@ class Show:
     counts_aside: bool
 
     @classmethod
-    def of(cls, options: Options, hosts: Sequence[Host]) -> "Show":
+    def of(cls, options: Options, hosts: Sequence[Host]) -> "Presentation":
         """Raises UsageError: options that exclude each other, or a folder that cannot be used."""
         kinds = _kinds(options)
         json, live, quiet, diff = (name in kinds for name in ("json", "live", "quiet", "diff"))
@@ -296,7 +296,7 @@ def _lose(stream: TextIO, error: OSError) -> None:
     if is_output:
         log_to_stderr()
         logging.getLogger("paramgmt_tasks").warning(
-            "standard output: %s: results that are not shown are lost", words(error)
+            "standard output: %s: results that are not shown are lost", reason_of(error)
         )
 
 

@@ -1,14 +1,14 @@
 """Files and scripts to and from one host, and to workers on other machines."""
 
 from . import over_tar, scripts
-from .local_files import Files
-from .relay import Courier, Delivered, Placed
+from .local_files import LocalFiles
+from .relay import FileRelay, FilesOfBatch, RelayedFiles
 
 __all__ = [
-    "Courier",
-    "Delivered",
-    "Files",
-    "Placed",
+    "FileRelay",
+    "FilesOfBatch",
+    "LocalFiles",
+    "RelayedFiles",
     "over_tar",
     "scripts",
 ]

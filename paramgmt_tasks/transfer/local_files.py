@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..model import Copying, Host, Outcome, Output, Pull, Push, UsageError
-from ..ssh import Execution, HostConnection
-from ..steps import Silence, Steps
+from ..ssh import CommandStatus, HostConnection
+from ..steps import Steps, WaitForIO
 from . import compression, over_sftp, scripts, tar_writer
 from .safe_writer import LocalError, Refused, destination
 from .tar_reader import Unpacker
@@ -26,7 +26,7 @@ _MANY = 100
 _SAID = 64 * 1024
 
 
-class Files:
+class LocalFiles:
     """The files of this machine."""
 
     def check(self, operation: Push | Pull) -> None:
@@ -52,22 +52,22 @@ class Files:
         """
         return scripts.fill(scripts.read(path), host)
 
-    def landing(self, place: int, operation: Pull, coded: str) -> "Landing":
+    def landing(self, place: int, operation: Pull, coded: str) -> "PullSink":
         """Where goes what the host at this place in the list sends, compressed by what `coded` names.
 
         Raises:
             LocalError, compression.Broken: it cannot be written, or read.
         """
-        return Landing(operation, coded)
+        return PullSink(operation, coded)
 
     def by_sftp(
         self, place: int, connection: HostConnection, operation: Push | Pull, err: Output
-    ) -> Execution:
+    ) -> CommandStatus:
         """Copy over SFTP what one host is to have or to give."""
         return over_sftp.run(connection, operation, err)
 
 
-class Landing:
+class PullSink:
     """Where goes what one host sends: unpacked as it comes, and kept at the end if it is whole.
 
     Raises:
@@ -108,11 +108,11 @@ class Landing:
                 for _ in self._unpacker.steps(data):
                     if time.monotonic() > until:
                         self._unpacker.flush()
-                        yield Silence(None, time.monotonic())
+                        yield WaitForIO(None, time.monotonic())
                         until = time.monotonic() + _TURN
         self._unpacker.flush()
 
-    def take_now(self, pieces: list[Any]) -> None:
+    def feed_nowait(self, pieces: list[Any]) -> None:
         """As `take`, at once."""
         for _ in self.take(pieces):
             pass
@@ -121,7 +121,7 @@ class Landing:
         if self._how.verbose:
             self._out.write(f"{path}\n".encode("utf-8", "surrogateescape"))
 
-    def end(self, code: int | None, out: Output, err: Output) -> Execution:
+    def end(self, code: int | None, out: Output, err: Output) -> CommandStatus:
         """All has come, and the host's part ended with a return code; None where it broke off.
 
         Raises:
@@ -146,10 +146,10 @@ class Landing:
         self._unpacker.close()
 
 
-def failed(error: Exception, err: Output) -> Execution:
+def failed(error: Exception, err: Output) -> CommandStatus:
     """What comes of a host whose files are not to be written here, or cannot be."""
     err.write(f"{error}\n".encode("utf-8", "surrogateescape"))
-    return Execution(Outcome.ERROR if isinstance(error, LocalError) else Outcome.FAILED, 1, str(error))
+    return CommandStatus(Outcome.ERROR if isinstance(error, LocalError) else Outcome.FAILED, 1, str(error))
 
 
 def execution(
@@ -157,7 +157,7 @@ def execution(
     err: Output,
     there: "list[str] | tuple[str, ...]" = (),
     here: "list[str] | tuple[str, ...]" = (),
-) -> Execution:
+) -> CommandStatus:
     """The outcome: what the host says failed, then what else did of what is there and here.
 
     Raises:
@@ -171,9 +171,11 @@ def execution(
         err.write("".join(f"{line}\n" for line in (*there, *here)).encode("utf-8", "surrogateescape"))
     failures += [" ".join(line.split()) for line in (*there, *here)]
     if not failures:
-        return Execution(Outcome.FAILED if code else Outcome.OK, code, f"return code {code}" if code else "")
+        return CommandStatus(
+            Outcome.FAILED if code else Outcome.OK, code, f"return code {code}" if code else ""
+        )
     more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
-    return Execution(Outcome.ERROR if here else Outcome.FAILED, code or 1, failures[0] + more)
+    return CommandStatus(Outcome.ERROR if here else Outcome.FAILED, code or 1, failures[0] + more)
 
 
 def remote_sources(operation: Pull) -> list[str]:

@@ -15,9 +15,9 @@ from typing import Any, BinaryIO
 import paramiko
 from paramiko.sftp_attr import SFTPAttributes
 
-from ..model import Copying, Failure, Outcome, Output, Pull, Push, words
-from ..ssh import START_TIMEOUT, Execution, HostConnection, Known, Sudo
-from ..steps import finish
+from ..model import Copying, Failure, Outcome, Output, Pull, Push, reason_of
+from ..ssh import START_TIMEOUT, Classified, CommandStatus, HostConnection, Sudo
+from ..steps import run_to_end
 from .safe_writer import TEMPORARY, Incoming, Lines, LocalError, Writer, destination, left_behind
 from .sftp_client import BROKEN, Client, Nonsense, room_of
 
@@ -68,8 +68,8 @@ class _Copy:
     def _session(self, connection: HostConnection) -> Client:
         if self.settings.sudo:
             sudo = Sudo(_FIND_SERVER, self.settings.password)
-            channel = finish(connection.start(sudo.command, connection.time_left(START_TIMEOUT)))
-            finish(sudo.negotiate(channel, time.monotonic() + connection.time_left(STALLED)))
+            channel = run_to_end(connection.start(sudo.command, connection.time_left(START_TIMEOUT)))
+            run_to_end(sudo.negotiate(channel, time.monotonic() + connection.time_left(STALLED)))
             connection.transport.read_in_background()
             channel.settimeout(connection.time_left(STALLED))
             return Client(channel)
@@ -77,12 +77,12 @@ class _Copy:
         if kept is not None and not kept.get_channel().closed:
             connection.begin()
             return kept  # type: ignore[no-any-return]
-        channel = finish(connection.session(connection.time_left(START_TIMEOUT)))
+        channel = run_to_end(connection.session(connection.time_left(START_TIMEOUT)))
         try:
             channel.invoke_subsystem("sftp")
         except (paramiko.SSHException, EOFError):
             if connection.is_connected:
-                raise Known(Failure(Outcome.FAILED, _NEITHER)) from None
+                raise Classified(Failure(Outcome.FAILED, _NEITHER)) from None
             raise
         connection.begin()
         connection.transport.read_in_background()
@@ -91,7 +91,7 @@ class _Copy:
             return Client(channel)
         except (paramiko.SSHException, paramiko.SFTPError, EOFError, struct.error, Nonsense):
             if connection.is_connected:
-                raise Known(Failure(Outcome.FAILED, _NEITHER)) from None
+                raise Classified(Failure(Outcome.FAILED, _NEITHER)) from None
             raise
 
     def tick(self, done: int, total: int) -> None:
@@ -120,7 +120,7 @@ class _Copy:
         except BROKEN:
             raise
         except OSError as error:
-            self.failures.append(f"{name}: {words(error)}")
+            self.failures.append(f"{name}: {reason_of(error)}")
             return False
         return True
 
@@ -175,17 +175,17 @@ class _Copy:
             self.sftp.remove(path)
         self.left_there.discard(path)
 
-    def execution(self) -> Execution:
+    def execution(self) -> CommandStatus:
         """The outcome of the whole."""
         if not self.failures:
-            return Execution(Outcome.OK, 0)
+            return CommandStatus(Outcome.OK, 0)
         others = len(self.failures) - 1 + self.failures.more
         more = f" (and {others} more)" if others else ""
         outcome = Outcome.ERROR if self.local_failure else Outcome.FAILED
         text = "".join(f"{failure}\n" for failure in self.failures.all())
         reason = " ".join(self.failures[0].split()) + more
         self.err.write(text.encode("utf-8", "surrogateescape"))
-        return Execution(outcome, 1, reason)
+        return CommandStatus(outcome, 1, reason)
 
 
 @contextmanager
@@ -218,7 +218,7 @@ def remote_path(path: str) -> str:
     return path[2:].lstrip("/") or "." if path.startswith("~/") else path
 
 
-def run(connection: HostConnection, operation: Push | Pull, err: Output) -> Execution:
+def run(connection: HostConnection, operation: Push | Pull, err: Output) -> CommandStatus:
     """Copy what `operation` says; the files that failed are named in `err`.
 
     Raises:
@@ -236,7 +236,7 @@ def run(connection: HostConnection, operation: Push | Pull, err: Output) -> Exec
     except BaseException as error:
         copy.sftp.close()
         if isinstance(error, _OutOfTime) or (isinstance(error, TimeoutError) and copy.late):
-            return Execution(Outcome.TIMED_OUT, None, f"timed out after {copy.settings.timeout:g} s")
+            return CommandStatus(Outcome.TIMED_OUT, None, f"timed out after {copy.settings.timeout:g} s")
         raise
     if copy.settings.sudo:
         copy.sftp.close()
@@ -314,7 +314,7 @@ def _plan(
             copy.fail_here(f"{source}: not a regular file")
             return
     except OSError as error:
-        copy.fail_here(f"{source}: {words(error)}")
+        copy.fail_here(f"{source}: {reason_of(error)}")
         return
     if is_folder and depth > _DEPTH:
         copy.fail_here(f"{source}: folders nested too deeply, or a loop of symbolic links")
@@ -387,7 +387,7 @@ def _push_file(copy: _Copy, step: _Step) -> None:
     try:
         file = open(source, "rb")  # noqa: SIM115
     except OSError as error:
-        copy.fail_here(f"{source}: {words(error)}")
+        copy.fail_here(f"{source}: {reason_of(error)}")
         return
     temporary = _temporary(posixpath.dirname(target))
     with file:
@@ -508,7 +508,7 @@ def _pull_one(copy: _Copy, writer: Writer, source: str, parts: tuple[str, ...], 
     except BROKEN:
         raise
     except OSError as error:
-        copy.fail(source, words(error))
+        copy.fail(source, reason_of(error))
         return
     if stat.S_ISREG(mode) and parts:
         _pull_file(copy, writer, source, parts, info)

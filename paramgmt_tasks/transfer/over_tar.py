@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ..model import Failure, Outcome, Output, Pull, Push, Settings
-from ..ssh import START_TIMEOUT, Execution, HostConnection, Known, Silent, Sudo, over
-from ..steps import BLOCKING, Silence, Steps
+from ..ssh import START_TIMEOUT, Classified, CommandStatus, HostConnection, NoAnswer, Sudo, at_eof
+from ..steps import MAY_BLOCK, Steps, WaitForIO
 from . import compression, over_sftp, tar_writer
-from .local_files import Files, execution, failed, remote_sources
+from .local_files import LocalFiles, execution, failed, remote_sources
 from .remote_scripts import KNOWN, PULL, PUSH, READY
 from .safe_writer import LocalError, Refused
 from .tar_writer import Archive, Tree
@@ -38,7 +38,7 @@ _BIG = 4_000_000
 _HASHED = 20e6
 
 
-class Pace:
+class RateLimiter:
     """Says how long to pause so that no more than `rate` bytes a second move; None is without a limit."""
 
     def __init__(self, rate: float | None) -> None:
@@ -55,11 +55,11 @@ class Pace:
 class Shared:
     """What the transfers of a run share: local files are looked at and read for all hosts together."""
 
-    def __init__(self, settings: Settings, hosts: int, files: Files) -> None:
+    def __init__(self, settings: Settings, hosts: int, files: LocalFiles) -> None:
         self.files = files
         #: Bytes that have moved, and the pace of all hosts together.
         self.moved = 0
-        self.pace = Pace(settings.limit_rate_all)
+        self.pace = RateLimiter(settings.limit_rate_all)
         self._hosts = hosts
         self._begun, self._bytes = 0, 0
         self._lock = threading.Lock()
@@ -110,7 +110,7 @@ def run(
     shared: Shared,
     out: Output,
     err: Output,
-) -> Steps[Execution]:
+) -> Steps[CommandStatus]:
     """Copy what `operation` says for the host at this place in the list; what failed is named in `err`.
 
     Raises:
@@ -129,19 +129,19 @@ def run(
             if done is not None:
                 return done
             connection.without_tar = True
-        yield BLOCKING
+        yield MAY_BLOCK
         return shared.files.by_sftp(place, connection, operation, err)
     except (_OutOfTime, TimeoutError):
         if timeout is None or connection.time_left(1):
             raise
-        return Execution(Outcome.TIMED_OUT, None, f"timed out after {timeout:g} s")
+        return CommandStatus(Outcome.TIMED_OUT, None, f"timed out after {timeout:g} s")
 
 
 class _OutOfTime(Exception):
     pass
 
 
-class _Talk:
+class ScriptSession:
     """What is said with a script on the host: it waits, and keeps what goes to standard error."""
 
     def __init__(self, channel: Any, connection: HostConnection, shared: Shared, err: Output) -> None:
@@ -153,7 +153,7 @@ class _Talk:
         self.moved = 0
         #: Bytes of messages, which are kept only so far; all that serves nothing is counted to find a flood.
         self._said = self._useless = 0
-        self._pace = Pace(connection.settings.limit_rate)
+        self._pace = RateLimiter(connection.settings.limit_rate)
         self._deadline = connection.ends_at
 
     def wait(self, done: Callable[[], bool]) -> Steps[None]:
@@ -180,21 +180,21 @@ class _Talk:
         self.channel.close()
         if self._is_over():
             raise _OutOfTime
-        raise Silent("the transfer stalled")
+        raise NoAnswer("the transfer stalled")
 
     def _count(self, count: int) -> Steps[None]:
         self.moved += count
         self.shared.moved += count
         free_at = max(self._pace.free_at(count), self.shared.pace.free_at(count))
         if free_at > time.monotonic():
-            yield Silence(None, free_at)
+            yield WaitForIO(None, free_at)
 
     def pieces(self) -> Steps[list[Any]]:
         """What comes next on standard output, as it came; none at the end."""
         channel, transport = self.channel, self.channel.transport
 
         def come() -> bool:
-            return transport.has_come(channel) or channel.recv_stderr_ready() or over(channel)
+            return transport.has_come(channel) or channel.recv_stderr_ready() or at_eof(channel)
 
         while True:
             yield from self.wait(come)
@@ -202,7 +202,7 @@ class _Talk:
             if pieces:
                 yield from self._count(sum(map(len, pieces)))
                 return pieces
-            if over(channel):
+            if at_eof(channel):
                 return []
 
     def _come(self) -> list[Any]:
@@ -228,7 +228,7 @@ class _Talk:
         self._useless += count
         if self._useless > _FLOOD:
             self.channel.close()
-            raise Known(Failure(Outcome.FAILED, "the host sends messages without end"))
+            raise Classified(Failure(Outcome.FAILED, "the host sends messages without end"))
 
     def more(self) -> Steps[bytes]:
         """What comes next on standard output, empty at the end."""
@@ -243,8 +243,10 @@ class _Talk:
         channel, transport = self.channel, self.channel.transport
         said, rest = bytearray(self.data), memoryview(question)
         while rest and len(said) <= most:
-            yield from self.wait(lambda: channel.send_ready() or transport.has_come(channel) or over(channel))
-            if over(channel):
+            yield from self.wait(
+                lambda: channel.send_ready() or transport.has_come(channel) or at_eof(channel)
+            )
+            if at_eof(channel):
                 break
             # A host that is not rid of its answers does not read on.
             said += b"".join(self._come())
@@ -314,8 +316,8 @@ class _Talk:
         for piece in pieces:
             rest = memoryview(piece)
             while rest:
-                yield from self.wait(lambda: channel.send_ready() or over(channel))
-                if over(channel):
+                yield from self.wait(lambda: channel.send_ready() or at_eof(channel))
+                if at_eof(channel):
                     return
                 rest = yield from self._send_some(rest)
         channel.shutdown_write()
@@ -351,14 +353,14 @@ def _talk(
     shared: Shared,
     err: Output,
     has_input: bool,
-) -> Steps[_Talk]:
+) -> Steps[ScriptSession]:
     settings = connection.settings
     words = " ".join(shlex.quote(word) for word in (script, "sh", *arguments))
     sudo = Sudo(f"exec /bin/sh -c {words}", settings.password) if settings.sudo else None
     command = sudo.command if sudo else f"exec /bin/sh -c {words}"
     limit = connection.time_left(START_TIMEOUT)
     channel = yield from connection.start(command, limit, no_input=not has_input and sudo is None)
-    talk = _Talk(channel, connection, shared, err)
+    talk = ScriptSession(channel, connection, shared, err)
     if sudo:
         err.write((yield from sudo.negotiate(channel, talk.limit())))
         if not has_input:
@@ -370,7 +372,7 @@ def _talk(
 
 def _push(
     connection: HostConnection, operation: Push, shared: Shared, out: Output, err: Output
-) -> Steps[Execution | None]:
+) -> Steps[CommandStatus | None]:
     how, tree = operation.how, shared.tree(operation)
     if not tree.members:
         return execution(0, err, here=tree.problems)
@@ -440,14 +442,14 @@ def _same(
     if said.count(b"\n") > len(there) + names.count(b"\n"):  # each takes much more memory than it has bytes
         raise Refused(_MORE)
     if sum(member.info.st_size for member in there.values() if not member.digest) > _BIG:
-        yield BLOCKING  # to hash them, once for all hosts
+        yield MAY_BLOCK  # to hash them, once for all hosts
     sums = tar_writer.read_sums(said.split(b"\n")[:-1])
     return {there[name].name for name, digest in sums if name in there and there[name].same(digest)}
 
 
 def _pull(
     place: int, connection: HostConnection, operation: Pull, shared: Shared, out: Output, err: Output
-) -> Steps[Execution | None]:
+) -> Steps[CommandStatus | None]:
     how, sources = operation.how, remote_sources(operation)
     for source in sources:
         if posixpath.basename(source) == "..":
@@ -471,14 +473,14 @@ def _pull(
             pieces = yield from talk.pieces()
         code = yield from talk.end()
         if landing.is_long:
-            yield BLOCKING
+            yield MAY_BLOCK
         return landing.end(code, out, err)
     except Exception as error:
         unwanted = isinstance(error, (LocalError, Refused, compression.Broken))
         if unwanted:
             talk.channel.close()
         if landing.is_long:
-            yield BLOCKING
+            yield MAY_BLOCK
         if unwanted:
             return failed(error, err)
         raise

@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..model import Host, Operation, Outcome, Output, Pull, Push, Script, UsageError, words
-from ..ssh import Execution, HostConnection
-from ..steps import Silence, Steps
+from ..model import Host, Operation, Outcome, Output, Pull, Push, Script, UsageError, reason_of
+from ..ssh import CommandStatus, HostConnection
+from ..steps import Steps, WaitForIO
 from . import compression, over_sftp, scripts
-from .local_files import Files, Landing, failed
+from .local_files import LocalFiles, PullSink, failed
 from .safe_writer import LocalError, Refused, left_behind
 from .tar_reader import TRAILER
 from .tar_writer import Member, Tree
@@ -33,12 +33,12 @@ _LOOK = 0.01
 _OURS = f"paramgmt-worker-{os.uname().nodename}-"
 
 
-class Courier:
+class FileRelay:
     """The files of a run, at the side that has them. Safe for many threads."""
 
     def __init__(self, operation: Operation) -> None:
         self._operation = operation
-        self._files = Files()
+        self._files = LocalFiles()
         self._lock = threading.Lock()
         #: Held while something is written here, or given up: whoever cancels is another thread.
         self._writing = threading.RLock()
@@ -46,12 +46,12 @@ class Courier:
         self._scripts: dict[str, bytes] = {}
         #: What each worker has.
         self._sent: dict[Any, set[Any]] = {}
-        self._landings: dict[int, Landing] = {}
+        self._landings: dict[int, PullSink] = {}
         self._landed: dict[int, int | None] = {}
         self._failed: dict[int, Exception] = {}
 
     @property
-    def heavy(self) -> bool:
+    def has_payload(self) -> bool:
         """Whether it may take long to send what workers have to know."""
         return isinstance(self._operation, Push)
 
@@ -70,11 +70,11 @@ class Courier:
             self._files.check(operation)
         elif isinstance(operation, Pull):
             try:
-                Landing(operation, "").close()
+                PullSink(operation, "").close()
             except LocalError as error:
                 raise UsageError(str(error)) from None
 
-    def parcels(self, worker: Any, hosts: Sequence[Host]) -> Iterator[tuple[Any, ...]]:
+    def messages_for(self, worker: Any, hosts: Sequence[Host]) -> Iterator[tuple[Any, ...]]:
         """The messages that a worker needs for its hosts, and has not had yet; to be sent before others'."""
         sent = self._sent.setdefault(worker, set())
         for host in hosts:
@@ -137,11 +137,11 @@ class Courier:
                 self.drop(index)
                 operation = self._operation.on(host)
                 assert isinstance(operation, Pull)
-                self._landings[index] = Landing(operation, *rest)
+                self._landings[index] = PullSink(operation, *rest)
             elif index not in self._landings:
                 return False  # its result has been told meanwhile
             elif kind == "pulled":
-                self._landings[index].take_now(*rest)
+                self._landings[index].feed_nowait(*rest)
             elif kind == "landed":
                 self._landed[index] = rest[0]
         except (LocalError, Refused, compression.Broken) as error:
@@ -153,7 +153,7 @@ class Courier:
         self, index: int, outcome: Outcome, return_code: int | None, reason: str, out: Output, err: Output
     ) -> tuple[Outcome, int | None, str]:
         """What came of a host, of which a worker says what came of it there."""
-        done = Execution(outcome, return_code, reason)
+        done = CommandStatus(outcome, return_code, reason)
         with self._writing:
             if index in self._failed:
                 done = failed(self._failed[index], err)
@@ -163,7 +163,7 @@ class Courier:
                     # Over SFTP the worker knows what could not be had, and the rest is kept nevertheless.
                     done = kept if outcome is Outcome.OK or kept.outcome is Outcome.ERROR else done
                 except EOFError as error:
-                    done = Execution(Outcome.LOST, None, str(error))
+                    done = CommandStatus(Outcome.LOST, None, str(error))
                 except LocalError as error:
                     done = failed(error, err)
         return done.outcome, done.return_code, done.reason
@@ -178,7 +178,7 @@ class Courier:
                 landing.close()
 
 
-class Delivered(Files):
+class RelayedFiles(LocalFiles):
     """The files of a run where its hosts are worked on: those that were sent, and the way back.
 
     `send` sends a message; `room` tells whether more of what hosts send may be.
@@ -211,7 +211,7 @@ class Delivered(Files):
                 getattr(self, f"_{kind}")(key, what)
             except OSError as error:
                 self._trouble.setdefault(
-                    key, f"{self._root or tempfile.gettempdir()} on the worker: {words(error)}"
+                    key, f"{self._root or tempfile.gettempdir()} on the worker: {reason_of(error)}"
                 )
 
     def folder(self) -> str:
@@ -281,13 +281,13 @@ class Delivered(Files):
         """What was delivered, for one host."""
         return scripts.fill(self._scripts[path], host)
 
-    def landing(self, place: int, operation: Pull, coded: str) -> "Forwarded":  # type: ignore[override]
+    def landing(self, place: int, operation: Pull, coded: str) -> "ForwardingSink":  # type: ignore[override]
         """The way back for what a host sends."""
-        return Forwarded(self, place, coded)
+        return ForwardingSink(self, place, coded)
 
     def by_sftp(
         self, place: int, connection: HostConnection, operation: Push | Pull, err: Output
-    ) -> Execution:
+    ) -> CommandStatus:
         """Over SFTP between the host and a folder of this machine."""
         if isinstance(operation, Push):
             tops, folder = self._trees[operation.sources].tops, self._places[operation.sources]
@@ -296,15 +296,15 @@ class Delivered(Files):
         try:
             folder = tempfile.mkdtemp(dir=self.folder())
         except OSError as error:
-            return failed(LocalError(f"{tempfile.gettempdir()} on the worker: {words(error)}"), err)
+            return failed(LocalError(f"{tempfile.gettempdir()} on the worker: {reason_of(error)}"), err)
         try:
             how = replace(operation.how, overwrite=True)
             done = over_sftp.run(connection, replace(operation, destination=f"{folder}/", how=how), err)
-            forwarded = Forwarded(self, place, "")
+            forwarded = ForwardingSink(self, place, "")
             with tarfile.open(fileobj=_Writer(forwarded), mode="w|", format=tarfile.GNU_FORMAT) as stream:  # type: ignore[call-overload]
                 for name in sorted(os.listdir(folder)):
                     _add(stream, os.path.join(folder, name), name)
-            forwarded.take_now([TRAILER + b"none\nend 0\n"])
+            forwarded.feed_nowait([TRAILER + b"none\nend 0\n"])
             forwarded.landed(0)
             return done
         except Refused as error:
@@ -354,31 +354,31 @@ def _sweep() -> None:
             shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
 
 
-class Placed(Files):
+class FilesOfBatch(LocalFiles):
     """The files of some hosts of a run: those that are at these places in its list."""
 
-    def __init__(self, files: Files, places: Sequence[int]) -> None:
+    def __init__(self, files: LocalFiles, places: Sequence[int]) -> None:
         self._files, self._places = files, places
         self.check, self.tree, self.script = files.check, files.tree, files.script  # type: ignore[method-assign]
 
-    def landing(self, place: int, operation: Pull, coded: str) -> Landing:
+    def landing(self, place: int, operation: Pull, coded: str) -> PullSink:
         """As of its place in the whole list."""
         return self._files.landing(self._places[place], operation, coded)
 
     def by_sftp(
         self, place: int, connection: HostConnection, operation: Push | Pull, err: Output
-    ) -> Execution:
+    ) -> CommandStatus:
         """As of its place in the whole list."""
         return self._files.by_sftp(self._places[place], connection, operation, err)
 
 
-class Forwarded:
-    """Sends on what a host sends; stands where a Landing is where files are written here."""
+class ForwardingSink:
+    """Sends on what a host sends; stands where a PullSink is where files are written here."""
 
     #: Nothing is kept or removed here.
     is_long = False
 
-    def __init__(self, files: Delivered, place: int, coded: str) -> None:
+    def __init__(self, files: RelayedFiles, place: int, coded: str) -> None:
         self._files, self._place = files, place
         files.send("landing", place, coded)
 
@@ -389,16 +389,16 @@ class Forwarded:
             Refused: no more is wanted.
         """
         while not self._files.roomy():
-            yield Silence(None, time.monotonic() + _LOOK)
-        self.take_now(pieces)
+            yield WaitForIO(None, time.monotonic() + _LOOK)
+        self.feed_nowait(pieces)
 
-    def take_now(self, pieces: list[Any]) -> None:
+    def feed_nowait(self, pieces: list[Any]) -> None:
         """As `take`, without waiting."""
         if self._files.unwanted(self._place):
             raise Refused("not wanted any more")
         self._files.send("pulled", self._place, [bytes(piece) for piece in pieces])
 
-    def end(self, code: int | None, out: Output, err: Output) -> Execution:
+    def end(self, code: int | None, out: Output, err: Output) -> CommandStatus:
         """All was sent on; the other side finds out what came of it.
 
         Raises:
@@ -407,7 +407,7 @@ class Forwarded:
         if code is None:
             raise EOFError("connection lost")
         self.landed(code)
-        return Execution(Outcome.OK, code)
+        return CommandStatus(Outcome.OK, code)
 
     def landed(self, code: int) -> None:
         """All was sent on."""
@@ -420,7 +420,7 @@ class Forwarded:
 class _Writer:
     """A file to write to that sends on what is written."""
 
-    def __init__(self, forwarded: Forwarded) -> None:
+    def __init__(self, forwarded: ForwardingSink) -> None:
         self._forwarded = forwarded
 
     def write(self, data: bytes) -> int:

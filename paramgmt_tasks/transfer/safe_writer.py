@@ -8,7 +8,7 @@ import stat
 from collections.abc import Callable, Container, Iterator
 from typing import TypeVar
 
-from ..model import words
+from ..model import reason_of
 
 _Done = TypeVar("_Done")
 
@@ -433,7 +433,7 @@ def _named(parts: tuple[str, ...]) -> Iterator[None]:
 
 
 def _words(error: Exception) -> str:
-    return words(error) if isinstance(error, OSError) else f"not a name here: {error}"
+    return reason_of(error) if isinstance(error, OSError) else f"not a name here: {error}"
 
 
 def _sweep(folder: int) -> None:

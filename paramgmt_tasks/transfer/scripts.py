@@ -3,7 +3,7 @@
 import shlex
 from pathlib import Path
 
-from ..model import Host, UsageError, substitute, words
+from ..model import Host, UsageError, reason_of, substitute
 
 # The script is written to a folder of its own, so that it has its name and its standard input is free. That
 # goes with it whenever it ends; and a part of a script, as of a connection that broke, is not run.
@@ -26,7 +26,7 @@ def read(path: str) -> bytes:
     try:
         return Path(path).expanduser().read_bytes()
     except OSError as error:
-        raise UsageError(f"script {path}: {words(error)}") from None
+        raise UsageError(f"script {path}: {reason_of(error)}") from None
 
 
 def fill(text: bytes, host: Host) -> bytes:

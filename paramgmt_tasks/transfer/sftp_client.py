@@ -31,7 +31,7 @@ from paramiko.sftp import (
 from paramiko.sftp_attr import SFTPAttributes
 
 from ..model import Failure, Outcome
-from ..ssh import Known
+from ..ssh import Classified
 
 #: Bytes of a packet, and of the names that are known at once; how many answers nobody waits for.
 _PACKET, _NAMES, _UNASKED = 256 * 1024, 32 * 1024 * 1024, 64
@@ -43,7 +43,7 @@ _ERRORS = {SFTP_NO_SUCH_FILE: errno.ENOENT, SFTP_PERMISSION_DENIED: errno.EACCES
 _REASON = 200
 
 
-class Nonsense(Known):
+class Nonsense(Classified):
     """What a host's SFTP server sends is no answer to anything."""
 
     def __init__(self, what: str) -> None:

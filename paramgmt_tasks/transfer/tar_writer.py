@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..model import words
+from ..model import reason_of
 from .tar_reader import plain
 
 CHUNK = 256 * 1024
@@ -119,7 +119,7 @@ def _scan(
                 below = entry if name == "." else f"{name}/{entry}"
                 _scan(tree, os.path.join(path, entry), below, top, follow, above=above)
     except OSError as error:
-        tree.problems.append(f"{path}: {words(error)}")
+        tree.problems.append(f"{path}: {reason_of(error)}")
 
 
 class Archive:
@@ -153,7 +153,7 @@ class Archive:
         self._add(None, length)
         self._add(bytes(-length % _BLOCK))
         # The last, so that where it has come all has.
-        text = finish(members).encode("utf-8", "surrogateescape")
+        text = install_script(members).encode("utf-8", "surrogateescape")
         self._add(_header(FINISH, len(text)) + text + bytes(-len(text) % _BLOCK) + bytes(2 * _BLOCK))
 
     @property
@@ -317,7 +317,7 @@ linked= bad=0
 """
 
 
-def finish(members: Sequence[Member]) -> str:
+def install_script(members: Sequence[Member]) -> str:
     """The script that gives the files under FILES, where it runs, their names in the folder `$into`.
 
     `$as`, if not empty, is the name of the one on top. With `$overwrite` 0 nothing is done where a file

@@ -19,7 +19,7 @@ from harness import Violation, check_destination, same, snapshot
 from paramgmt_tasks.model.operations import Copying, Pull
 from paramgmt_tasks.model.output import Output
 from paramgmt_tasks.transfer import compression
-from paramgmt_tasks.transfer.local_files import Files
+from paramgmt_tasks.transfer.local_files import LocalFiles
 from paramgmt_tasks.transfer.safe_writer import LocalError, Refused
 
 NAME = "tar"
@@ -241,7 +241,7 @@ def _pull(rng: random.Random, folder: Path, destination: Path, operation: Pull, 
     ended = False
     err = Output()
     try:
-        landing = Files().landing(0, operation, coded)
+        landing = LocalFiles().landing(0, operation, coded)
         try:
             for pieces in _pieces(rng, stream):
                 _exhaust(landing.take(pieces))

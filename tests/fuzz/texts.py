@@ -24,7 +24,7 @@ from paramgmt_tasks.model.operations import RemoteCommand
 from paramgmt_tasks.model.results import HostResult, Outcome
 from paramgmt_tasks.model.settings import Settings
 from paramgmt_tasks.ssh import config as ssh_config
-from paramgmt_tasks.ssh.connection import HostConnection, Resources
+from paramgmt_tasks.ssh.connection import HostConnection, SharedResources
 from paramgmt_tasks.ssh.known_hosts import KnownHosts
 
 # Not by `from`: the package has the collection of these tasks under the name of their module.
@@ -226,7 +226,7 @@ def config(seed: int, folder: Path) -> None:
         for name in ("web1", "WEB1", "127.0.0.1"):
             loaded.lookup(name)
     with _only_usage_errors():
-        resources = Resources()
+        resources = SharedResources()
         HostConnection(Host("web1", "web1"), settings=Settings(), resources=resources)
         resources.close()
 

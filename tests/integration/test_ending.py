@@ -100,7 +100,7 @@ def test_what_an_earlier_command_left_running_on_purpose_goes_on(sshd, nap: str)
 
 def test_a_command_of_fabrics_own_on_the_same_connection_goes_on(sshd, nap: str) -> None:
     with Fleet([sshd.host()]) as fleet:
-        (connection,) = fleet.pool.threads.lend(fleet.hosts, fleet.settings)
+        (connection,) = fleet.pool.threads.acquire(fleet.hosts, fleet.settings)
         promise = connection.run(f"{nap} 604", asynchronous=True)
         until(lambda: running(nap))
         time.sleep(1.2)  # as old as what is not told apart by its age

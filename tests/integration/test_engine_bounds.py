@@ -11,9 +11,9 @@ import pytest
 
 from paramgmt_tasks import Fleet, Outcome, Settings
 from paramgmt_tasks.ssh.connection import HostConnection
-from paramgmt_tasks.ssh.failures import Known
+from paramgmt_tasks.ssh.failures import Classified
 from paramgmt_tasks.ssh.paramiko_internals import transport
-from paramgmt_tasks.steps import Leave, finish
+from paramgmt_tasks.steps import WaitForPermission, run_to_end
 
 pytest.importorskip("asyncssh")
 
@@ -24,10 +24,10 @@ def test_what_was_not_let_start_does_not_start_with_what_follows(sshd, tmp_path:
     connection = HostConnection(sshd.hosts(1)[0])
     connection.waits = True
     steps = connection.start(f"touch {tmp_path}/ran", no_input=True)
-    while not isinstance(wait := next(steps), Leave):
+    while not isinstance(wait := next(steps), WaitForPermission):
         wait.block()
     connection.objection = lambda: "too many failed"
-    with pytest.raises(Known):
+    with pytest.raises(Classified):
         next(steps)
     assert not connection.started
     connection.objection, connection.waits = lambda: "", False
@@ -100,7 +100,7 @@ def test_who_gives_leave_does_not_wait_for_a_host_in_a_key_exchange(sshd) -> Non
     transport = connection.transport
     transport.read_in_background()
     steps = connection.start("echo hello", no_input=True)
-    while not isinstance(wait := next(steps), Leave):
+    while not isinstance(wait := next(steps), WaitForPermission):
         wait.block()
     transport.clear_to_send.clear()
     given = threading.Thread(target=wait.go)
@@ -111,7 +111,7 @@ def test_who_gives_leave_does_not_wait_for_a_host_in_a_key_exchange(sshd) -> Non
     given.join()
     assert not waited
     assert connection.started
-    channel = finish(steps)
+    channel = run_to_end(steps)
     assert channel.recv(10) == b"hello\n"
     connection.close()
 
@@ -166,7 +166,7 @@ def test_data_behind_the_end_of_a_channel_is_bounded(faulty) -> None:
 
     port = faulty.saying(say)
     connection = HostConnection(faulty.host(port))
-    channel = finish(connection.start("say"))
+    channel = run_to_end(connection.start("say"))
     channel.close()
     with pytest.raises((paramiko.SSHException, EOFError), match="closed"):
         connection.transport.pump(lambda: False, time.monotonic() + 10)

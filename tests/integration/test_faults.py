@@ -9,7 +9,7 @@ import pytest
 
 from paramgmt_tasks import Fleet, Host, HostResult, Outcome, RemoteCommand, Settings
 from paramgmt_tasks.ssh.connection import HostConnection
-from paramgmt_tasks.ssh.failures import Known
+from paramgmt_tasks.ssh.failures import Classified
 from paramgmt_tasks.ssh.paramiko_internals.transport import LeanTransport
 
 pytest.importorskip("asyncssh")
@@ -258,7 +258,7 @@ def test_ssh_config_is_honoured(faulty, blank_home: Path) -> None:
     )
     with Fleet(["web1"]) as fleet:
         (result,) = fleet.report(RemoteCommand("echo hello"))
-        (connection,) = fleet.pool.threads.lend(fleet.hosts, fleet.settings)
+        (connection,) = fleet.pool.threads.acquire(fleet.hosts, fleet.settings)
     assert result.ok, result.reason
     assert (connection.user, connection.connect_timeout) == ("nic", 7.0)
 
@@ -303,5 +303,5 @@ def test_copies_of_a_connections_configuration_keep_its_ssh_config(blank_home: P
 
 def test_a_proxy_command_given_to_a_connection_has_its_tokens_filled_in() -> None:
     connection = HostConnection("nic@127.0.0.1:2222", gateway="echo %h %p %r >&2; exit 1")
-    with pytest.raises(Known, match=r"ProxyCommand: 127\.0\.0\.1 2222 nic"):
+    with pytest.raises(Classified, match=r"ProxyCommand: 127\.0\.0\.1 2222 nic"):
         connection.open()

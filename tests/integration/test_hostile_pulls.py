@@ -18,7 +18,7 @@ from trees import litter, tree_of
 
 from paramgmt_tasks import Fleet, HostResult, Outcome, Settings
 from paramgmt_tasks.model.operations import Copying, Pull, Push
-from paramgmt_tasks.transfer.local_files import Landing
+from paramgmt_tasks.transfer.local_files import PullSink
 from paramgmt_tasks.transfer.tar_reader import Unpacker
 
 pytest.importorskip("asyncssh")
@@ -424,14 +424,14 @@ def test_headers_let_others_go_on(faulty, back: Path, monkeypatch: pytest.Monkey
     """What a few bytes decode to is many headers, each of which makes a file."""
     monkeypatch.setattr("paramgmt_tasks.transfer.local_files._TURN", 0.0)
     turns: list[int] = []
-    take = Landing.take
+    take = PullSink.take
 
-    def counted(landing: Landing, pieces: list[Any]) -> Any:
+    def counted(landing: PullSink, pieces: list[Any]) -> Any:
         for wait in take(landing, pieces):
             turns.append(landing._unpacker.count)
             yield wait
 
-    monkeypatch.setattr(Landing, "take", counted)
+    monkeypatch.setattr(PullSink, "take", counted)
     packed = gzip.compress(tar(*[member(f"d/{number}") for number in range(200)]) + SUMS)
 
     async def run(process: Any) -> None:

@@ -16,9 +16,9 @@ from paramgmt_tasks.model.hosts import Host
 from paramgmt_tasks.model.operations import Copying, Operation, Pull, Push, Script
 from paramgmt_tasks.model.output import Output
 from paramgmt_tasks.model.results import Outcome
-from paramgmt_tasks.ssh.command import Execution
-from paramgmt_tasks.steps import Silence, finish
-from paramgmt_tasks.transfer.relay import Courier, Delivered
+from paramgmt_tasks.ssh.command import CommandStatus
+from paramgmt_tasks.steps import WaitForIO, run_to_end
+from paramgmt_tasks.transfer.relay import FileRelay, RelayedFiles
 from paramgmt_tasks.transfer.safe_writer import Refused
 from paramgmt_tasks.transfer.tar_reader import TRAILER
 from paramgmt_tasks.transfer.tar_writer import Archive, scan
@@ -30,13 +30,13 @@ LARGEST = 2 * 256 * 1024
 class Worker:
     """What is delivered to a worker, and the messages of it."""
 
-    def __init__(self, courier: Courier, operation: Operation, room: Callable[[], bool] = lambda: True):
+    def __init__(self, courier: FileRelay, operation: Operation, room: Callable[[], bool] = lambda: True):
         self.courier, self.operation = courier, operation
-        self.files = Delivered(self.send, room)
+        self.files = RelayedFiles(self.send, room)
         self.messages: list[tuple[Any, ...]] = []
 
     def begin(self, *hosts: Host) -> "Worker":
-        for message in self.courier.parcels(self, hosts):
+        for message in self.courier.messages_for(self, hosts):
             self.messages.append(message)
             self.files.take(*message)
         return self
@@ -65,7 +65,7 @@ def work() -> Iterator[Callable[..., Worker]]:
     workers = []
 
     def make(operation: Operation, **more: Any) -> Worker:
-        workers.append(Worker(Courier(operation), operation, **more))
+        workers.append(Worker(FileRelay(operation), operation, **more))
         return workers[-1]
 
     yield make
@@ -89,8 +89,8 @@ def tree(tmp_path: Path) -> Path:
     return folder
 
 
-def end_of(courier: Courier, place: int, done: Execution) -> Execution:
-    return Execution(*courier.end(place, done.outcome, done.return_code, done.reason, Output(), Output()))
+def end_of(courier: FileRelay, place: int, done: CommandStatus) -> CommandStatus:
+    return CommandStatus(*courier.end(place, done.outcome, done.return_code, done.reason, Output(), Output()))
 
 
 @pytest.mark.parametrize("end", ["", "/."])
@@ -140,7 +140,7 @@ def test_a_file_that_changes_while_it_is_read_is_told(work, tmp_path: Path, chan
     path.write_bytes(bytes(1_000_000))
     operation = Push((str(tmp_path / "before"), str(path)), "there")
     worker = work(operation)
-    for message in worker.courier.parcels(worker, [A]):
+    for message in worker.courier.messages_for(worker, [A]):
         worker.files.take(*message)
         if message[0] == "tree":
             os.truncate(path, {"shorter": 7, "longer": 2_000_000, "gone": 0}[change])
@@ -162,7 +162,7 @@ def test_nothing_of_what_was_delivered_is_left(tree: Path, tmp_path: Path, monke
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
     operation = Push((str(tree),), "there")
-    worker = Worker(Courier(operation), operation).begin(A)
+    worker = Worker(FileRelay(operation), operation).begin(A)
     assert len(os.listdir(tmp_path / "tmp")) == 1
     assert (tmp_path / "tmp").stat().st_mode & 0o777 == 0o755
     (place,) = (tmp_path / "tmp").iterdir()
@@ -199,15 +199,15 @@ def sent(**files: bytes) -> bytes:
     return buffer.getvalue() + TRAILER + b"none\nend 0\n"
 
 
-def pull(worker: Worker, place: int, data: bytes, code: int | None = 0) -> Execution:
+def pull(worker: Worker, place: int, data: bytes, code: int | None = 0) -> CommandStatus:
     """One host's way back, as of a transfer; what it comes to here."""
     landing = worker.files.landing(place, worker.operation.on(HOSTS[place]), "")  # type: ignore[arg-type]
     try:
         for start in range(0, len(data), 5000):
-            finish(landing.take([memoryview(data)[start : start + 5000]]))
+            run_to_end(landing.take([memoryview(data)[start : start + 5000]]))
         done = landing.end(code, Output(), Output())
     except (Refused, EOFError) as error:
-        done = Execution(Outcome.FAILED, 1, str(error))
+        done = CommandStatus(Outcome.FAILED, 1, str(error))
     finally:
         landing.close()
     end = end_of(worker.courier, place, done)
@@ -229,7 +229,7 @@ def test_what_broke_off_leaves_nothing_and_comes_again(work, tmp_path: Path) -> 
     assert pull(worker, 0, sent(file=b"1" * 50_000)[:20_000], code=None).reason == "connection lost"
     assert os.listdir(tmp_path) == []
     landing = worker.files.landing(0, worker.operation.on(A), "")  # one that its worker did not end
-    finish(landing.take([sent(file=b"1" * 50_000)[:20_000]]))
+    run_to_end(landing.take([sent(file=b"1" * 50_000)[:20_000]]))
     assert pull(worker, 0, sent(file=b"2")).outcome is Outcome.OK
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a", b"2")]
 
@@ -245,10 +245,10 @@ def test_a_host_that_sends_what_was_not_asked_for_is_told_to_stop(work, tmp_path
     (tmp_path / "back").mkdir()
     worker = work(Pull(("file",), f"{tmp_path}/back"))
     refused = pull(worker, 0, sent(other=bytes(50_000)))
-    assert refused == Execution(Outcome.FAILED, 1, "'other': sent by the host, but not asked for")
+    assert refused == CommandStatus(Outcome.FAILED, 1, "'other': sent by the host, but not asked for")
     assert worker.files.unwanted(0)
     with pytest.raises(Refused):
-        finish(worker.files.landing(0, worker.operation, "").take([b"more"]))
+        run_to_end(worker.files.landing(0, worker.operation, "").take([b"more"]))
     assert os.listdir(tmp_path / "back") == []
     assert pull(worker, 1, sent(file=b"x")).outcome is Outcome.OK, "others go on"
 
@@ -257,10 +257,10 @@ def test_what_comes_of_a_host_whose_result_was_told_is_not_wanted(work, tmp_path
     worker = work(Pull(("file",), f"{tmp_path}/?HOST"))
     landing = worker.files.landing(0, worker.operation.on(A), "")
     worker.courier.drop(0)  # it was told to be lost, when the run was cancelled
-    finish(landing.take([sent(file=b"1")]))
+    run_to_end(landing.take([sent(file=b"1")]))
     assert worker.files.unwanted(0)
     landing.landed(0)
-    assert end_of(worker.courier, 0, Execution(Outcome.OK, 0)).return_code == 0
+    assert end_of(worker.courier, 0, CommandStatus(Outcome.OK, 0)).return_code == 0
     assert os.listdir(tmp_path) == []
 
 
@@ -284,12 +284,12 @@ def test_no_more_is_sent_than_there_is_room_for(work, tmp_path: Path) -> None:
     landing = worker.files.landing(0, worker.operation, "")
     data = sent(file=b"x")
     steps = landing.take([data])
-    assert isinstance(next(steps), Silence)
-    assert isinstance(next(steps), Silence)
+    assert isinstance(next(steps), WaitForIO)
+    assert isinstance(next(steps), WaitForIO)
     room.append(1)
-    finish(steps)
+    run_to_end(steps)
     assert landing.end(0, Output(), Output()).outcome is Outcome.OK
-    done = end_of(worker.courier, 0, Execution(Outcome.OK, 0))
+    done = end_of(worker.courier, 0, CommandStatus(Outcome.OK, 0))
     assert done.outcome is Outcome.OK
     assert (tmp_path / "file").read_bytes() == b"x"
 
@@ -302,7 +302,7 @@ def test_what_a_worker_pulled_over_sftp_may_have_any_modes(
     """Where the worker is not root, which may read all."""
     messages: list[tuple[object, ...]] = []
 
-    def pulled(connection: object, operation: Pull, err: object) -> Execution:
+    def pulled(connection: object, operation: Pull, err: object) -> CommandStatus:
         top = Path(operation.destination) / "top"
         (top / "closed").mkdir(parents=True)
         (top / "closed" / "file").write_text("text")
@@ -310,7 +310,7 @@ def test_what_a_worker_pulled_over_sftp_may_have_any_modes(
         (top / "closed").chmod(0)
         if breaks:
             raise EOFError
-        return Execution(Outcome.OK, 0)
+        return CommandStatus(Outcome.OK, 0)
 
     monkeypatch.setattr("paramgmt_tasks.transfer.over_sftp.run", pulled)
     with tempfile.TemporaryDirectory() as folder:
@@ -318,7 +318,7 @@ def test_what_a_worker_pulled_over_sftp_may_have_any_modes(
         monkeypatch.setattr(tempfile, "tempdir", folder)
         os.seteuid(65534)
         try:
-            delivered = Delivered(lambda *message: messages.append(message), lambda: True)
+            delivered = RelayedFiles(lambda *message: messages.append(message), lambda: True)
             with contextlib.nullcontext() if not breaks else pytest.raises(EOFError):
                 delivered.by_sftp(0, None, Pull(("top",), "back"), Output())  # type: ignore[arg-type]
             left = os.listdir(delivered.folder())

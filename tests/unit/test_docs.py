@@ -7,7 +7,7 @@ import pytest
 from paramgmt_tasks import Settings, fleet
 from paramgmt_tasks.classic import executables
 from paramgmt_tasks.engines import dask_actor
-from paramgmt_tasks.engines.dask_cluster import _SILENT
+from paramgmt_tasks.engines.dask_cluster import CALL_TIMEOUT
 from paramgmt_tasks.history import journal
 from paramgmt_tasks.model import output
 from paramgmt_tasks.ssh import allowance, command, termination
@@ -33,7 +33,7 @@ MB = 1024 * 1024
         ("docs/performance.md", f"kept within {output.IN_MEMORY // MB} MB of memory a run"),
         ("docs/python.md", f"Without it the engine is `{Settings.engine}`"),
         ("docs/scaling.md", f"a process for each {fleet.HOSTS_A_PROCESS} hosts, but no more than processors"),
-        ("docs/scaling.md", f"does not answer for {WORDS[int(_SILENT)]} counts as gone"),
+        ("docs/scaling.md", f"does not answer for {WORDS[int(CALL_TIMEOUT)]} counts as gone"),
         (
             "docs/scaling.md",
             f"pieces of at most {dask_actor._BATCH // MB} MB, with {dask_actor._FULL // MB} MB on their way",

@@ -8,7 +8,7 @@ from paramiko.ssh_exception import ChannelException, NoValidConnectionsError
 from paramgmt_tasks.model.errors import UsageError
 from paramgmt_tasks.model.results import Outcome
 from paramgmt_tasks.model.retry import Failure
-from paramgmt_tasks.ssh.failures import Denied, Known, Silent, Untrusted, classify
+from paramgmt_tasks.ssh.failures import Classified, Denied, NoAnswer, Untrusted, classify
 
 
 def banner_error(cause: BaseException) -> paramiko.SSHException:
@@ -29,7 +29,7 @@ REFUSED = NoValidConnectionsError({("h", 22): ConnectionRefusedError(errno.ECONN
     [
         (REFUSED, Outcome.UNREACHABLE, True, False),
         (TimeoutError(), Outcome.UNREACHABLE, True, False),
-        (Silent("x"), Outcome.UNREACHABLE, True, False),
+        (NoAnswer("x"), Outcome.UNREACHABLE, True, False),
         (OSError(errno.ENETUNREACH, "x"), Outcome.UNREACHABLE, True, False),
         (ConnectionResetError(errno.ECONNRESET, "x"), Outcome.UNREACHABLE, True, False),
         (EOFError(), Outcome.UNREACHABLE, True, False),
@@ -62,4 +62,4 @@ def test_a_refused_connection_is_named_so() -> None:
 
 def test_a_failure_that_is_known_stays_as_it_is() -> None:
     failure = Failure(Outcome.UNREACHABLE, "jump host b: connection refused", transient=True)
-    assert classify(Known(failure)) is failure
+    assert classify(Classified(failure)) is failure

@@ -11,11 +11,11 @@ import paramgmt_tasks
 from paramgmt_tasks import (
     Copying,
     Fleet,
-    Heard,
     Host,
     HostResult,
     LocalCommand,
     Outcome,
+    OutputEvent,
     Pool,
     Push,
     RemoteCommand,
@@ -69,7 +69,7 @@ def test_a_report_has_all_results_where_some_were_taken(fleet: Fleet) -> None:
 def test_a_report_has_all_results_after_events_of_a_live_run(fleet: Fleet) -> None:
     run = fleet.perform(LocalCommand(f"echo said; {COMMAND}"), live=True)
     events = list(run.events())
-    assert {type(event) for event in events} <= {Heard, HostResult}
+    assert {type(event) for event in events} <= {OutputEvent, HostResult}
     assert sum(isinstance(event, HostResult) for event in events) == 5
     report = run.report()
     assert outcomes(report) == ALL
@@ -109,8 +109,8 @@ def test_a_report_of_a_cancelled_run_has_all_results(tmp_path: Path) -> None:
 def test_what_was_handed_over_is_not_kept(fleet: Fleet) -> None:
     """As workers do, for the process whose run it is."""
     run = fleet.local(COMMAND)
-    taken: list[HostResult | Heard] = []
-    while events := run.hand_over():
+    taken: list[HostResult | OutputEvent] = []
+    while events := run.drain():
         taken += events
     assert len(taken) == 5
     assert len(run.report()) == 0
@@ -237,9 +237,9 @@ def test_every_run_is_a_run(fleet: Fleet) -> None:
     run: Run = fleet.local("true")
     assert isinstance(run, Run)
     assert run.report().ok
-    from paramgmt_tasks.engines.coordinator import SplitRun
+    from paramgmt_tasks.engines.coordinator import DistributedRun
 
-    assert issubclass(SplitRun, Run)
+    assert issubclass(DistributedRun, Run)
 
 
 def test_texts_for_people_are_short(fleet: Fleet, tmp_path: Path) -> None:

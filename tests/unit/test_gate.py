@@ -5,7 +5,7 @@ import pytest
 
 from paramgmt_tasks.ssh import handshake_gate as gates
 from paramgmt_tasks.ssh.handshake_gate import HandshakeGate
-from paramgmt_tasks.steps import finish
+from paramgmt_tasks.steps import run_to_end
 
 
 class Machine:
@@ -21,7 +21,7 @@ class Machine:
         for number in range(handshakes):
             last = number == handshakes - 1
             try:
-                with self.gate.handshake(finish(self.gate.entrance())):
+                with self.gate.handshake(run_to_end(self.gate.acquire_slot())):
                     if last:
                         self.now += gates.WINDOW
                         self.used += gates.WINDOW * busy
@@ -87,10 +87,10 @@ def test_a_silent_host_stops_counting_after_a_while() -> None:
     entered = threading.Event()
 
     def second() -> None:
-        with machine.gate.handshake(finish(machine.gate.entrance())):
+        with machine.gate.handshake(run_to_end(machine.gate.acquire_slot())):
             entered.set()
 
-    with machine.gate.handshake(finish(machine.gate.entrance())):
+    with machine.gate.handshake(run_to_end(machine.gate.acquire_slot())):
         machine.now += gates.PATIENCE
         thread = threading.Thread(target=second)
         thread.start()
@@ -106,7 +106,7 @@ def test_no_more_than_the_limit_are_inside_at_once() -> None:
 
     def work() -> None:
         nonlocal inside, most
-        with gate.handshake(finish(gate.entrance())):
+        with gate.handshake(run_to_end(gate.acquire_slot())):
             with lock:
                 inside += 1
                 most = max(most, inside)
@@ -125,6 +125,6 @@ def test_no_more_than_the_limit_are_inside_at_once() -> None:
 @pytest.mark.parametrize("error", [ValueError("x"), KeyboardInterrupt()])
 def test_what_is_raised_inside_passes_through(error: BaseException) -> None:
     gate = HandshakeGate()
-    with pytest.raises(type(error)), gate.handshake(finish(gate.entrance())):
+    with pytest.raises(type(error)), gate.handshake(run_to_end(gate.acquire_slot())):
         raise error
     assert not gate._inside

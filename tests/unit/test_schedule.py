@@ -5,12 +5,12 @@ import time
 
 from paramgmt_tasks import Fleet, Host, LocalCommand, Outcome, ParallelGroup, Settings
 from paramgmt_tasks.execution.scheduler import Hosts
-from paramgmt_tasks.ssh.handshake_gate import AtGate, HandshakeGate
-from paramgmt_tasks.steps import BLOCKING, Leave, Silence, Steps, finish
+from paramgmt_tasks.ssh.handshake_gate import HandshakeGate, WaitForSlot
+from paramgmt_tasks.steps import MAY_BLOCK, Steps, WaitForIO, WaitForPermission, run_to_end
 
 
 def steps() -> Steps[None]:
-    yield BLOCKING
+    yield MAY_BLOCK
 
 
 def begun(hosts: Hosts) -> int:
@@ -49,7 +49,7 @@ def test_a_host_that_answered_goes_on_before_another_is_begun() -> None:
     here, there = socket.socketpair()
     with here, there:
         turn = (0, steps())
-        hosts.park(turn, Silence(here.fileno(), deadline=None))
+        hosts.park(turn, WaitForIO(here.fileno(), deadline=None))
         assert begun(hosts) == 1
         there.send(b"!")
         assert begun(hosts) == 2, "nobody has looked yet"
@@ -63,7 +63,7 @@ def test_no_more_hosts_are_under_way_than_the_fanout() -> None:
     here, there = socket.socketpair()
     with here, there:
         turn = (0, steps())
-        hosts.park(turn, Silence(here.fileno(), deadline=time.monotonic() + 0.05))
+        hosts.park(turn, WaitForIO(here.fileno(), deadline=time.monotonic() + 0.05))
         assert hosts.next() is turn, "its deadline has passed, and host 1 was not begun"
     hosts.done()
     assert begun(hosts) == 1
@@ -92,7 +92,7 @@ def test_who_watches_learns_of_a_host_that_came_to_the_gate_meanwhile() -> None:
     assert [begun(hosts), begun(hosts)] == [0, 1]
     gate = HandshakeGate()
     gate.limit = 1
-    finish(gate.entrance())  # by a host that never says a word
+    run_to_end(gate.acquire_slot())  # by a host that never says a word
     turns: queue.SimpleQueue[object] = queue.SimpleQueue()
     work = [threading.Thread(target=lambda: turns.put(hosts.next()), daemon=True) for _ in range(2)]
     work[0].start()
@@ -100,7 +100,7 @@ def test_who_watches_learns_of_a_host_that_came_to_the_gate_meanwhile() -> None:
     while not hosts.take_over():  # until it watches
         assert time.monotonic() < ends
     turn = (1, steps())
-    hosts.park(turn, AtGate(gate))
+    hosts.park(turn, WaitForSlot(gate))
     work[1].start()
     assert turns.get(timeout=10) is turn
     hosts.done()
@@ -138,11 +138,11 @@ def test_hosts_that_wait_to_start_together_are_not_started_once_all_is_stopped()
     first, second = hosts.next(), hosts.next()
     assert first is not None
     assert second is not None
-    hosts.park(first, Leave(lambda: gone.append(1)))
+    hosts.park(first, WaitForPermission(lambda: gone.append(1)))
     hosts.stop()
     hosts.done()  # the other one; now all that are left wait
     assert gone == []
-    hosts.hurry()
+    hosts.resume()
     assert hosts.next() == first
 
 
@@ -152,7 +152,7 @@ def asking(count: int) -> tuple[Hosts, list[int], list[int]]:
     gone: list[int] = []
     hosts = Hosts(count, fanout=count, in_order=False, ask=asked.append)
     for index in range(count):
-        hosts.park((begun(hosts), None), Leave(lambda index=index: gone.append(index)))
+        hosts.park((begun(hosts), None), WaitForPermission(lambda index=index: gone.append(index)))
     return hosts, asked, gone
 
 
@@ -172,14 +172,14 @@ def test_hosts_ask_for_leave_and_go_on_once_they_have_it() -> None:
 
 def test_others_begin_while_one_waits_for_leave() -> None:
     hosts = Hosts(2, fanout=2, in_order=False, ask=lambda index: None)
-    hosts.park((begun(hosts), None), Leave(lambda: None))
+    hosts.park((begun(hosts), None), WaitForPermission(lambda: None))
     assert begun(hosts) == 1
 
 
 def test_leave_that_is_given_while_it_is_asked_for_is_not_missed() -> None:
     gone: list[int] = []
     hosts = Hosts(1, fanout=1, in_order=False, ask=lambda index: hosts.go([index]))
-    hosts.park((begun(hosts), None), Leave(lambda: gone.append(0)))
+    hosts.park((begun(hosts), None), WaitForPermission(lambda: gone.append(0)))
     assert gone == [0]
     assert hosts.next() == (0, None)
 
@@ -190,7 +190,7 @@ def test_leave_is_denied_once_all_is_stopped() -> None:
     assert hosts.stop() == []
     assert [hosts.next(), hosts.next()] == [(0, None), (1, None)], "they see for themselves that it is over"
     hosts.go([1])
-    hosts.park((1, None), Leave(lambda: gone.append(1)))
+    hosts.park((1, None), WaitForPermission(lambda: gone.append(1)))
     assert hosts.next() == (1, None)
     assert (asked, gone) == ([0, 1], [0])
     end(hosts, 2)

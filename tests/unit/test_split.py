@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from paramgmt_tasks import Host, Outcome, Push, RemoteCommand, Settings
-from paramgmt_tasks.engines.coordinator import Workers
-from paramgmt_tasks.transfer.relay import Courier
+from paramgmt_tasks.engines.coordinator import WorkerEngine
+from paramgmt_tasks.transfer.relay import FileRelay
 
 
 class Link:
@@ -33,7 +33,7 @@ class Link:
         return [message[0] for message in self.sent]
 
 
-class Elsewhere(Workers):
+class Elsewhere(WorkerEngine):
     """Workers that have not this machine's files."""
 
     here = False
@@ -46,7 +46,7 @@ class Elsewhere(Workers):
         return len(self.links)
 
     def courier(self, operation):
-        return Courier(operation)
+        return FileRelay(operation)
 
     def lose(self, link: Link) -> None:
         link.alive = False

@@ -7,12 +7,12 @@ import pytest
 
 from paramgmt_tasks.model.errors import UsageError
 from paramgmt_tasks.recipes import sweep
-from paramgmt_tasks.recipes.sweep import Kept, Step, StepFailed, perform, points
+from paramgmt_tasks.recipes.sweep import ResultStore, Step, StepFailed, perform, points
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> Kept:
-    return Kept(tmp_path / "points")
+def kept(tmp_path: Path) -> ResultStore:
+    return ResultStore(tmp_path / "points")
 
 
 def recorder(done: list[str], failing: tuple[str, ...] = ()):
@@ -28,7 +28,7 @@ def recorder(done: list[str], failing: tuple[str, ...] = ()):
     return make
 
 
-def test_steps_are_done_in_their_order_as_far_as_dependencies_allow(kept: Kept) -> None:
+def test_steps_are_done_in_their_order_as_far_as_dependencies_allow(kept: ResultStore) -> None:
     done: list[str] = []
     step = recorder(done)
     perform([step("b", "a"), step("c"), step("a"), step("d", "b", "c")], kept)
@@ -36,7 +36,7 @@ def test_steps_are_done_in_their_order_as_far_as_dependencies_allow(kept: Kept) 
     assert kept.read("a")["result"] == "A"
 
 
-def test_what_is_done_is_not_done_again_and_what_failed_is(kept: Kept) -> None:
+def test_what_is_done_is_not_done_again_and_what_failed_is(kept: ResultStore) -> None:
     done: list[str] = []
     step = recorder(done, failing=("b",))
     first = perform([step("a"), step("b"), step("c")], kept)
@@ -47,7 +47,7 @@ def test_what_is_done_is_not_done_again_and_what_failed_is(kept: Kept) -> None:
     assert (done, second.found, second.failed) == (["b"], 2, 0)
 
 
-def test_steps_after_one_that_failed_are_left_out(kept: Kept) -> None:
+def test_steps_after_one_that_failed_are_left_out(kept: ResultStore) -> None:
     done: list[str] = []
     step = recorder(done, failing=("a",))
     perform([step("a"), step("b", "a"), step("c", "b"), step("d")], kept)
@@ -55,14 +55,14 @@ def test_steps_after_one_that_failed_are_left_out(kept: Kept) -> None:
     assert kept.read("b") is None
 
 
-def test_the_rest_is_left_where_one_failure_is_to_stop_all(kept: Kept) -> None:
+def test_the_rest_is_left_where_one_failure_is_to_stop_all(kept: ResultStore) -> None:
     done: list[str] = []
     step = recorder(done, failing=("a",))
     perform([step("a"), step("b"), step("c")], kept, stop_on_failure=True)
     assert done == ["a"]
 
 
-def test_what_is_not_kept_is_done_each_time(kept: Kept) -> None:
+def test_what_is_not_kept_is_done_each_time(kept: ResultStore) -> None:
     done: list[str] = []
     steps = [recorder(done)("warm", kept=False), recorder(done)("a")]
     perform(steps, kept)
@@ -72,7 +72,7 @@ def test_what_is_not_kept_is_done_each_time(kept: Kept) -> None:
 
 
 @pytest.mark.parametrize("at_once", [1, 3])
-def test_no_more_than_asked_for_are_under_way(kept: Kept, at_once: int) -> None:
+def test_no_more_than_asked_for_are_under_way(kept: ResultStore, at_once: int) -> None:
     lock, now, most = threading.Lock(), [0], [0]
 
     def action() -> None:
@@ -87,13 +87,13 @@ def test_no_more_than_asked_for_are_under_way(kept: Kept, at_once: int) -> None:
     assert most[0] == at_once
 
 
-def test_a_circle_is_named(kept: Kept) -> None:
+def test_a_circle_is_named(kept: ResultStore) -> None:
     step = recorder([])
     with pytest.raises(UsageError, match=r"steps that wait for each other: .*a"):
         perform([step("a", "b"), step("b", "a")], kept)
 
 
-def test_an_interruption_ends_what_is_under_way_and_writes_nothing_of_it(kept: Kept) -> None:
+def test_an_interruption_ends_what_is_under_way_and_writes_nothing_of_it(kept: ResultStore) -> None:
     stopped = threading.Event()
 
     def action() -> str:
@@ -110,7 +110,7 @@ def test_an_interruption_ends_what_is_under_way_and_writes_nothing_of_it(kept: K
     assert kept.read("b") is None
 
 
-def test_the_time_left_is_that_of_steps_alike(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_time_left_is_that_of_steps_alike(kept: ResultStore, monkeypatch: pytest.MonkeyPatch) -> None:
     timing = sweep._Timing()
     steps = {name: Step(name, lambda: None, like=name[0]) for name in ("s1", "s2", "l1", "l2", "x1")}
     timing.add(steps["s1"], 1.0)
@@ -121,10 +121,10 @@ def test_the_time_left_is_that_of_steps_alike(kept: Kept, monkeypatch: pytest.Mo
 def test_a_result_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "points").write_text("in the way")
     with pytest.raises(UsageError, match=r"points.*: "):
-        perform([Step("a", lambda: 1)], Kept(tmp_path / "points"))
+        perform([Step("a", lambda: 1)], ResultStore(tmp_path / "points"))
 
 
-def test_a_file_that_was_cut_off_counts_as_nothing(kept: Kept) -> None:
+def test_a_file_that_was_cut_off_counts_as_nothing(kept: ResultStore) -> None:
     kept.folder.mkdir()
     (kept.folder / "a.json").write_text('{"step": "a", "resu')
     perform([Step("a", lambda: 1)], kept)

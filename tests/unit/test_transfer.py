@@ -3,8 +3,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from paramgmt_tasks.steps import Steps, finish
-from paramgmt_tasks.transfer.over_tar import Pace, _Talk
+from paramgmt_tasks.steps import Steps, run_to_end
+from paramgmt_tasks.transfer.over_tar import RateLimiter, ScriptSession
 from paramgmt_tasks.transfer.remote_scripts import READY
 from paramgmt_tasks.transfer.safe_writer import Refused
 from paramgmt_tasks.transfer.tar_writer import read_sums
@@ -12,7 +12,7 @@ from paramgmt_tasks.transfer.tar_writer import read_sums
 
 def test_a_pace_says_when_the_next_bytes_may_move(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "monotonic", lambda: 100.0)
-    pace = Pace(1000)
+    pace = RateLimiter(1000)
     assert pace.free_at(500) == pytest.approx(100.4)  # a tenth of a second is made up for
     assert pace.free_at(500) == pytest.approx(100.9)
     monkeypatch.setattr(time, "monotonic", lambda: 200.0)
@@ -20,10 +20,10 @@ def test_a_pace_says_when_the_next_bytes_may_move(monkeypatch: pytest.MonkeyPatc
 
 
 def test_without_a_rate_bytes_may_move_at_once() -> None:
-    assert Pace(None).free_at(10**12) == 0
+    assert RateLimiter(None).free_at(10**12) == 0
 
 
-class _Said(_Talk):
+class _Said(ScriptSession):
     """What a host says, in the pieces it comes in."""
 
     def __init__(self, *pieces: bytes, broken: bool = False) -> None:
@@ -44,36 +44,36 @@ def test_a_script_is_heard_however_much_follows_or_was_said_before(noise: bytes,
         [noise, READY[:5], READY[5:] + b"with", b" gzip\n" + rest],
     ):
         talk = _Said(*said)
-        assert finish(talk.ready()) == ["with", "gzip"]
+        assert run_to_end(talk.ready()) == ["with", "gzip"]
         assert talk.data == rest
 
 
 def test_a_shell_that_never_comes_to_the_script_is_given_up() -> None:
-    assert finish(_Said(b"no such shell\n").ready()) == []
-    assert finish(_Said(*[b"noise\n" * 1000] * 100).ready()) == []
+    assert run_to_end(_Said(b"no such shell\n").ready()) == []
+    assert run_to_end(_Said(*[b"noise\n" * 1000] * 100).ready()) == []
 
 
 def test_a_connection_that_breaks_before_the_script_says_nothing_of_the_host() -> None:
     with pytest.raises(EOFError):
-        finish(_Said(b"Welcome!\n", broken=True).ready())
+        run_to_end(_Said(b"Welcome!\n", broken=True).ready())
 
 
 def test_a_script_is_heard_where_every_byte_comes_alone_and_noise_has_its_bound() -> None:
     said = b"noise\n" * 2000 + READY + b"with gzip\nfirst\nrest"
     talk = _Said(*(said[at : at + 1] for at in range(len(said))))
-    assert finish(talk.ready()) == ["with", "gzip"]
-    assert finish(talk.line()) == b"first"
+    assert run_to_end(talk.ready()) == ["with", "gzip"]
+    assert run_to_end(talk.line()) == b"first"
     talk = _Said(READY, *[b"without an end "] * 100_000)
-    assert finish(talk.ready()) == []
+    assert run_to_end(talk.ready()) == []
     assert len(talk._coming) > 90_000
 
 
 def test_an_answer_without_end_is_refused() -> None:
     talk = _Said(*[b"x" * 1000] * 100)
     with pytest.raises(Refused):
-        finish(talk.all(10_000))
+        run_to_end(talk.all(10_000))
     assert len(talk._coming) == 89
-    assert finish(_Said(b"to", b" the end").all(10)) == b"to the end"
+    assert run_to_end(_Said(b"to", b" the end").all(10)) == b"to the end"
 
 
 def test_sums_are_read_at_once_however_many_lines_a_name_has() -> None:

@@ -16,7 +16,7 @@ from paramgmt_tasks.display.view import ERR, OUT, InOrder, View
 from paramgmt_tasks.model.errors import UsageError
 from paramgmt_tasks.model.hosts import Host
 from paramgmt_tasks.model.output import Output
-from paramgmt_tasks.model.results import Heard, HostResult, Outcome, Report
+from paramgmt_tasks.model.results import HostResult, Outcome, OutputEvent, Report
 
 
 def result(index: int, out: bytes = b"", err: bytes = b"", **fields) -> HostResult:
@@ -80,7 +80,7 @@ def test_diff_of_long_outputs_does_not_take_minutes() -> None:
 def test_lines_are_shown_with_their_host_when_they_have_ended() -> None:
     out, err = Output(b"one\ntw"), Output()
     live = Live(plain)
-    heard = Heard(Host("web1", "web1"), 1, out, err)
+    heard = OutputEvent(Host("web1", "web1"), 1, out, err)
     assert list(live.heard(heard)) == [(OUT, "web1: one\n")]
     out.write(b"o\r\n\n\xff")
     err.write(b"oh\n")
@@ -93,7 +93,7 @@ def test_lines_are_shown_with_their_host_when_they_have_ended() -> None:
 def test_a_character_may_come_in_two_pieces() -> None:
     out = Output("é".encode()[:1])
     live = Live(plain)
-    heard = Heard(Host("h", "h"), 0, out, Output())
+    heard = OutputEvent(Host("h", "h"), 0, out, Output())
     assert list(live.heard(heard)) == []
     out.write("é\n".encode()[1:])
     assert list(live.heard(heard)) == [(OUT, "h: é\n")]

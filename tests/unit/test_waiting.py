@@ -6,35 +6,35 @@ from collections.abc import Iterator
 
 import pytest
 
-from paramgmt_tasks.steps import Silence, Watch
+from paramgmt_tasks.steps import Reactor, WaitForIO
 
 
 @pytest.fixture
-def watch() -> Iterator[Watch[str]]:
-    watch: Watch[str] = Watch()
+def watch() -> Iterator[Reactor[str]]:
+    watch: Reactor[str] = Reactor()
     watch.open()
     yield watch
     watch.close()
 
 
-def test_a_job_whose_connection_was_closed_meanwhile_goes_on_with_the_others(watch: Watch[str]) -> None:
+def test_a_job_whose_connection_was_closed_meanwhile_goes_on_with_the_others(watch: Reactor[str]) -> None:
     reading, writing = os.pipe()
     closed = os.dup(reading)
     os.close(closed)
     os.write(writing, b"!")
     try:
         for job, descriptor in (("no descriptor any more", -1), ("closed", closed), ("ready", reading)):
-            watch.add(job, Silence(descriptor, deadline=None))
+            watch.add(job, WaitForIO(descriptor, deadline=None))
         assert sorted(watch.poll(None)) == ["closed", "no descriptor any more", "ready"]
     finally:
         os.close(reading)
         os.close(writing)
 
 
-def test_a_job_is_given_once_however_often_it_is_hurried(watch: Watch[str]) -> None:
-    watch.add("job", Silence(None, deadline=0.0))
-    watch.hurry_all()
-    watch.hurry_all()
+def test_a_job_is_given_once_however_often_it_is_hurried(watch: Reactor[str]) -> None:
+    watch.add("job", WaitForIO(None, deadline=0.0))
+    watch.resume_all()
+    watch.resume_all()
     assert watch.poll(None) == ["job"]
     watch.wake()
     assert watch.poll(None) == []
@@ -42,11 +42,11 @@ def test_a_job_is_given_once_however_often_it_is_hurried(watch: Watch[str]) -> N
 
 @pytest.mark.parametrize("seconds", [1e7, 1e300])
 def test_a_deadline_beyond_what_the_system_can_wait_for_is_waited_for(
-    watch: Watch[str], seconds: float
+    watch: Reactor[str], seconds: float
 ) -> None:
     reading, writing = os.pipe()
     try:
-        waiting = Silence(reading, time.monotonic() + seconds)
+        waiting = WaitForIO(reading, time.monotonic() + seconds)
         watch.add("far", waiting)
         watch.wake()
         assert watch.poll(None) == []

@@ -9,7 +9,7 @@ from typing import Any
 
 import paramiko
 
-from ...steps import Silence
+from ...steps import WaitForIO
 
 #: Bytes that are asked for at once; where as many come, so many.
 _READ, _READ_MANY = 16 * 1024, 512 * 1024
@@ -244,7 +244,7 @@ class Stream:
 
     def _wait_for_room(self, until: float) -> None:
         if self._is_socket:
-            Silence(self._sock.fileno(), until, writable=True).block()
+            WaitForIO(self._sock.fileno(), until, writable=True).block()
         else:  # whose descriptor does not tell
             time.sleep(max(0.0, min(until - time.monotonic(), _STALL)))
 

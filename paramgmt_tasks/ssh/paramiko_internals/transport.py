@@ -36,7 +36,7 @@ from paramiko.common import (
     cMSG_UNIMPLEMENTED,
 )
 
-from ...steps import BLOCKING, LONGEST_WAIT, Silence, Steps, Watch, finish
+from ...steps import LONGEST_WAIT, MAY_BLOCK, Reactor, Steps, WaitForIO, run_to_end
 from ..allowance import (
     BULK,
     KEX_METHOD,
@@ -47,7 +47,7 @@ from ..allowance import (
     extensions,
     signal_name,
 )
-from ..failures import Silent
+from ..failures import NoAnswer
 from .packetizer import ChannelData, StreamPacketizer
 from .stream import Stream, TooLate
 
@@ -132,7 +132,7 @@ class Awaited(threading.Event):
         except Exception:
             return self.is_set()
         if not come:
-            raise Silent(self._what)
+            raise NoAnswer(self._what)
         return True
 
 
@@ -161,16 +161,16 @@ def _with_reader(method: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-class Quiet(Silence):
+class WaitForMessage(WaitForIO):
     """A connection on which nothing comes, and what is waited for there."""
 
     def __init__(self, transport: "LeanTransport", done: Callable[[], bool], deadline: float | None) -> None:
         super().__init__(transport.fileno(), deadline)
         self._transport, self._done = transport, done
 
-    def watched(self, watch: Watch[Any], number: int) -> bool:
+    def watched(self, watch: Reactor[Any], number: int) -> bool:
         """It is watched from now on; whether it has been over before."""
-        self._transport.on_break = lambda: watch.hurry(number)
+        self._transport.on_break = lambda: watch.resume(number)
         return self._transport.attended() or self._done()
 
     def block(self) -> None:
@@ -265,7 +265,7 @@ class LeanTransport(paramiko.Transport):
 
     def start_client(self, event: Any = None, timeout: float | None = None) -> None:
         """As `exchange_keys`, within `timeout` seconds."""
-        finish(self.exchange_keys(None if timeout is None else time.monotonic() + timeout))
+        run_to_end(self.exchange_keys(None if timeout is None else time.monotonic() + timeout))
 
     def exchange_keys(self, deadline: float | None) -> Steps[None]:
         """Exchange versions and keys with the server, by `deadline` in monotonic seconds.
@@ -279,7 +279,7 @@ class LeanTransport(paramiko.Transport):
         try:
             self.packetizer.write_all(f"{self.local_version}\r\n".encode())
             self._stream.flush(deadline)
-            yield Silence(self.fileno(), deadline) if self._waitable else BLOCKING
+            yield WaitForIO(self.fileno(), deadline) if self._waitable else MAY_BLOCK
             self._stream.deadline, self._stream.within_message = deadline, True
             self._check_banner()  # type: ignore[attr-defined]
             self._send_kex_init()  # type: ignore[attr-defined]
@@ -287,12 +287,12 @@ class LeanTransport(paramiko.Transport):
         except BaseException as error:
             self._break(error)
             if isinstance(error, TooLate) or isinstance(error.__context__, TooLate):
-                raise Silent("no answer from the SSH server") from None
+                raise NoAnswer("no answer from the SSH server") from None
             if isinstance(error.__context__, paramiko.SSHException):  # which paramiko puts words in front of
                 raise error.__context__ from None
             raise
         if not (yield from self.until(self.completion_event.is_set, deadline)):
-            raise Silent("no answer from the SSH server")
+            raise NoAnswer("no answer from the SSH server")
         self.completion_event = None
 
     # -- messages
@@ -303,11 +303,11 @@ class LeanTransport(paramiko.Transport):
         Raises: as pump.
         """
         if not self._waitable or self.is_alive():
-            yield BLOCKING
+            yield MAY_BLOCK
             return self.pump(done, deadline)
         now = time.monotonic()
         if now - self._resumed > _TURN:
-            yield Silence(None, now)
+            yield WaitForIO(None, now)
             self._resumed = time.monotonic()
         while not self.pump(done, deadline, waits=False):
             if deadline is not None and time.monotonic() >= deadline:
@@ -315,7 +315,9 @@ class LeanTransport(paramiko.Transport):
                     self._break(EOFError("stalled in a key exchange"))
                 return False
             now = time.monotonic()
-            yield Silence(None, now) if now - self._resumed > _TURN else Quiet(self, done, deadline)
+            yield (
+                WaitForIO(None, now) if now - self._resumed > _TURN else WaitForMessage(self, done, deadline)
+            )
             self._resumed = time.monotonic()
         return True
 
@@ -519,7 +521,7 @@ class LeanTransport(paramiko.Transport):
         """As paramiko's; waits `auth_timeout` seconds for the answer, and raises Silent without one."""
         if event is not None:
             return super().auth_publickey(username, key, event)
-        return finish(self.offer_key(username, key))
+        return run_to_end(self.offer_key(username, key))
 
     def offer_key(self, username: str, key: paramiko.PKey) -> Steps[list[str]]:
         """Authenticate with a key within `auth_timeout` seconds; what else the server wants.
@@ -531,7 +533,7 @@ class LeanTransport(paramiko.Transport):
         deadline = time.monotonic() + self.auth_timeout
         answered = Awaited(self, self.auth_timeout, "no answer to authentication")
         if isinstance(key, paramiko.AgentKey):
-            yield BLOCKING  # its user may be asked to confirm
+            yield MAY_BLOCK  # its user may be asked to confirm
         # Which signature an RSA key gives is known only after the server has told which it takes.
         handler: Any = AuthHandler(self) if "rsa" in key.get_name() else _EagerAuth(self)
         self.auth_handler = handler
@@ -540,7 +542,7 @@ class LeanTransport(paramiko.Transport):
         with contextlib.suppress(EOFError, OSError, paramiko.SSHException):  # the handler tells
             come = yield from self.until(answered.is_set, deadline)
         if not come:
-            raise Silent("no answer to authentication")
+            raise NoAnswer("no answer to authentication")
         try:
             return handler.wait_for_response(answered)  # type: ignore[no-any-return]
         finally:
@@ -556,7 +558,7 @@ class LeanTransport(paramiko.Transport):
         transport: Any = self
         request = paramiko.Message()
         if self.is_alive():
-            yield BLOCKING  # paramiko waits for the end of a key exchange before it sends
+            yield MAY_BLOCK  # paramiko waits for the end of a key exchange before it sends
         self._stream.grace = _REST_OF_MESSAGE
         self.allowance.serve()
         with self.lock:
@@ -583,7 +585,7 @@ class LeanTransport(paramiko.Transport):
             # A kept connection may have died since: it shows here, before anything is started.
             raise ConnectionResetError("connection closed") from None
         if not come:
-            raise Silent("no answer to the request for a channel")
+            raise NoAnswer("no answer to the request for a channel")
         if transport._channels.get(number) is None:
             raise self.get_exception() or ConnectionResetError("connection closed")
         return channel  # type: ignore[no-any-return]
@@ -623,7 +625,7 @@ class LeanTransport(paramiko.Transport):
         with contextlib.suppress(EOFError, OSError, paramiko.SSHException):  # told below
             come = yield from self.until(channel.event.is_set, time.monotonic() + channel.limit)
         if not come:
-            raise Silent(_NO_START)
+            raise NoAnswer(_NO_START)
         channel._wait_for_event()
 
     def _log(self, level: int, *args: Any) -> None:
@@ -733,14 +735,14 @@ class LeanTransport(paramiko.Transport):
     def sending(self, deadline: float) -> Steps[bool]:
         """Steps that send what was gathered; False where the deadline passed first."""
         if not self._waitable or self.is_alive():
-            yield BLOCKING
+            yield MAY_BLOCK
             with contextlib.suppress(TooLate):
                 self._stream.flush(deadline)
             return not self._stream.unsent()
         while not self._stream.push():
             if time.monotonic() >= deadline:
                 return False
-            yield Silence(self.fileno(), deadline, writable=True)
+            yield WaitForIO(self.fileno(), deadline, writable=True)
         return True
 
     def close(self) -> None:
