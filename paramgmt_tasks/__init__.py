@@ -30,28 +30,33 @@ from .tasks import RunFailed, benchmark, namespace
 
 if TYPE_CHECKING:
     from .classic import Controller, all_success, parse_file, parse_stream
-    from .engines import Pool
+    from .engines import Pool, Session
     from .execution import ParallelGroup, Run
     from .fleet import Fleet
-    from .recipes import Cycle
+    from .recipes import BenchmarkRun, Cycle
 else:
     __getattr__ = later(
         __name__,
         {
             ".classic": ["Controller", "all_success", "parse_file", "parse_stream"],
-            ".engines": ["Pool"],
+            ".engines": ["Pool", "Session"],
             ".execution": ["ParallelGroup", "Run"],
             ".fleet": ["Fleet"],
-            ".recipes": ["Cycle"],
+            ".recipes": ["BenchmarkRun", "Cycle"],
         },
     )
 
+#: As it was called before.
+Heard = OutputEvent
+
 __all__ = [
+    "BenchmarkRun",
     "Choice",
     "Controller",
     "Copying",
     "Cycle",
     "Fleet",
+    "Heard",
     "Host",
     "HostResult",
     "LocalCommand",
@@ -70,6 +75,7 @@ __all__ = [
     "Run",
     "RunFailed",
     "Script",
+    "Session",
     "Settings",
     "UsageError",
     "__version__",

@@ -9,7 +9,7 @@ from dataclasses import replace
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
 
-from .engines import Pool, processors
+from .engines import Session, processors
 from .execution import Run
 from .model import (
     Changes,
@@ -58,12 +58,12 @@ class Fleet:
     """
 
     def __init__(
-        self, hosts: Iterable[str | Host], settings: Settings | None = None, pool: Pool | None = None
+        self, hosts: Iterable[str | Host], settings: Settings | None = None, pool: Session | None = None
     ) -> None:
         self.hosts = _hosts(hosts)
         self.settings = settings or Settings()
         self._own_pool = pool is None
-        self.pool = Pool() if pool is None else pool
+        self.pool = Session() if pool is None else pool
         self._runs: weakref.WeakSet[Run] = weakref.WeakSet()
         self._closed = False
         self._check(self.settings)

@@ -39,7 +39,7 @@ class WaitForPermission(Wait):
     """What a host waits for that is ready to go on, but not before it may; `go` is called then."""
 
     def __init__(self, go: Callable[[], None]) -> None:
-        self.go = go
+        self.on_permit = go
 
 
 class WaitForIO(Wait):
@@ -53,7 +53,7 @@ class WaitForIO(Wait):
         self.deadline = deadline
         self.event = selectors.EVENT_WRITE if writable else selectors.EVENT_READ
 
-    def watched(self, watch: "Reactor[Job]", number: int) -> bool:
+    def on_watched(self, watch: "Reactor[Job]", number: int) -> bool:
         """It is watched from now on; whether it has been over before."""
         return False
 
@@ -113,7 +113,7 @@ class Reactor(Generic[Job]):
                 heapq.heappush(self._deadlines, (wait.deadline, number))
                 if wait.deadline < self._wakes_at:
                     self.wake()
-        if wait.watched(self, number):
+        if wait.on_watched(self, number):
             self.resume(number)
 
     def _register(self, descriptor: int, event: int, number: int) -> bool:

@@ -1,7 +1,7 @@
 """Results as text. Nothing here prints: what is shown is returned, and the tasks write it."""
 
 from . import blocks
-from .folder import Folder
+from .folder import OutputFolder
 from .gathered import Gathered
 from .jsonl import JsonLines
 from .live import Live
@@ -12,11 +12,11 @@ from .view import ERR, OUT, InOrder, Piece, View
 __all__ = [
     "ERR",
     "OUT",
-    "Folder",
     "Gathered",
     "InOrder",
     "JsonLines",
     "Live",
+    "OutputFolder",
     "Piece",
     "Progress",
     "View",

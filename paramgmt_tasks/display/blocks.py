@@ -106,12 +106,12 @@ class Blocks(Silent):
     def __init__(self, paint: Painter, show: Shown = unchanged) -> None:
         self._paint, self._show = paint, show
 
-    def finished(self, result: HostResult) -> Iterator[Piece]:
+    def on_result(self, result: HostResult) -> Iterator[Piece]:
         """Its block."""
         for text in block(result, self._paint, self._show):
             yield OUT, text
 
-    def ended(self, report: Report) -> Iterator[Piece]:
+    def on_end(self, report: Report) -> Iterator[Piece]:
         """The summary."""
         for line in summary(report, self._paint):
             yield OUT, f"{line}\n"

@@ -17,7 +17,7 @@ from .view import Piece, Silent
 log = logging.getLogger("paramgmt_tasks")
 
 
-class Folder(Silent):
+class OutputFolder(Silent):
     """Writes the files of each host as soon as it is finished. `whole` is false where one could not be.
 
     Only the user can read the files, and a folder that is made for them. They take the place of files, and
@@ -43,7 +43,7 @@ class Folder(Silent):
         except OSError as error:
             raise UsageError(f"--output-dir {path}: {reason_of(error)}") from None
 
-    def finished(self, result: HostResult) -> Iterator[Piece]:
+    def on_result(self, result: HostResult) -> Iterator[Piece]:
         """Nothing to show."""
         name = self._names[result.index]
         try:

@@ -20,12 +20,12 @@ class Gathered(Silent):
         self._diff = diff
         self._groups: dict[bytes, list[HostResult]] = {}
 
-    def finished(self, result: HostResult) -> Iterator[Piece]:
+    def on_result(self, result: HostResult) -> Iterator[Piece]:
         """Nothing yet."""
         self._groups.setdefault(_digest(result), []).append(result)
         return iter(())
 
-    def ended(self, report: Report) -> Iterator[Piece]:
+    def on_end(self, report: Report) -> Iterator[Piece]:
         """All blocks."""
         groups = [sorted(group, key=lambda result: result.index) for group in self._groups.values()]
         groups.sort(key=lambda group: (-len(group), group[0].index))

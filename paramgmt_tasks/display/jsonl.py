@@ -13,7 +13,7 @@ from .view import OUT, Piece, Silent
 class JsonLines(Silent):
     """A line for each result, with its output as text, or in base64 where it is not UTF-8."""
 
-    def finished(self, result: HostResult) -> Iterator[Piece]:
+    def on_result(self, result: HostResult) -> Iterator[Piece]:
         """The line of one result."""
         for text in line(result):
             yield OUT, text

@@ -63,13 +63,13 @@ class Live(Silent):
             self._hosts[heard.index] = Lines(heard.out), Lines(heard.err)
         return self._hosts[heard.index]
 
-    def heard(self, heard: OutputEvent) -> Iterator[Piece]:
+    def on_output(self, heard: OutputEvent) -> Iterator[Piece]:
         """The lines that have ended."""
         out, err = self._lines(heard)
         yield from self._named(OUT, heard.host.entry, out.more(), "green")
         yield from self._named(ERR, heard.host.entry, err.more(), "yellow")
 
-    def finished(self, result: HostResult) -> Iterator[Piece]:
+    def on_result(self, result: HostResult) -> Iterator[Piece]:
         """What is left, and how it ended where that is not well."""
         out, err = self._lines(result)
         del self._hosts[result.index]

@@ -13,28 +13,28 @@ OUT, ERR = 1, 2
 class View(Protocol):
     """What is shown of a run; pieces may be long in coming, and are together more than fits in memory."""
 
-    def heard(self, heard: OutputEvent) -> Iterator[Piece]:
+    def on_output(self, heard: OutputEvent) -> Iterator[Piece]:
         """A host's command has written something."""
 
-    def finished(self, result: HostResult) -> Iterator[Piece]:
+    def on_result(self, result: HostResult) -> Iterator[Piece]:
         """A host has its result."""
 
-    def ended(self, report: Report) -> Iterator[Piece]:
+    def on_end(self, report: Report) -> Iterator[Piece]:
         """All hosts have theirs."""
 
 
 class Silent:
     """Shows nothing; what other views build on."""
 
-    def heard(self, heard: OutputEvent) -> Iterator[Piece]:
+    def on_output(self, heard: OutputEvent) -> Iterator[Piece]:
         """Nothing."""
         return iter(())
 
-    def finished(self, result: HostResult) -> Iterator[Piece]:
+    def on_result(self, result: HostResult) -> Iterator[Piece]:
         """Nothing."""
         return iter(())
 
-    def ended(self, report: Report) -> Iterator[Piece]:
+    def on_end(self, report: Report) -> Iterator[Piece]:
         """Nothing."""
         return iter(())
 
@@ -47,13 +47,13 @@ class InOrder(Silent):
         self._waiting: dict[int, HostResult] = {}
         self._next = 0
 
-    def finished(self, result: HostResult) -> Iterator[Piece]:
+    def on_result(self, result: HostResult) -> Iterator[Piece]:
         """Those that have their turn."""
         self._waiting[result.index] = result
         while self._next in self._waiting:
-            yield from self._view.finished(self._waiting.pop(self._next))
+            yield from self._view.on_result(self._waiting.pop(self._next))
             self._next += 1
 
-    def ended(self, report: Report) -> Iterator[Piece]:
+    def on_end(self, report: Report) -> Iterator[Piece]:
         """As the other view."""
-        return self._view.ended(report)
+        return self._view.on_end(report)

@@ -67,7 +67,7 @@ class WorkerEngine:
     """The workers of an engine, and the hosts they keep connections to."""
 
     #: Whether they have this machine's files, and what they say comes even where they are gone by then.
-    here = True
+    shares_filesystem = True
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -85,7 +85,7 @@ class WorkerEngine:
         """
         raise NotImplementedError
 
-    def courier(self, operation: Operation) -> "FileRelay | None":
+    def relay(self, operation: Operation) -> "FileRelay | None":
         """What brings files to workers that have not this machine's."""
         return None
 
@@ -107,7 +107,7 @@ class WorkerEngine:
         count = max(1, min(self.start(settings, len(hosts)), settings.fanout))
         return DistributedRun(self, hosts, operation, settings, rollout, count, on_start, live)
 
-    def deal(self, hosts: Iterable[tuple[int, Host]], count: int) -> dict[Link, list[tuple[int, Host]]]:
+    def assign(self, hosts: Iterable[tuple[int, Host]], count: int) -> dict[Link, list[tuple[int, Host]]]:
         """Which of `count` workers works on which hosts: who has a connection, else each in its turn."""
         seen: Counter[Any] = Counter()
         dealt: dict[Link, list[tuple[int, Host]]] = {}
@@ -132,14 +132,14 @@ class WorkerEngine:
         """A run is over."""
         self._runs.pop(number, None)
 
-    def told(self, link: Link, kind: str, number: int, *rest: Any) -> None:
+    def handle(self, link: Link, kind: str, number: int, *rest: Any) -> None:
         """A worker has said something."""
         if kind == "log":
             log.log(*rest)
         elif (run := self._runs.get(number)) is not None:
-            run.told_by(link, kind, *rest)
+            run.handle(link, kind, *rest)
 
-    def gone(self, link: Link) -> None:
+    def on_worker_lost(self, link: Link) -> None:
         """A worker is gone."""
         for run in list(self._runs.values()):
             run.lose(link)
@@ -204,11 +204,13 @@ class DistributedRun(Run):
             max_fail=None,
         )
         #: Whether workers are given `on_start`; otherwise it is called here.
-        self._callback_travels = workers.here and _may_be_sent(on_start)
+        self._callback_travels = workers.shares_filesystem and _may_be_sent(on_start)
         #: Whether workers ask before they start what is not to be repeated: where all are to start together,
         #: and where it would be told too late that one has begun.
-        self._asked = not operation.repeatable and (settings.together or not self._callback_travels)
-        self._relay = workers.courier(operation)
+        self._needs_permission = not operation.repeatable and (
+            settings.together or not self._callback_travels
+        )
+        self._relay = workers.relay(operation)
         self._lock = threading.RLock()
         self._pending = deque(enumerate(hosts))
         self._given: list[tuple[int, Host]] = []
@@ -254,7 +256,7 @@ class DistributedRun(Run):
             except UsageError as error:
                 self._tell(index, Outcome.ERROR, str(error))
         with self._lock:
-            dealt = self._workers.deal(good, self._count)
+            dealt = self._workers.assign(good, self._count)
             for link, slice_ in dealt.items():
                 self._with.update((index, link) for index, _ in slice_)
         for link, slice_ in dealt.items():
@@ -293,16 +295,16 @@ class DistributedRun(Run):
         link.send(
             "begin",
             self._number,
-            os.getcwd() if self._workers.here else None,
+            os.getcwd() if self._workers.shares_filesystem else None,
             self._operation,
             self._each,
             self._live,
-            self._asked,
-            self._callback_travels or not self._asked,
+            self._needs_permission,
+            self._callback_travels or not self._needs_permission,
             self._on_start if self._callback_travels else None,
         )
 
-    def told_by(self, link: Link, kind: str, *rest: Any) -> None:
+    def handle(self, link: Link, kind: str, *rest: Any) -> None:
         """A worker has said something of this run."""
         if kind == "results":
             number, results = rest
@@ -322,7 +324,7 @@ class DistributedRun(Run):
                 self._tell(index, Outcome.ERROR, reason)
         elif self._relay is not None:
             index, *what = rest
-            if not self._relay.take(kind, index, self._host_list[index], *what):
+            if not self._relay.handle(kind, index, self._host_list[index], *what):
                 link.send("unwanted", self._number, index)
 
     def _started(self, index: int) -> None:
@@ -336,7 +338,7 @@ class DistributedRun(Run):
             self._ready.update(places)
             if not self._ready or self._halted or (self.settings.together and not self._all_ready()):
                 return
-            waiting = self._ready - self.told
+            waiting = self._ready - self.finished_hosts
             self._ready.clear()
             leave: dict[Link, list[int]] = {}
             for index in waiting:
@@ -349,13 +351,17 @@ class DistributedRun(Run):
     def _all_ready(self) -> bool:
         """Whether no host is left that could still become ready."""
         hosts = len(self._host_list)
-        if len(self._ready) + len(self._since) + len(self.told) < hosts:  # it mostly is so, and soon found
+        if (
+            len(self._ready) + len(self._since) + len(self.finished_hosts) < hosts
+        ):  # it mostly is so, and soon found
             return False
-        return len(self._ready | self._since.keys() | self.told) == hosts
+        return len(self._ready | self._since.keys() | self.finished_hosts) == hosts
 
     def _of(self, link: Link) -> list[int]:
         with self._lock:
-            return [index for index, who in self._with.items() if who is link and index not in self.told]
+            return [
+                index for index, who in self._with.items() if who is link and index not in self.finished_hosts
+            ]
 
     def lose(self, link: Link) -> None:
         """A worker is gone: what it had started is lost, unless that may be repeated; others do the rest."""
@@ -384,19 +390,19 @@ class DistributedRun(Run):
 
     def _add(self, link: Link, number: int, output: Output, parts: list[Any]) -> None:
         """Add what a worker says to an output: itself, or where it is in its slice's file."""
-        if self._workers.here:
+        if self._workers.shares_filesystem:
             output.extend(parts, link.spools.get((self._number, number)))
             return
         for data in parts:
             output.write(data)
 
     def _written(self, link: Link, number: int, index: int, stream: int, parts: list[Any]) -> None:
-        if index in self.told:
+        if index in self.finished_hosts:
             return
         out, err = self._streams(index)
         self._add(link, number, (out, err)[stream], parts)
         if self._live:
-            self.hear(OutputEvent(self._host_list[index], index, out, err))
+            self.publish_output(OutputEvent(self._host_list[index], index, out, err))
 
     def _result(
         self,
@@ -407,7 +413,7 @@ class DistributedRun(Run):
         times: tuple[float, float, float | None, float | None],
         written: list[list[Any]],
     ) -> None:
-        if index in self.told or self._with.get(index) is not link:
+        if index in self.finished_hosts or self._with.get(index) is not link:
             return  # it was told to be lost, or is done elsewhere by now
         for stream, parts in enumerate(written):
             if parts:
@@ -442,12 +448,12 @@ class DistributedRun(Run):
             outcome, reason = unless_not_kept(outcome, reason, out.room.trouble)
         description = describe(self._operation, host, self.settings.user)
         result = HostResult(host, index, description, outcome, out=out, err=err, reason=reason, **known)
-        counts = self.put(result)
+        counts = self.publish(result)
         self._since.pop(index, None)
         if counts is None:
             return
         if self._relay is not None:
-            self._relay.drop(index)
+            self._relay.discard(index)
         finished, failed = counts
         objection = "" if self._halted else self._rollout.objection(finished, failed)
         if objection:
@@ -489,7 +495,7 @@ class DistributedRun(Run):
         for link in links:
             link.send("cancel", self._number, patience)
         self.wait(patience + 1)
-        for index in set(range(len(self._host_list))) - self.told:
+        for index in set(range(len(self._host_list))) - self.finished_hosts:
             if index in self._since:
                 self._tell(index, Outcome.LOST, f"interrupted; {_MAY_HAVE_RUN}")
             else:

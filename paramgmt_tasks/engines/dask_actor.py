@@ -45,14 +45,14 @@ class Mailbox:
             watcher()
         return True
 
-    def roomy(self) -> bool:
+    def has_room(self) -> bool:
         """Whether more than a little may be put in."""
         return self._bytes < _FULL or self._closed
 
     def wait_for_room(self) -> None:
         """Wait until it is."""
         with self._changed:
-            self._changed.wait_for(self.roomy)
+            self._changed.wait_for(self.has_room)
 
     def wait(self) -> bool:
         """Wait until there is something; False where there is nothing any more."""
@@ -161,7 +161,7 @@ class ActorTransport:
     def __init__(self) -> None:
         self.box = Mailbox()
         self.incoming: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self.roomy, self.wait_for_room = self.box.roomy, self.box.wait_for_room
+        self.has_room, self.wait_for_room = self.box.has_room, self.box.wait_for_room
         self.closed = False
 
     def send(self, *message: Any, file: int | None = None) -> bool:

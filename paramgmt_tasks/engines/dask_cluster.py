@@ -86,7 +86,7 @@ class ActorLink:
             while self.alive:
                 number += 1
                 for message in messages(self._call("collect", number)):
-                    self._workers.told(self, *message)
+                    self._workers.handle(self, *message)
         except _Gone:
             pass
         except Exception as error:  # of an on_start, which is the caller's
@@ -119,7 +119,7 @@ class ActorLink:
         if not ended:
             self._box.close()
             self._future.release()
-            self._workers.gone(self)
+            self._workers.on_worker_lost(self)
 
     def leave(self) -> None:
         """It ends by that."""
@@ -133,14 +133,14 @@ class DaskEngine(WorkerEngine):
         UsageError: it cannot be reached, or must not be.
     """
 
-    here = False
+    shares_filesystem = False
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
         self._client = _connect(settings)
         self._insecure = settings.insecure_scheduler
 
-    def courier(self, operation: Operation) -> FileRelay:
+    def relay(self, operation: Operation) -> FileRelay:
         """What brings files to other machines."""
         return FileRelay(operation)
 

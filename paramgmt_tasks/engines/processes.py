@@ -50,12 +50,12 @@ class _Process:
                     elif message[0] == "spool":
                         self.spools[message[1:]] = FileSpool(self._wire.files.popleft())
                     else:
-                        self._workers.told(self, *message)
+                        self._workers.handle(self, *message)
                 self._wire.gather()
         finally:
             self.alive = False
             self._wire.close()
-            self._workers.gone(self)
+            self._workers.on_worker_lost(self)
 
     def leave(self) -> None:
         """It ends by that."""

@@ -1,4 +1,4 @@
-"""Pool: the engines of one `inv` call, each with the connections that it keeps."""
+"""Session: the engines of one `inv` call, each with the connections that it keeps."""
 
 import threading
 from collections.abc import Callable, Hashable, Sequence
@@ -37,7 +37,7 @@ class Engine(Protocol):
 _Made = TypeVar("_Made", bound=Engine)
 
 
-class Pool:
+class Session:
     """Connections kept for the fleets of one `inv` call: each host is connected once. Safe for many threads.
 
     They are those of engines, each of which is there once it was asked for.
@@ -89,3 +89,7 @@ class Pool:
             self.engines.clear()
         for engine in engines:
             engine.close()
+
+
+#: As it was called before.
+Pool = Session

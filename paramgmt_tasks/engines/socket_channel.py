@@ -53,7 +53,7 @@ class SocketChannel:
     def wait_for_room(self) -> None:
         """Nothing: to send waits."""
 
-    def roomy(self) -> bool:
+    def has_room(self) -> bool:
         """Always: to send waits."""
         return True
 

@@ -41,7 +41,7 @@ class MessageChannel(Protocol):
     def wait_for_room(self) -> None:
         """Wait until the other side has taken most of what was sent, or is gone."""
 
-    def roomy(self) -> bool:
+    def has_room(self) -> bool:
         """Whether it has."""
 
 
@@ -54,9 +54,9 @@ class Batch:
         self.file_sent = False
         self._indexes = {place: index for index, place in enumerate(places)}
 
-    def go(self, places: Sequence[int]) -> None:
+    def permit(self, places: Sequence[int]) -> None:
         """Let those of these hosts start that are among `places`."""
-        self.run.hosts.go([self._indexes[place] for place in places if place in self._indexes])
+        self.run.hosts.permit([self._indexes[place] for place in places if place in self._indexes])
 
 
 def _facts(place: int, result: HostResult, rest: list[list[Any]]) -> tuple[Any, ...]:
@@ -84,11 +84,11 @@ class RunContext:
         self._number, self._post, self._threads = number, post, threads
         self._folder, self._operation, self._settings = folder, operation, settings
         self._live, self._asks, self._tells, self._on_start = live, asks, tells, on_start
-        self.files = LocalFiles() if folder is not None else RelayedFiles(self.say, post.roomy)
+        self.files = LocalFiles() if folder is not None else RelayedFiles(self.send, post.has_room)
         self.slices: list[Batch] = []
         self._count = 0
 
-    def say(self, kind: str, *rest: Any) -> None:
+    def send(self, kind: str, *rest: Any) -> None:
         """Tell of this run."""
         self._post.send(kind, self._number, *rest)
 
@@ -100,7 +100,7 @@ class RunContext:
             if self._on_start is not None:
                 self._on_start(places[index])
             if self._tells:  # unless that is known, as it was let start
-                self.say("started", places[index])
+                self.send("started", places[index])
 
         watching: dict[str, Any] = {
             "on_start": started,
@@ -109,7 +109,7 @@ class RunContext:
             "spool": Spool(IN_MEMORY // self._threads.share),
         }
         if self._asks:
-            watching["ask"] = lambda index: self.say("ready", places[index])
+            watching["ask"] = lambda index: self.send("ready", places[index])
         try:
             if self._folder is not None:
                 os.chdir(self._folder)
@@ -119,7 +119,7 @@ class RunContext:
                 [host for _, host in hosts], self._operation, self._settings, **watching
             )
         except (UsageError, OSError) as error:
-            self.say("refused", str(error), places)
+            self.send("refused", str(error), places)
             return
         self._count += 1
         slice_ = Batch(self._count, run, places)
@@ -144,7 +144,7 @@ class RunContext:
                     for stream, reader in enumerate(known):
                         self._write(slice_, place, stream, reader)
             if results:
-                self.say("results", slice_.number, results)
+                self.send("results", slice_.number, results)
             time.sleep(_GATHER)
         self.slices.remove(slice_)
 
@@ -163,7 +163,7 @@ class RunContext:
             parts = list(reader.parts())
             self._send_file(slice_, parts)
             if parts:
-                self.say("written", slice_.number, place, stream, parts)
+                self.send("written", slice_.number, place, stream, parts)
             return b""
         text = b""
         for data in reader.more():
@@ -177,7 +177,7 @@ class RunContext:
     def _written(self, slice_: Batch, place: int, stream: int, text: bytes) -> None:
         if text:
             self._post.wait_for_room()
-            self.say("written", slice_.number, place, stream, [text])
+            self.send("written", slice_.number, place, stream, [text])
 
     def _send_file(self, slice_: Batch, parts: list[Any]) -> None:
         """Send the file in which parts are kept, the first time."""
@@ -188,7 +188,7 @@ class RunContext:
     def _tell_moved(self, run: LocalRun) -> None:
         while True:
             over = run.wait(_MOVED)
-            self.say("moved", run.shared.moved, run.shared.expected())
+            self.send("moved", run.shared.moved, run.shared.expected())
             if over:
                 return
 
@@ -223,7 +223,7 @@ class Worker:
             job.begin(*rest)
         elif kind == "go":
             for slice_ in list(job.slices):
-                slice_.go(*rest)
+                slice_.permit(*rest)
         elif kind == "halt":
             for slice_ in list(job.slices):
                 slice_.run.halt(*rest)
@@ -234,7 +234,7 @@ class Worker:
             del self._jobs[number]
             threading.Thread(target=job.close, daemon=True).start()
         elif isinstance(job.files, RelayedFiles):
-            job.files.take(kind, *rest)
+            job.files.handle(kind, *rest)
 
     def close(self) -> None:
         """Break off whatever still runs, and leave all hosts."""

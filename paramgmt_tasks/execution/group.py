@@ -12,7 +12,7 @@ from ..model import Failure, Host, Operation, Settings
 from ..ssh import HostConnection, SharedResources
 from ..steps import MAY_BLOCK, Steps
 from .run import LocalRun
-from .scheduler import Work
+from .scheduler import Scheduler
 
 
 class ParallelGroup(fabric.ThreadingGroup):
@@ -60,7 +60,7 @@ class ParallelGroup(fabric.ThreadingGroup):
         return results
 
 
-class _Calls(Work):
+class _Calls(Scheduler):
     """A method of Fabric's, called on every connection."""
 
     def __init__(self, group: ParallelGroup, method: str, args: Any, kwargs: Any, settings: Settings) -> None:
@@ -78,7 +78,7 @@ class _Calls(Work):
             self._values[index] = self._call(connection)
         except Exception as error:
             self._values[index] = error
-        self.part(index)
+        self.close_unless_kept(index)
         self._finished.release()
 
     def fail(self, index: int, failure: Failure, error: BaseException) -> None:

@@ -42,12 +42,12 @@ class Run(ABC):
         self._hosts = self._left = hosts
         self._failed = 0
         #: The hosts whose results have come.
-        self.told: set[int] = set()
+        self.finished_hosts: set[int] = set()
 
     def __repr__(self) -> str:
         with self._arrived:
             counts = count_outcomes(self._results.values())
-        left = self._hosts - len(self.told)
+        left = self._hosts - len(self.finished_hosts)
         known = ", ".join([*counts, *([f"{left} not finished"] if left else [])])
         doing = repr(self._doing)
         doing = doing if len(doing) <= _SHOWN else f"{doing[:_SHOWN]}…"
@@ -104,7 +104,7 @@ class Run(ABC):
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until every host has its result, at most so many seconds; whether that is so."""
         with self._arrived:
-            return self._arrived.wait_for(lambda: len(self.told) == self._hosts, seconds)
+            return self._arrived.wait_for(lambda: len(self.finished_hosts) == self._hosts, seconds)
 
     @abstractmethod
     def under_way(self) -> list[tuple[Host, float]]:
@@ -118,22 +118,22 @@ class Run(ABC):
         `patience` is how many seconds these are given to end it; what is left is broken off then.
         """
 
-    def put(self, result: HostResult) -> tuple[int, int] | None:
+    def publish(self, result: HostResult) -> tuple[int, int] | None:
         """A result has come; how many have, and how many of them failed. None where the host had one."""
         with self._arrived:
-            if result.index in self.told:
+            if result.index in self.finished_hosts:
                 return None
-            self.told.add(result.index)
+            self.finished_hosts.add(result.index)
             self._failed += not result.ok
             self._results[result.index] = result
             self._events.append(result)
             self._arrived.notify_all()
-            return len(self.told), self._failed
+            return len(self.finished_hosts), self._failed
 
-    def hear(self, heard: OutputEvent) -> None:
+    def publish_output(self, heard: OutputEvent) -> None:
         """A host has more to say, unless that is known or its result has come."""
         with self._arrived:
-            if heard.index not in self._announced and heard.index not in self.told:
+            if heard.index not in self._announced and heard.index not in self.finished_hosts:
                 self._announced.add(heard.index)
                 self._events.append(heard)
                 self._arrived.notify_all()

@@ -42,13 +42,13 @@ from ..steps import MAY_BLOCK, Steps
 from ..transfer import LocalFiles, over_tar, scripts
 from . import local_command
 from .result_stream import Run
-from .scheduler import Work
+from .scheduler import Scheduler
 
 _MAY_HAVE_RUN = "the command may have run"
 _INTERRUPTED = "interrupted before it was started"
 
 
-class LocalRun(Work, Run):
+class LocalRun(Scheduler, Run):
     """A Run over connections, in this process.
 
     `on_start` is called with a host's place in the list right before something may be started there; with
@@ -88,7 +88,7 @@ class LocalRun(Work, Run):
             connection.on_start = partial(on_start, index)
             connection.objection = self._objection
             connection.waits = waits
-        Work.__init__(self, connections, settings, self._rollout.admitted(0), release, ask)
+        Scheduler.__init__(self, connections, settings, self._rollout.admitted(0), release, ask)
 
     def under_way(self) -> list[tuple[Host, float]]:
         """The hosts that are being worked on, and since which monotonic second."""
@@ -112,7 +112,7 @@ class LocalRun(Work, Run):
             self.wait(patience - GRACE)
         self.for_each_in_use(lambda connection: connection.abandon())
         self.hosts.resume()
-        for index in set(range(len(self.connections))) - self.told:
+        for index in set(range(len(self.connections))) - self.finished_hosts:
             self._tell_cancelled(index)
 
     def _signal_processes(self, number: int) -> None:
@@ -128,7 +128,7 @@ class LocalRun(Work, Run):
                 self.fail(index, *last)
             else:
                 self._tell_cancelled(index)
-            self.leave(index)
+            self.release(index)
 
     def _objection(self) -> str:
         return self._halted
@@ -146,7 +146,7 @@ class LocalRun(Work, Run):
         connection.started = False
         out, err = self._streams(index)
         if self._halted:
-            self.part(index)
+            self.close_unless_kept(index)
             self._tell(index, Outcome.CANCELLED, self._halted)
             return
         if isinstance(operation, LocalCommand):
@@ -161,14 +161,14 @@ class LocalRun(Work, Run):
         else:
             self.shared.files.check(operation)
             done = yield from over_tar.run(index, connection, operation, self.shared, out, err)
-        self.part(index)
+        self.close_unless_kept(index)
         self._tell(index, done.outcome, done.reason, done)
 
     def _streams(self, index: int) -> tuple[Output, Output]:
         """Where a host's output goes, and who is told of it."""
 
         def tell() -> None:
-            self.hear(OutputEvent(self.connections[index].entry, index, out, err))
+            self.publish_output(OutputEvent(self.connections[index].entry, index, out, err))
 
         more = tell if self._live else None
         room = Room(self.settings.max_output)
@@ -243,7 +243,7 @@ class LocalRun(Work, Run):
             confirmed=connection.confirmed,
             dropped=dropped,
         )
-        counts = self.put(result)
+        counts = self.publish(result)
         if counts is not None:
             self._roll(*counts)
 

@@ -34,7 +34,7 @@ def _start_thread(work: Callable[[], None]) -> None:
 Turn = tuple[int, Steps[None] | None]
 
 
-class Hosts:
+class HostQueue:
     """What is to be done next, for the threads that ask; they need no more than one of them to be free.
 
     Hosts that answered come before those at the handshake gate, whose pause is over, and that are fresh.
@@ -139,14 +139,14 @@ class Hosts:
     def _go_together(self) -> None:
         """Let those go on that wait for each other, once no other can come."""
         if self._ask is None and self._waiting and len(self._waiting) == self._open and not self._stopped:
-            self.go(list(self._waiting))
+            self.permit(list(self._waiting))
 
-    def go(self, indexes: Iterable[int]) -> None:
+    def permit(self, indexes: Iterable[int]) -> None:
         """Let hosts go on that wait for leave."""
         with self._changed:
             gone = [self._waiting.pop(index) for index in indexes if index in self._waiting]
             for _, wait in gone:
-                wait.go()
+                wait.on_permit()
             self._ready.extend(turn for turn, _ in gone)
             self._wake()
 
@@ -163,14 +163,14 @@ class Hosts:
                 self._changed.notify()
             return self._watching or self._idle > 0
 
-    def again(self, index: int, delay: float) -> None:
+    def requeue(self, index: int, delay: float) -> None:
         """Give a host back, to be tried again after `delay` seconds."""
         with self._changed:
             self._under_way -= 1
             heapq.heappush(self._pausing, (time.monotonic() + delay, index))
             self._watch.wake()
 
-    def done(self) -> None:
+    def finish(self) -> None:
         """One host needs no more work."""
         with self._changed:
             self._open -= 1
@@ -228,12 +228,13 @@ class Attempts:
         self.last: tuple[Failure, BaseException] | None = None
 
     def begin(self) -> None:
+        """Another one."""
         self.since = self.since or time.monotonic()
         self.count += 1
         self.last = None
 
 
-class Work:
+class Scheduler:
     """The one loop over hosts: fan-out, and a next try where a host was not reached."""
 
     def __init__(
@@ -255,7 +256,7 @@ class Work:
         for connection in connections:
             connection.renew()
         fanout = 1 if settings.sequential else min(settings.fanout, len(connections))
-        self.hosts = Hosts(len(connections), fanout, settings.sequential, admitted, ask)
+        self.hosts = HostQueue(len(connections), fanout, settings.sequential, admitted, ask)
         self._fanout = fanout
         self._workers = 0
         self._counting = threading.Lock()
@@ -305,19 +306,19 @@ class Work:
                 delay = self._pause(index, failure)
                 if delay is not None:
                     tries.last = failure, error
-                    self.hosts.again(index, delay)
+                    self.hosts.requeue(index, delay)
                     continue
-                self.part(index)
+                self.close_unless_kept(index)
                 self.fail(index, failure, error)
-            self.leave(index)
-            self.hosts.done()
+            self.release(index)
+            self.hosts.finish()
 
-    def part(self, index: int) -> None:
+    def close_unless_kept(self, index: int) -> None:
         """Close the connection to a host unless it is kept, before whoever may close it too is told."""
         if not self.settings.keep:
             self.connections[index].discard()
 
-    def leave(self, index: int) -> None:
+    def release(self, index: int) -> None:
         """The connection to a host is not needed any more."""
         with self._leaving:
             if index not in self.in_use:

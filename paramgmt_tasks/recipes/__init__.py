@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from .comparison import compare
     from .network import NETWORK
     from .recipe import Choice, Recipe, RecipeFailed, Results, Role
-    from .runner import Cycle, analyze, folders, unfinished
+    from .runner import BenchmarkRun, Cycle, analyze, folders, unfinished
     from .sweep import ORDERS, Progress, Step, StepFailed, points
     from .uds_vs_tcp import UDS_VS_TCP
 else:
@@ -18,7 +18,7 @@ else:
             ".comparison": ["compare"],
             ".network": ["NETWORK"],
             ".recipe": ["Choice", "Recipe", "RecipeFailed", "Results", "Role"],
-            ".runner": ["Cycle", "analyze", "folders", "unfinished"],
+            ".runner": ["BenchmarkRun", "Cycle", "analyze", "folders", "unfinished"],
             ".sweep": ["ORDERS", "Progress", "Step", "StepFailed", "points"],
             ".uds_vs_tcp": ["UDS_VS_TCP"],
         },
@@ -28,6 +28,7 @@ __all__ = [
     "NETWORK",
     "ORDERS",
     "UDS_VS_TCP",
+    "BenchmarkRun",
     "Choice",
     "Cycle",
     "Progress",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..model import UsageError
-from .recipe import PROGRAMS, Choice, Hosts, Recipe, Results, Role
+from .recipe import PROGRAMS, Choice, Recipe, Results, Role, RoleHosts
 
 PAIRINGS = ("one-to-one", "all-to-all", "incast")
 TOOLS = ("builtin", "iperf3")
@@ -99,7 +99,7 @@ def _number(name: str, text: str, least: float) -> float:
     return value
 
 
-def _pair(on: Hosts, pairing: str, tool: str, port: int) -> Mapping[str, Sequence[Mapping[str, str]]]:
+def _pair(on: RoleHosts, pairing: str, tool: str, port: int) -> Mapping[str, Sequence[Mapping[str, str]]]:
     """Which receivers each sender sends to, and on which ports each receiver listens.
 
     A server of iperf3 serves one client at a time, so that it takes one for each sender.

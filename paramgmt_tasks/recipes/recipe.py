@@ -65,7 +65,7 @@ def json_lines(path: Path) -> Iterator[dict[str, Any]]:
     yield from found.values()
 
 
-class Hosts(Protocol):
+class RoleHosts(Protocol):
     """What a recipe is told of the hosts it runs on."""
 
     @property
@@ -96,7 +96,7 @@ class Recipe:
     metric: str = ""
     parse: Callable[[Path], Iterable[Mapping[str, Any]]] = json_lines
     analyze: "Callable[[Results], None] | None" = None
-    variables: Callable[[Hosts], Mapping[str, Sequence[Mapping[str, str]]]] = lambda hosts: {}
+    variables: Callable[[RoleHosts], Mapping[str, Sequence[Mapping[str, str]]]] = lambda hosts: {}
     options: tuple[Choice, ...] = ()
     prepare: "Callable[[Recipe, Mapping[str, Any]], Recipe]" = lambda recipe, options: recipe
 

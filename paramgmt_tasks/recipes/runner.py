@@ -19,7 +19,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from ..engines import Pool
+from ..engines import Session
 from ..execution import Run
 from ..fleet import Fleet
 from ..model import (
@@ -54,7 +54,7 @@ _PLANNED = {"recipe", "parameters", "runs", "hosts", "seed"}
 _LOOK = 0.1
 
 
-class Cycle:
+class BenchmarkRun:
     """A recipe on hosts, step by step. `note` is told what happens, in lines; `progress` how far a sweep is.
 
     Hosts on which a step fails are named and left out of those that follow.
@@ -66,7 +66,7 @@ class Cycle:
         hosts: Mapping[str, Sequence[Host]],
         settings: Settings,
         root: Path,
-        pool: Pool,
+        pool: Session,
         *,
         note: Callable[[str], None],
         say: Callable[[str], None] = print,
@@ -78,7 +78,7 @@ class Cycle:
         engine = "threads" if settings.engine == "auto" else settings.engine
         self.settings = replace(settings, timeout=None, stdin=None, engine=engine)
         self.root = root
-        self.lost: dict[str, str] = {}
+        self.dropped_hosts: dict[str, str] = {}
         #: Where the results of `run` go, once it has begun.
         self.folder: Path | None = None
         self.pool = pool
@@ -149,7 +149,7 @@ class Cycle:
         return self._report(self.commands(role, command, {}), self.operation())
 
     def _working(self, role: Role) -> list[Host]:
-        return [host for host in self.hosts[role.name] if host.entry not in self.lost]
+        return [host for host in self.hosts[role.name] if host.entry not in self.dropped_hosts]
 
     def _lose(self, step: str, report: Report) -> None:
         """Leave out the hosts that failed.
@@ -158,7 +158,7 @@ class Cycle:
             RecipeFailed: none is left.
         """
         for result in report.failed:
-            self.lost[result.host.entry] = f"{step}: {why(result)}"
+            self.dropped_hosts[result.host.entry] = f"{step}: {why(result)}"
             self._note(f"{step} failed on {result.host.entry}: {why(result)}")
         if len(report) and len(report.failed) == len(report):
             raise RecipeFailed(f"{step} failed on all hosts: {why(report.failed[0])}")
@@ -251,11 +251,11 @@ class Cycle:
                 for point in found
             ]
             try:
-                sweep.perform(
+                sweep.run_steps(
                     steps,
                     kept,
                     stop_on_failure=stop_on_failure,
-                    tell=self._progress,
+                    on_progress=self._progress,
                     interrupt=self.interrupt,
                 )
             finally:
@@ -381,7 +381,7 @@ class Cycle:
         )
         for result in report.failed:
             if result.outcome in _GONE:
-                self.lost[result.host.entry] = why(result)
+                self.dropped_hosts[result.host.entry] = why(result)
         failed = {result.host.entry: why(result) for result in report.failed}
         check()
         if len(failed) == len(report):
@@ -425,7 +425,7 @@ class Cycle:
 
     def analyze(self, folder: Path) -> Results:
         """Read what was pulled, and make tables and charts of it."""
-        return analyze(self.recipe, folder, lost=self.lost, say=self._say, note=self._note)
+        return analyze(self.recipe, folder, lost=self.dropped_hosts, say=self._say, note=self._note)
 
 
 def analyze(
@@ -490,7 +490,7 @@ def _read(
 class _Service:
     """A role's command, running on its hosts until `stop`."""
 
-    def __init__(self, role: Role, hosts: Sequence[Host], cycle: Cycle) -> None:
+    def __init__(self, role: Role, hosts: Sequence[Host], cycle: BenchmarkRun) -> None:
         self._role = role
         self._fleet = Fleet(hosts, replace(cycle.settings, fanout=max(1, len(hosts))), pool=cycle.pool)
         self._run = self._fleet.perform(cycle.operation())
@@ -572,3 +572,7 @@ def _copy(files: Iterable[str], folder: Path) -> None:
                 shutil.copy2(name, folder)
     except OSError as error:
         raise UsageError(f"{folder}: {reason_of(error)}") from None
+
+
+#: As it was called before.
+Cycle = BenchmarkRun

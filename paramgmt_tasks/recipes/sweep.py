@@ -141,13 +141,13 @@ class Progress:
     left: float | None = None
 
 
-def perform(
+def run_steps(
     steps: Iterable[Step],
     kept: ResultStore,
     *,
-    at_once: int = 1,
+    max_parallel: int = 1,
     stop_on_failure: bool = False,
-    tell: Callable[[Step | None, Progress, str], None] = lambda step, progress, error: None,
+    on_progress: Callable[[Step | None, Progress, str], None] = lambda step, progress, error: None,
     interrupt: Callable[[], None] = lambda: None,
 ) -> Progress:
     """Do all steps that are not done yet, in their order as far as their dependencies allow.
@@ -174,12 +174,12 @@ def perform(
     ready: list[str] = []
     under_way: dict[Future[Any], tuple[Step, float]] = {}
     failed: set[str] = set()
-    tell(None, progress, "")
-    with ThreadPoolExecutor(at_once) as pool:
+    on_progress(None, progress, "")
+    with ThreadPoolExecutor(max_parallel) as pool:
         try:
             while sorter.is_active():
                 ready = sorted([*ready, *sorter.get_ready()], key=order.__getitem__)
-                while ready and (len(under_way) < at_once or ready[0] in done):
+                while ready and (len(under_way) < max_parallel or ready[0] in done):
                     name = ready.pop(0)
                     step = by_name.get(name)
                     if step is None or name in done:
@@ -203,8 +203,8 @@ def perform(
                         progress.done += 1
                         progress.failed += bool(failure)
                     waiting = [other for other in counted if other.name not in done | failed | timing.seen]
-                    progress.left = timing.left(waiting) / at_once
-                    tell(step, progress, failure)
+                    progress.left = timing.left(waiting) / max_parallel
+                    on_progress(step, progress, failure)
                     sorter.done(step.name)
         except BaseException:
             interrupt()

@@ -17,7 +17,7 @@ from .options import HOSTS, REMOTE, Options, positive, switch
 from .run_operation import usage_errors, write_lines
 
 if TYPE_CHECKING:
-    from ..recipes import Choice, Cycle, Progress, Recipe, Results, Step
+    from ..recipes import BenchmarkRun, Choice, Progress, Recipe, Results, Step
 
 _SWEEP = (
     Option("fresh", bool, "Start over, also where a run that was broken off could go on"),
@@ -136,7 +136,7 @@ def _analyze(c: Context, recipe: "Recipe", given: dict[str, Any], show: "_Progre
 def _cycle(
     c: Context, recipe: "Recipe", steps: Sequence[str], given: dict[str, Any], show: "_Progress"
 ) -> "Results | None":
-    from ..recipes import ORDERS, Cycle
+    from ..recipes import ORDERS, BenchmarkRun
 
     options = _options(c, given)
     hosts = _without_excluded(options, {role.name: _hosts(given, role.name) for role in recipe.roles})
@@ -150,7 +150,7 @@ def _cycle(
         if "run" in steps:
             raise UsageError(f"--results {root}: has a run's results already: name the folder above it")
         root, folder = root.parent, root
-    cycle = Cycle(
+    cycle = BenchmarkRun(
         recipe,
         hosts,
         options.settings(),
@@ -186,7 +186,7 @@ def _failures(recipe: "Recipe") -> Iterator[None]:
 
 
 def _steps(
-    cycle: "Cycle",
+    cycle: "BenchmarkRun",
     steps: Sequence[str],
     order: str,
     seed: int | None,
@@ -226,7 +226,7 @@ def _latest(root: Path) -> Path:
     return found[-1]
 
 
-def _salvage(cycle: "Cycle", pulls: bool) -> str:
+def _salvage(cycle: "BenchmarkRun", pulls: bool) -> str:
     """Bring and show what there is until now; what is left, in words."""
     from ..recipes import RecipeFailed, unfinished
 
@@ -286,7 +286,7 @@ def _without_excluded(options: Options, hosts: dict[str, list[Host]]) -> dict[st
     return left
 
 
-def _planned(cycle: "Cycle", steps: Sequence[str], order: str, seed: int | None) -> Iterator[str]:
+def _planned(cycle: "BenchmarkRun", steps: Sequence[str], order: str, seed: int | None) -> Iterator[str]:
     """What the steps would do, in lines."""
     from ..recipes import points
 
@@ -371,8 +371,8 @@ def _network() -> "Recipe":
 @task(
     positional=["a", "b"],
     help={
-        "a": "Folder of results",
-        "b": "Folder of results",
+        "a": "OutputFolder of results",
+        "b": "OutputFolder of results",
         "metric": "Column of samples.csv (what the benchmark is about)",
     },
 )

@@ -16,7 +16,7 @@ from .run_operation import RunFailed, note_duplicates, perform, usage_errors, wr
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from ..engines import Pool
+    from ..engines import Session
     from .keywords import CommandOptions, HostOptions, PullOptions, PushOptions, RemoteOptions, RunOptions
 
 _P = ParamSpec("_P")
@@ -219,13 +219,13 @@ def _later(config: Config, name: str) -> bool:
     return any(name in ((level or {}).get("paramgmt") or {}) for level in levels)
 
 
-def _pool(c: Context) -> "Pool":
+def _pool(c: Context) -> "Session":
     """The connections of this `inv` call, kept with its configuration, which all its tasks share."""
-    from ..engines import Pool
+    from ..engines import Session
 
-    pool: Pool | None = c.config.__dict__.get(_SESSION)
+    pool: Session | None = c.config.__dict__.get(_SESSION)
     if pool is None:
-        pool = Pool()
+        pool = Session()
         c.config.__dict__[_SESSION] = pool
         atexit.register(pool.close)
     return pool

@@ -17,11 +17,11 @@ from invoke import Exit
 from ..display import (
     ERR,
     OUT,
-    Folder,
     Gathered,
     InOrder,
     JsonLines,
     Live,
+    OutputFolder,
     Piece,
     Progress,
     View,
@@ -47,7 +47,7 @@ from . import streams
 from .options import Options, color
 
 if TYPE_CHECKING:
-    from ..engines import Pool
+    from ..engines import Session
     from ..execution import Run
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -68,7 +68,9 @@ class RunFailed(Exit):
         return f"{failed} of {total} hosts failed" if self.code == 1 else f"ended with status {self.code}"
 
 
-def perform(options: Options, operation: Operation, pool: "Pool | None" = None, keep: bool = False) -> Report:
+def perform(
+    options: Options, operation: Operation, pool: "Session | None" = None, keep: bool = False
+) -> Report:
     """Do an operation on the hosts of the options and show what comes of it.
 
     With `keep` the connections stay open in the pool for what follows, otherwise each ends with its host.
@@ -144,7 +146,7 @@ class Presentation:
     """How a run is shown: what the options for output mean."""
 
     views: list[View]
-    folder: Folder | None
+    folder: OutputFolder | None
     live: bool
     quiet: bool
     #: Whether the counts stand with the failed hosts on standard error, and not with the results.
@@ -173,7 +175,7 @@ class Presentation:
             raise UsageError(
                 "standard output is closed, results would be lost: use --output-dir, --quiet or >/dev/null"
             )
-        folder = Folder(output_dir, hosts) if output_dir else None
+        folder = OutputFolder(output_dir, hosts) if output_dir else None
         return cls([*views, *([folder] if folder else [])], folder, live, quiet, live or gather or json)
 
     @contextmanager
@@ -198,16 +200,16 @@ class Presentation:
                 journal.finished(event)
                 if progress is not None:
                     progress.count(event)
-                pieces = [view.finished(event) for view in self.views]
+                pieces = [view.on_result(event) for view in self.views]
             else:
-                pieces = [view.heard(event) for view in self.views]
+                pieces = [view.on_output(event) for view in self.views]
             for each in pieces:
                 _write_pieces(each, progress)
 
     def end(self, report: Report, together: bool) -> None:
         """Show what is known when all is over."""
         for view in self.views:
-            _write_pieces(view.ended(report), None)
+            _write_pieces(view.on_end(report), None)
         lines = [blocks.counts(report)] if self.counts_aside else []
         lines += blocks.reasons(report) + blocks.dropped(report)
         if together:

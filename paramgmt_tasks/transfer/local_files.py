@@ -52,7 +52,7 @@ class LocalFiles:
         """
         return scripts.fill(scripts.read(path), host)
 
-    def landing(self, place: int, operation: Pull, coded: str) -> "PullSink":
+    def sink(self, place: int, operation: Pull, coded: str) -> "PullSink":
         """Where goes what the host at this place in the list sends, compressed by what `coded` names.
 
         Raises:
@@ -96,7 +96,7 @@ class PullSink:
         """Whether `end` and `close` may take long."""
         return self._unpacker.count > _MANY
 
-    def take(self, pieces: list[Any]) -> Steps[None]:
+    def feed(self, pieces: list[Any]) -> Steps[None]:
         """What comes next. Lets others go on in between, where it is much: a little may decode to that.
 
         Raises:
@@ -114,7 +114,7 @@ class PullSink:
 
     def feed_nowait(self, pieces: list[Any]) -> None:
         """As `take`, at once."""
-        for _ in self.take(pieces):
+        for _ in self.feed(pieces):
             pass
 
     def _keep_name(self, path: str) -> None:
@@ -135,7 +135,7 @@ class PullSink:
             code = code or int(end != b"end 0")
         elif code == 0:
             raise EOFError("the stream broke off")
-        done = execution(code, err, unpacker.failures.all(), unpacker.problems.all())
+        done = status(code, err, unpacker.failures.all(), unpacker.problems.all())
         notes = "".join(f"{note}\n" for note in unpacker.notes.all())
         if notes:
             err.write(notes.encode("utf-8", "surrogateescape"))
@@ -146,13 +146,13 @@ class PullSink:
         self._unpacker.close()
 
 
-def failed(error: Exception, err: Output) -> CommandStatus:
+def status_of_error(error: Exception, err: Output) -> CommandStatus:
     """What comes of a host whose files are not to be written here, or cannot be."""
     err.write(f"{error}\n".encode("utf-8", "surrogateescape"))
     return CommandStatus(Outcome.ERROR if isinstance(error, LocalError) else Outcome.FAILED, 1, str(error))
 
 
-def execution(
+def status(
     code: int | None,
     err: Output,
     there: "list[str] | tuple[str, ...]" = (),

@@ -15,7 +15,7 @@ from ..model import Failure, Outcome, Output, Pull, Push, Settings
 from ..ssh import START_TIMEOUT, Classified, CommandStatus, HostConnection, NoAnswer, Sudo, at_eof
 from ..steps import MAY_BLOCK, Steps, WaitForIO
 from . import compression, over_sftp, tar_writer
-from .local_files import LocalFiles, execution, failed, remote_sources
+from .local_files import LocalFiles, remote_sources, status, status_of_error
 from .remote_scripts import KNOWN, PULL, PUSH, READY
 from .safe_writer import LocalError, Refused
 from .tar_writer import Archive, Tree
@@ -375,7 +375,7 @@ def _push(
 ) -> Steps[CommandStatus | None]:
     how, tree = operation.how, shared.tree(operation)
     if not tree.members:
-        return execution(0, err, here=tree.problems)
+        return status(0, err, here=tree.problems)
     destination = over_sftp.remote_path(operation.destination)
     folder, name = posixpath.split(destination.rstrip("/") or "/")
     several = len(tree.tops) > 1 or operation.destination.endswith("/")
@@ -392,14 +392,14 @@ def _push(
         try:
             same = yield from _same(connection, tree, arguments, shared, Output())
         except Refused as error:
-            return failed(error, err)
+            return status_of_error(error, err)
         if same is None:
             return None
         names = frozenset(tree.members.keys() - same)
         files = sum(member.is_file for member in tree.members.values())
         out.write(f"{len(same)} of {files} files unchanged\n".encode())
         if not names:
-            return execution(0, err, here=tree.problems)
+            return status(0, err, here=tree.problems)
     stream = shared.archive(operation, names)
     large = stream.size > _BIG
     verify = "fast" if how.verify and stream.plain and large else str(int(how.verify))
@@ -414,13 +414,13 @@ def _push(
         coded = shared.encoded(stream, answer[1]) if answer[1:] else stream
     except compression.Broken as error:
         talk.channel.close()
-        return failed(error, err)
+        return status_of_error(error, err)
     yield from talk.send(coded)
     code = yield from talk.end()
     if how.verbose and code == 0:
         out.write(stream.listing)
     changed = [f"{path}: changed while it was read" for path in stream.changed]
-    return execution(code, err, here=[*tree.problems, *changed])
+    return status(code, err, here=[*tree.problems, *changed])
 
 
 def _same(
@@ -453,7 +453,7 @@ def _pull(
     how, sources = operation.how, remote_sources(operation)
     for source in sources:
         if posixpath.basename(source) == "..":
-            return execution(0, err, [f"{source}: has no name to be stored under: name the folder itself"])
+            return status(0, err, [f"{source}: has no name to be stored under: name the folder itself"])
     links = ["-h", "-L"] if how.follow else ["", ""]
     codecs = " ".join(compression.NAMES) if how.compress else ""
     arguments = [codecs, str(int(how.verify)), *links, *sources]
@@ -462,14 +462,14 @@ def _pull(
     if answer[:1] != ["with"]:
         return None
     try:
-        landing = shared.files.landing(place, operation, "".join(answer[1:2]))
+        landing = shared.files.sink(place, operation, "".join(answer[1:2]))
     except (LocalError, compression.Broken) as error:
         talk.channel.close()
-        return failed(error, err)
+        return status_of_error(error, err)
     try:
         pieces: list[Any] = [talk.data]
         while pieces:
-            yield from landing.take(pieces)
+            yield from landing.feed(pieces)
             pieces = yield from talk.pieces()
         code = yield from talk.end()
         if landing.is_long:
@@ -482,7 +482,7 @@ def _pull(
         if landing.is_long:
             yield MAY_BLOCK
         if unwanted:
-            return failed(error, err)
+            return status_of_error(error, err)
         raise
     finally:
         landing.close()

@@ -18,7 +18,7 @@ from ..model import Host, Operation, Outcome, Output, Pull, Push, Script, UsageE
 from ..ssh import CommandStatus, HostConnection
 from ..steps import Steps, WaitForIO
 from . import compression, over_sftp, scripts
-from .local_files import LocalFiles, PullSink, failed
+from .local_files import LocalFiles, PullSink, status_of_error
 from .safe_writer import LocalError, Refused, left_behind
 from .tar_reader import TRAILER
 from .tar_writer import Member, Tree
@@ -124,7 +124,7 @@ class FileRelay:
 
     # -- what comes back
 
-    def take(self, kind: str, index: int, host: Host, *rest: Any) -> bool:
+    def handle(self, kind: str, index: int, host: Host, *rest: Any) -> bool:
         """A worker has sent some of what a host sends; whether more is wanted."""
         with self._writing:
             return self._take(kind, index, host, *rest)
@@ -134,7 +134,7 @@ class FileRelay:
             return False
         try:
             if kind == "landing":
-                self.drop(index)
+                self.discard(index)
                 operation = self._operation.on(host)
                 assert isinstance(operation, Pull)
                 self._landings[index] = PullSink(operation, *rest)
@@ -156,7 +156,7 @@ class FileRelay:
         done = CommandStatus(outcome, return_code, reason)
         with self._writing:
             if index in self._failed:
-                done = failed(self._failed[index], err)
+                done = status_of_error(self._failed[index], err)
             elif outcome in _ALL_CAME and index in self._landed:
                 try:
                     kept = self._landings[index].end(self._landed[index], out, err)
@@ -165,10 +165,10 @@ class FileRelay:
                 except EOFError as error:
                     done = CommandStatus(Outcome.LOST, None, str(error))
                 except LocalError as error:
-                    done = failed(error, err)
+                    done = status_of_error(error, err)
         return done.outcome, done.return_code, done.reason
 
-    def drop(self, index: int) -> None:
+    def discard(self, index: int) -> None:
         """Nothing more is kept of what a host has sent."""
         with self._writing:
             landing = self._landings.pop(index, None)
@@ -196,7 +196,7 @@ class RelayedFiles(LocalFiles):
 
     # -- what is delivered
 
-    def take(self, kind: str, *rest: Any) -> None:
+    def handle(self, kind: str, *rest: Any) -> None:
         """A message of the Courier's."""
         if kind == "script":
             path, text = rest
@@ -281,7 +281,7 @@ class RelayedFiles(LocalFiles):
         """What was delivered, for one host."""
         return scripts.fill(self._scripts[path], host)
 
-    def landing(self, place: int, operation: Pull, coded: str) -> "ForwardingSink":  # type: ignore[override]
+    def sink(self, place: int, operation: Pull, coded: str) -> "ForwardingSink":  # type: ignore[override]
         """The way back for what a host sends."""
         return ForwardingSink(self, place, coded)
 
@@ -296,7 +296,9 @@ class RelayedFiles(LocalFiles):
         try:
             folder = tempfile.mkdtemp(dir=self.folder())
         except OSError as error:
-            return failed(LocalError(f"{tempfile.gettempdir()} on the worker: {reason_of(error)}"), err)
+            return status_of_error(
+                LocalError(f"{tempfile.gettempdir()} on the worker: {reason_of(error)}"), err
+            )
         try:
             how = replace(operation.how, overwrite=True)
             done = over_sftp.run(connection, replace(operation, destination=f"{folder}/", how=how), err)
@@ -308,7 +310,7 @@ class RelayedFiles(LocalFiles):
             forwarded.landed(0)
             return done
         except Refused as error:
-            return failed(error, err)
+            return status_of_error(error, err)
         finally:
             _remove(folder)
 
@@ -361,9 +363,9 @@ class FilesOfBatch(LocalFiles):
         self._files, self._places = files, places
         self.check, self.tree, self.script = files.check, files.tree, files.script  # type: ignore[method-assign]
 
-    def landing(self, place: int, operation: Pull, coded: str) -> PullSink:
+    def sink(self, place: int, operation: Pull, coded: str) -> PullSink:
         """As of its place in the whole list."""
-        return self._files.landing(self._places[place], operation, coded)
+        return self._files.sink(self._places[place], operation, coded)
 
     def by_sftp(
         self, place: int, connection: HostConnection, operation: Push | Pull, err: Output
@@ -382,7 +384,7 @@ class ForwardingSink:
         self._files, self._place = files, place
         files.send("landing", place, coded)
 
-    def take(self, pieces: list[Any]) -> Steps[None]:
+    def feed(self, pieces: list[Any]) -> Steps[None]:
         """What comes next: waits where too much is on its way.
 
         Raises:
@@ -425,6 +427,6 @@ class _Writer:
 
     def write(self, data: bytes) -> int:
         """Send it on, once there is room."""
-        for wait in self._forwarded.take([data]):
+        for wait in self._forwarded.feed([data]):
             wait.block()
         return len(data)

@@ -241,10 +241,10 @@ def _pull(rng: random.Random, folder: Path, destination: Path, operation: Pull, 
     ended = False
     err = Output()
     try:
-        landing = LocalFiles().landing(0, operation, coded)
+        landing = LocalFiles().sink(0, operation, coded)
         try:
             for pieces in _pieces(rng, stream):
-                _exhaust(landing.take(pieces))
+                _exhaust(landing.feed(pieces))
             ended = True
             landing.end(rng.choice((0, 0, 0, 1, None)), Output(), err)
         finally:

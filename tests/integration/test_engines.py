@@ -261,7 +261,7 @@ def test_hosts_start_together_once_all_are_connected_or_given_up(
     with Fleet(hosts, settings, pool) as fleet:
         run = fleet.run(f"touch {tmp_path}/mark-?HOST", together=True, attempts=1)
         until((tmp_path / "knocked").exists)
-        until(lambda: 10 in run.told)
+        until(lambda: 10 in run.finished_hosts)
         (tmp_path / "open").touch()
         report = run.report()
     pool.close()
@@ -388,7 +388,7 @@ def test_a_worker_killed_in_the_middle_loses_what_it_had_started_and_nothing_run
         run = fleet.run(command)
         until(lambda: len(list(marks.iterdir())) == 80)
         said = two.kill(two.pids(fleet)[0])
-        until(lambda: len(run.told) == 40)
+        until(lambda: len(run.finished_hosts) == 40)
         go.touch()
         report = run.report()
         assert Counter(result.outcome for result in report) == {Outcome.OK: 160, Outcome.LOST: 40}

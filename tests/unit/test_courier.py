@@ -38,12 +38,12 @@ class Worker:
     def begin(self, *hosts: Host) -> "Worker":
         for message in self.courier.messages_for(self, hosts):
             self.messages.append(message)
-            self.files.take(*message)
+            self.files.handle(*message)
         return self
 
     def send(self, kind: str, place: int, *rest: Any) -> None:
-        if not self.courier.take(kind, place, HOSTS[place], *rest):
-            self.files.take("unwanted", place)
+        if not self.courier.handle(kind, place, HOSTS[place], *rest):
+            self.files.handle("unwanted", place)
 
     @property
     def kinds(self) -> list[str]:
@@ -141,7 +141,7 @@ def test_a_file_that_changes_while_it_is_read_is_told(work, tmp_path: Path, chan
     operation = Push((str(tmp_path / "before"), str(path)), "there")
     worker = work(operation)
     for message in worker.courier.messages_for(worker, [A]):
-        worker.files.take(*message)
+        worker.files.handle(*message)
         if message[0] == "tree":
             os.truncate(path, {"shorter": 7, "longer": 2_000_000, "gone": 0}[change])
             if change == "gone":
@@ -201,17 +201,17 @@ def sent(**files: bytes) -> bytes:
 
 def pull(worker: Worker, place: int, data: bytes, code: int | None = 0) -> CommandStatus:
     """One host's way back, as of a transfer; what it comes to here."""
-    landing = worker.files.landing(place, worker.operation.on(HOSTS[place]), "")  # type: ignore[arg-type]
+    landing = worker.files.sink(place, worker.operation.on(HOSTS[place]), "")  # type: ignore[arg-type]
     try:
         for start in range(0, len(data), 5000):
-            run_to_end(landing.take([memoryview(data)[start : start + 5000]]))
+            run_to_end(landing.feed([memoryview(data)[start : start + 5000]]))
         done = landing.end(code, Output(), Output())
     except (Refused, EOFError) as error:
         done = CommandStatus(Outcome.FAILED, 1, str(error))
     finally:
         landing.close()
     end = end_of(worker.courier, place, done)
-    worker.courier.drop(place)
+    worker.courier.discard(place)
     return end
 
 
@@ -228,8 +228,8 @@ def test_what_broke_off_leaves_nothing_and_comes_again(work, tmp_path: Path) -> 
     worker = work(Pull(("file",), f"{tmp_path}/?HOST"))
     assert pull(worker, 0, sent(file=b"1" * 50_000)[:20_000], code=None).reason == "connection lost"
     assert os.listdir(tmp_path) == []
-    landing = worker.files.landing(0, worker.operation.on(A), "")  # one that its worker did not end
-    run_to_end(landing.take([sent(file=b"1" * 50_000)[:20_000]]))
+    landing = worker.files.sink(0, worker.operation.on(A), "")  # one that its worker did not end
+    run_to_end(landing.feed([sent(file=b"1" * 50_000)[:20_000]]))
     assert pull(worker, 0, sent(file=b"2")).outcome is Outcome.OK
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a", b"2")]
 
@@ -248,16 +248,16 @@ def test_a_host_that_sends_what_was_not_asked_for_is_told_to_stop(work, tmp_path
     assert refused == CommandStatus(Outcome.FAILED, 1, "'other': sent by the host, but not asked for")
     assert worker.files.unwanted(0)
     with pytest.raises(Refused):
-        run_to_end(worker.files.landing(0, worker.operation, "").take([b"more"]))
+        run_to_end(worker.files.sink(0, worker.operation, "").feed([b"more"]))
     assert os.listdir(tmp_path / "back") == []
     assert pull(worker, 1, sent(file=b"x")).outcome is Outcome.OK, "others go on"
 
 
 def test_what_comes_of_a_host_whose_result_was_told_is_not_wanted(work, tmp_path: Path) -> None:
     worker = work(Pull(("file",), f"{tmp_path}/?HOST"))
-    landing = worker.files.landing(0, worker.operation.on(A), "")
-    worker.courier.drop(0)  # it was told to be lost, when the run was cancelled
-    run_to_end(landing.take([sent(file=b"1")]))
+    landing = worker.files.sink(0, worker.operation.on(A), "")
+    worker.courier.discard(0)  # it was told to be lost, when the run was cancelled
+    run_to_end(landing.feed([sent(file=b"1")]))
     assert worker.files.unwanted(0)
     landing.landed(0)
     assert end_of(worker.courier, 0, CommandStatus(Outcome.OK, 0)).return_code == 0
@@ -281,9 +281,9 @@ def test_a_place_that_cannot_be_written_to_is_told_before_a_worker_is_asked(work
 def test_no_more_is_sent_than_there_is_room_for(work, tmp_path: Path) -> None:
     room: list[int] = []
     worker = work(Pull(("file",), str(tmp_path / "file")), room=lambda: bool(room))
-    landing = worker.files.landing(0, worker.operation, "")
+    landing = worker.files.sink(0, worker.operation, "")
     data = sent(file=b"x")
-    steps = landing.take([data])
+    steps = landing.feed([data])
     assert isinstance(next(steps), WaitForIO)
     assert isinstance(next(steps), WaitForIO)
     room.append(1)

@@ -4,7 +4,7 @@ import threading
 import time
 
 from paramgmt_tasks import Fleet, Host, LocalCommand, Outcome, ParallelGroup, Settings
-from paramgmt_tasks.execution.scheduler import Hosts
+from paramgmt_tasks.execution.scheduler import HostQueue
 from paramgmt_tasks.ssh.handshake_gate import HandshakeGate, WaitForSlot
 from paramgmt_tasks.steps import MAY_BLOCK, Steps, WaitForIO, WaitForPermission, run_to_end
 
@@ -13,38 +13,38 @@ def steps() -> Steps[None]:
     yield MAY_BLOCK
 
 
-def begun(hosts: Hosts) -> int:
+def begun(hosts: HostQueue) -> int:
     turn = hosts.next()
     assert turn is not None
     assert turn[1] is None
     return turn[0]
 
 
-def end(hosts: Hosts, under_way: int) -> None:
+def end(hosts: HostQueue, under_way: int) -> None:
     for _ in range(under_way):
-        hosts.done()
+        hosts.finish()
     assert hosts.next() is None
 
 
 def test_hosts_come_in_order_and_those_given_back_after_their_pause() -> None:
-    hosts = Hosts(3, fanout=3, in_order=False)
+    hosts = HostQueue(3, fanout=3, in_order=False)
     assert [begun(hosts), begun(hosts)] == [0, 1]
-    hosts.again(0, 0)
+    hosts.requeue(0, 0)
     assert [begun(hosts), begun(hosts)] == [0, 2]
 
 
 def test_in_order_a_host_is_finished_with_before_the_next() -> None:
-    hosts = Hosts(2, fanout=1, in_order=True)
+    hosts = HostQueue(2, fanout=1, in_order=True)
     assert begun(hosts) == 0
-    hosts.again(0, 0.01)
+    hosts.requeue(0, 0.01)
     assert begun(hosts) == 0
-    hosts.done()
+    hosts.finish()
     assert begun(hosts) == 1
     end(hosts, 1)
 
 
 def test_a_host_that_answered_goes_on_before_another_is_begun() -> None:
-    hosts = Hosts(3, fanout=3, in_order=False)
+    hosts = HostQueue(3, fanout=3, in_order=False)
     assert begun(hosts) == 0
     here, there = socket.socketpair()
     with here, there:
@@ -58,20 +58,20 @@ def test_a_host_that_answered_goes_on_before_another_is_begun() -> None:
 
 
 def test_no_more_hosts_are_under_way_than_the_fanout() -> None:
-    hosts = Hosts(2, fanout=1, in_order=False)
+    hosts = HostQueue(2, fanout=1, in_order=False)
     assert begun(hosts) == 0
     here, there = socket.socketpair()
     with here, there:
         turn = (0, steps())
         hosts.park(turn, WaitForIO(here.fileno(), deadline=time.monotonic() + 0.05))
         assert hosts.next() is turn, "its deadline has passed, and host 1 was not begun"
-    hosts.done()
+    hosts.finish()
     assert begun(hosts) == 1
     end(hosts, 1)
 
 
 def test_one_that_blocks_is_stood_in_for_by_one_that_was_idle() -> None:
-    hosts = Hosts(2, fanout=2, in_order=False)
+    hosts = HostQueue(2, fanout=2, in_order=False)
     assert [begun(hosts), begun(hosts)] == [0, 1]
     assert not hosts.take_over()
     threads = [threading.Thread(target=hosts.next, daemon=True) for _ in range(2)]
@@ -80,15 +80,15 @@ def test_one_that_blocks_is_stood_in_for_by_one_that_was_idle() -> None:
     ends = time.monotonic() + 5
     while not hosts.take_over():  # until the threads have come to wait
         assert time.monotonic() < ends
-    hosts.done()
-    hosts.done()
+    hosts.finish()
+    hosts.finish()
     for thread in threads:
         thread.join(5)
         assert not thread.is_alive()
 
 
 def test_who_watches_learns_of_a_host_that_came_to_the_gate_meanwhile() -> None:
-    hosts = Hosts(2, fanout=2, in_order=False)
+    hosts = HostQueue(2, fanout=2, in_order=False)
     assert [begun(hosts), begun(hosts)] == [0, 1]
     gate = HandshakeGate()
     gate.limit = 1
@@ -103,16 +103,16 @@ def test_who_watches_learns_of_a_host_that_came_to_the_gate_meanwhile() -> None:
     hosts.park(turn, WaitForSlot(gate))
     work[1].start()
     assert turns.get(timeout=10) is turn
-    hosts.done()
-    hosts.done()
+    hosts.finish()
+    hosts.finish()
     assert turns.get(timeout=10) is None
 
 
 def test_nobody_waits_for_more_after_a_stop() -> None:
-    hosts = Hosts(3, fanout=3, in_order=False)
+    hosts = HostQueue(3, fanout=3, in_order=False)
     assert begun(hosts) == 0
     assert hosts.stop() == [1, 2]
-    hosts.done()
+    hosts.finish()
     ended = threading.Event()
     threading.Thread(target=lambda: (hosts.next(), ended.set()), daemon=True).start()
     assert ended.wait(5)
@@ -134,23 +134,23 @@ def test_a_run_of_no_hosts_is_over_at_once() -> None:
 
 def test_hosts_that_wait_to_start_together_are_not_started_once_all_is_stopped() -> None:
     gone: list[int] = []
-    hosts = Hosts(2, fanout=2, in_order=False)
+    hosts = HostQueue(2, fanout=2, in_order=False)
     first, second = hosts.next(), hosts.next()
     assert first is not None
     assert second is not None
     hosts.park(first, WaitForPermission(lambda: gone.append(1)))
     hosts.stop()
-    hosts.done()  # the other one; now all that are left wait
+    hosts.finish()  # the other one; now all that are left wait
     assert gone == []
     hosts.resume()
     assert hosts.next() == first
 
 
-def asking(count: int) -> tuple[Hosts, list[int], list[int]]:
+def asking(count: int) -> tuple[HostQueue, list[int], list[int]]:
     """Hosts of which each has asked for leave, and lists of those that asked and that had it."""
     asked: list[int] = []
     gone: list[int] = []
-    hosts = Hosts(count, fanout=count, in_order=False, ask=asked.append)
+    hosts = HostQueue(count, fanout=count, in_order=False, ask=asked.append)
     for index in range(count):
         hosts.park((begun(hosts), None), WaitForPermission(lambda index=index: gone.append(index)))
     return hosts, asked, gone
@@ -160,25 +160,25 @@ def test_hosts_ask_for_leave_and_go_on_once_they_have_it() -> None:
     hosts, asked, gone = asking(3)
     assert asked == [0, 1, 2]
     assert gone == [], "that no other can come is no leave"
-    hosts.go([1])
-    hosts.go([1, 7])
+    hosts.permit([1])
+    hosts.permit([1, 7])
     assert gone == [1]
     assert hosts.next() == (1, None)
-    hosts.go([0, 2])
+    hosts.permit([0, 2])
     assert gone == [1, 0, 2]
     assert [hosts.next(), hosts.next()] == [(0, None), (2, None)]
     end(hosts, 3)
 
 
 def test_others_begin_while_one_waits_for_leave() -> None:
-    hosts = Hosts(2, fanout=2, in_order=False, ask=lambda index: None)
+    hosts = HostQueue(2, fanout=2, in_order=False, ask=lambda index: None)
     hosts.park((begun(hosts), None), WaitForPermission(lambda: None))
     assert begun(hosts) == 1
 
 
 def test_leave_that_is_given_while_it_is_asked_for_is_not_missed() -> None:
     gone: list[int] = []
-    hosts = Hosts(1, fanout=1, in_order=False, ask=lambda index: hosts.go([index]))
+    hosts = HostQueue(1, fanout=1, in_order=False, ask=lambda index: hosts.permit([index]))
     hosts.park((begun(hosts), None), WaitForPermission(lambda: gone.append(0)))
     assert gone == [0]
     assert hosts.next() == (0, None)
@@ -186,10 +186,10 @@ def test_leave_that_is_given_while_it_is_asked_for_is_not_missed() -> None:
 
 def test_leave_is_denied_once_all_is_stopped() -> None:
     hosts, asked, gone = asking(2)
-    hosts.go([0])
+    hosts.permit([0])
     assert hosts.stop() == []
     assert [hosts.next(), hosts.next()] == [(0, None), (1, None)], "they see for themselves that it is over"
-    hosts.go([1])
+    hosts.permit([1])
     hosts.park((1, None), WaitForPermission(lambda: gone.append(1)))
     assert hosts.next() == (1, None)
     assert (asked, gone) == ([0, 1], [0])

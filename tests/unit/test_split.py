@@ -36,7 +36,7 @@ class Link:
 class Elsewhere(WorkerEngine):
     """Workers that have not this machine's files."""
 
-    here = False
+    shares_filesystem = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,12 +45,12 @@ class Elsewhere(WorkerEngine):
     def start(self, settings: Settings, hosts: int) -> int:
         return len(self.links)
 
-    def courier(self, operation):
+    def relay(self, operation):
         return FileRelay(operation)
 
     def lose(self, link: Link) -> None:
         link.alive = False
-        self.gone(link)
+        self.on_worker_lost(link)
 
 
 def until(done) -> None:
@@ -83,11 +83,11 @@ def test_what_a_lost_worker_was_let_start_is_lost_and_the_rest_goes_to_another()
     one, two = workers.links
     told: list[int] = []
     run = workers.perform(HOSTS, RemoteCommand("true"), Settings(), on_start=told.append)
-    workers.told(two, "ready", 1, 1)
+    workers.handle(two, "ready", 1, 1)
     assert two.sent[-1] == ("go", 1, [1])
     assert told == [1]
     workers.lose(two)
-    assert run.told == {1}
+    assert run.finished_hosts == {1}
     result = next(run)
     assert (result.outcome, result.reason) == (Outcome.LOST, "two is gone; the command may have run")
     assert [index for index, _ in one.sent[-1][2]] == [3]
@@ -100,10 +100,10 @@ def test_no_host_starts_before_all_are_ready_that_are_to_start_together() -> Non
     one, two = workers.links
     workers.perform(HOSTS, RemoteCommand("true"), Settings(together=True))
     for link, index in ((one, 0), (two, 1), (one, 2)):
-        workers.told(link, "ready", 1, index)
+        workers.handle(link, "ready", 1, index)
     assert "go" not in one.kinds() + two.kinds()
     done, times = (Outcome.UNREACHABLE, None, 3, "refused", 0), (1.0, 2.0, None, None)
-    workers.told(two, "results", 1, 1, [(3, done, times, [[], []])])
+    workers.handle(two, "results", 1, 1, [(3, done, times, [[], []])])
     assert (one.sent[-1], two.sent[-1]) == (("go", 1, [0, 2]), ("go", 1, [1]))
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from paramgmt_tasks.model.errors import UsageError
 from paramgmt_tasks.recipes import sweep
-from paramgmt_tasks.recipes.sweep import ResultStore, Step, StepFailed, perform, points
+from paramgmt_tasks.recipes.sweep import ResultStore, Step, StepFailed, points, run_steps
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def recorder(done: list[str], failing: tuple[str, ...] = ()):
 def test_steps_are_done_in_their_order_as_far_as_dependencies_allow(kept: ResultStore) -> None:
     done: list[str] = []
     step = recorder(done)
-    perform([step("b", "a"), step("c"), step("a"), step("d", "b", "c")], kept)
+    run_steps([step("b", "a"), step("c"), step("a"), step("d", "b", "c")], kept)
     assert done == ["c", "a", "b", "d"]
     assert kept.read("a")["result"] == "A"
 
@@ -39,18 +39,18 @@ def test_steps_are_done_in_their_order_as_far_as_dependencies_allow(kept: Result
 def test_what_is_done_is_not_done_again_and_what_failed_is(kept: ResultStore) -> None:
     done: list[str] = []
     step = recorder(done, failing=("b",))
-    first = perform([step("a"), step("b"), step("c")], kept)
+    first = run_steps([step("a"), step("b"), step("c")], kept)
     assert (first.total, first.found, first.done, first.failed) == (3, 0, 3, 1)
     assert kept.read("b") == {"step": "b", "seconds": kept.read("b")["seconds"], "error": "b is broken"}
     done.clear()
-    second = perform([recorder(done)(name) for name in "abc"], kept)
+    second = run_steps([recorder(done)(name) for name in "abc"], kept)
     assert (done, second.found, second.failed) == (["b"], 2, 0)
 
 
 def test_steps_after_one_that_failed_are_left_out(kept: ResultStore) -> None:
     done: list[str] = []
     step = recorder(done, failing=("a",))
-    perform([step("a"), step("b", "a"), step("c", "b"), step("d")], kept)
+    run_steps([step("a"), step("b", "a"), step("c", "b"), step("d")], kept)
     assert done == ["a", "d"]
     assert kept.read("b") is None
 
@@ -58,21 +58,21 @@ def test_steps_after_one_that_failed_are_left_out(kept: ResultStore) -> None:
 def test_the_rest_is_left_where_one_failure_is_to_stop_all(kept: ResultStore) -> None:
     done: list[str] = []
     step = recorder(done, failing=("a",))
-    perform([step("a"), step("b"), step("c")], kept, stop_on_failure=True)
+    run_steps([step("a"), step("b"), step("c")], kept, stop_on_failure=True)
     assert done == ["a"]
 
 
 def test_what_is_not_kept_is_done_each_time(kept: ResultStore) -> None:
     done: list[str] = []
     steps = [recorder(done)("warm", kept=False), recorder(done)("a")]
-    perform(steps, kept)
-    progress = perform(steps, kept)
+    run_steps(steps, kept)
+    progress = run_steps(steps, kept)
     assert done == ["warm", "a", "warm"]
     assert (progress.total, progress.found) == (1, 1)
 
 
-@pytest.mark.parametrize("at_once", [1, 3])
-def test_no_more_than_asked_for_are_under_way(kept: ResultStore, at_once: int) -> None:
+@pytest.mark.parametrize("max_parallel", [1, 3])
+def test_no_more_than_asked_for_are_under_way(kept: ResultStore, max_parallel: int) -> None:
     lock, now, most = threading.Lock(), [0], [0]
 
     def action() -> None:
@@ -83,14 +83,14 @@ def test_no_more_than_asked_for_are_under_way(kept: ResultStore, at_once: int) -
         with lock:
             now[0] -= 1
 
-    perform([Step(str(n), action) for n in range(9)], kept, at_once=at_once)
-    assert most[0] == at_once
+    run_steps([Step(str(n), action) for n in range(9)], kept, max_parallel=max_parallel)
+    assert most[0] == max_parallel
 
 
 def test_a_circle_is_named(kept: ResultStore) -> None:
     step = recorder([])
     with pytest.raises(UsageError, match=r"steps that wait for each other: .*a"):
-        perform([step("a", "b"), step("b", "a")], kept)
+        run_steps([step("a", "b"), step("b", "a")], kept)
 
 
 def test_an_interruption_ends_what_is_under_way_and_writes_nothing_of_it(kept: ResultStore) -> None:
@@ -100,12 +100,18 @@ def test_an_interruption_ends_what_is_under_way_and_writes_nothing_of_it(kept: R
         assert stopped.wait(10)
         return "cut off"
 
-    def tell(step, progress, error) -> None:
+    def on_progress(step, progress, error) -> None:
         if step is not None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        perform([Step("a", lambda: 1), Step("b", action)], kept, at_once=2, tell=tell, interrupt=stopped.set)
+        run_steps(
+            [Step("a", lambda: 1), Step("b", action)],
+            kept,
+            max_parallel=2,
+            on_progress=on_progress,
+            interrupt=stopped.set,
+        )
     assert kept.done("a")
     assert kept.read("b") is None
 
@@ -121,13 +127,13 @@ def test_the_time_left_is_that_of_steps_alike(kept: ResultStore, monkeypatch: py
 def test_a_result_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "points").write_text("in the way")
     with pytest.raises(UsageError, match=r"points.*: "):
-        perform([Step("a", lambda: 1)], ResultStore(tmp_path / "points"))
+        run_steps([Step("a", lambda: 1)], ResultStore(tmp_path / "points"))
 
 
 def test_a_file_that_was_cut_off_counts_as_nothing(kept: ResultStore) -> None:
     kept.folder.mkdir()
     (kept.folder / "a.json").write_text('{"step": "a", "resu')
-    perform([Step("a", lambda: 1)], kept)
+    run_steps([Step("a", lambda: 1)], kept)
     assert json.loads((kept.folder / "a.json").read_text())["result"] == 1
 
 

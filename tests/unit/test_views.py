@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from paramgmt_tasks.display.blocks import painter, plain
-from paramgmt_tasks.display.folder import Folder
+from paramgmt_tasks.display.folder import OutputFolder
 from paramgmt_tasks.display.gathered import Gathered
 from paramgmt_tasks.display.jsonl import JsonLines
 from paramgmt_tasks.display.live import Live
@@ -30,15 +30,15 @@ def failed(index: int, out: bytes = b"") -> HostResult:
 
 
 def shown(view: View, *results: HostResult, stream: int = OUT) -> str:
-    pieces = [piece for one in results for piece in view.finished(one)]
-    pieces += view.ended(Report(results))
+    pieces = [piece for one in results for piece in view.on_result(one)]
+    pieces += view.on_end(Report(results))
     return "".join(text for where, text in pieces if where == stream)
 
 
 def test_results_are_shown_in_host_order_each_as_soon_as_it_can_be() -> None:
     view = InOrder(JsonLines())
-    assert list(view.finished(result(1))) == []
-    texts = "".join(text for _, text in view.finished(result(0)))
+    assert list(view.on_result(result(1))) == []
+    texts = "".join(text for _, text in view.on_result(result(0)))
     assert [json.loads(line)["host"] for line in texts.splitlines()] == ["web0", "web1"]
 
 
@@ -81,26 +81,26 @@ def test_lines_are_shown_with_their_host_when_they_have_ended() -> None:
     out, err = Output(b"one\ntw"), Output()
     live = Live(plain)
     heard = OutputEvent(Host("web1", "web1"), 1, out, err)
-    assert list(live.heard(heard)) == [(OUT, "web1: one\n")]
+    assert list(live.on_output(heard)) == [(OUT, "web1: one\n")]
     out.write(b"o\r\n\n\xff")
     err.write(b"oh\n")
-    assert list(live.heard(heard)) == [(OUT, "web1: two\nweb1: \n"), (ERR, "web1: oh\n")]
+    assert list(live.on_output(heard)) == [(OUT, "web1: two\nweb1: \n"), (ERR, "web1: oh\n")]
     out.write(b"end")
     done = HostResult(heard.host, 1, "", Outcome.TIMED_OUT, out=out, err=err, reason="too slow")
-    assert list(live.finished(done)) == [(OUT, "web1: \ufffdend\n"), (ERR, "web1: timed-out: too slow\n")]
+    assert list(live.on_result(done)) == [(OUT, "web1: \ufffdend\n"), (ERR, "web1: timed-out: too slow\n")]
 
 
 def test_a_character_may_come_in_two_pieces() -> None:
     out = Output("é".encode()[:1])
     live = Live(plain)
     heard = OutputEvent(Host("h", "h"), 0, out, Output())
-    assert list(live.heard(heard)) == []
+    assert list(live.on_output(heard)) == []
     out.write("é\n".encode()[1:])
-    assert list(live.heard(heard)) == [(OUT, "h: é\n")]
+    assert list(live.on_output(heard)) == [(OUT, "h: é\n")]
 
 
 def test_a_return_code_is_told_and_the_hosts_are_coloured() -> None:
-    pieces = list(Live(painter(True)).finished(failed(1, b"x")))
+    pieces = list(Live(painter(True)).on_result(failed(1, b"x")))
     assert pieces == [(OUT, "\x1b[32mweb1:\x1b[0m x\n"), (ERR, "\x1b[31mweb1:\x1b[0m return code 1\n")]
 
 
@@ -140,7 +140,7 @@ def test_what_is_no_text_is_in_base64(data: bytes) -> None:
 
 
 def test_a_folder_has_a_file_for_each_stream_of_each_host_and_an_index(tmp_path: Path) -> None:
-    folder = Folder(str(tmp_path / "new" / "out"), [Host("web0", ""), Host("web1", "")])
+    folder = OutputFolder(str(tmp_path / "new" / "out"), [Host("web0", ""), Host("web1", "")])
     shown(folder, failed(1, b"\xffo"), result(0, err=b"e"))
     files = {path.name: path.read_bytes() for path in (tmp_path / "new" / "out").iterdir()}
     index = [json.loads(line) for line in files.pop("results.jsonl").splitlines()]
@@ -155,11 +155,11 @@ def test_a_folder_has_a_file_for_each_stream_of_each_host_and_an_index(tmp_path:
 def test_a_folder_that_cannot_be_is_an_error_before_anything_is_run(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match=r"--output-dir .*/file/out: not a directory"):
-        Folder(str(tmp_path / "file" / "out"), [])
+        OutputFolder(str(tmp_path / "file" / "out"), [])
 
 
 def test_a_folder_that_goes_away_is_told_and_the_run_goes_on(tmp_path: Path, caplog) -> None:
-    folder = Folder(str(tmp_path / "out"), [Host("web0", ""), Host("web1", "")])
+    folder = OutputFolder(str(tmp_path / "out"), [Host("web0", ""), Host("web1", "")])
     (tmp_path / "out").rmdir()
     shown(folder, result(0), result(1))
     assert not folder.whole
@@ -174,8 +174,8 @@ def test_files_of_results_are_for_their_user_and_take_the_place_of_files(tmp_pat
     (out / "web0.out").write_text("older, and longer")
     previous = os.umask(0)
     try:
-        shown(Folder(str(out), [Host("web0", "")]), result(0, b"new"))
-        shown(Folder(str(tmp_path / "a" / "b"), [Host("web0", "")]), result(0, b"new"))
+        shown(OutputFolder(str(out), [Host("web0", "")]), result(0, b"new"))
+        shown(OutputFolder(str(tmp_path / "a" / "b"), [Host("web0", "")]), result(0, b"new"))
     finally:
         os.umask(previous)
     assert (out / "web0.out").read_bytes() == b"new"
@@ -199,7 +199,7 @@ def test_what_is_no_file_is_left_alone_and_told(tmp_path: Path, caplog, kind: st
             victim.write_text("precious")
         (out / name).symlink_to(victim)
     before = os.lstat(out / name)
-    folder = Folder(str(out), [Host("web0", "")])
+    folder = OutputFolder(str(out), [Host("web0", "")])
     shown(folder, result(0, b"evil"))
     assert not folder.whole
     assert os.lstat(out / name).st_ino == before.st_ino
@@ -213,7 +213,7 @@ def test_what_is_no_file_is_left_alone_and_told(tmp_path: Path, caplog, kind: st
 def test_what_a_process_with_this_number_left_when_it_was_killed_is_in_nobodys_way(tmp_path: Path) -> None:
     for number in range(1000):
         (tmp_path / f".paramgmt-{os.getpid()}-{number}").touch()
-    folder = Folder(str(tmp_path), [Host("web0", "")])
+    folder = OutputFolder(str(tmp_path), [Host("web0", "")])
     shown(folder, result(0, b"new"))
     assert folder.whole
     assert (tmp_path / "web0.out").read_bytes() == b"new"
@@ -224,14 +224,14 @@ def test_a_link_that_another_user_put_in_the_place_of_the_folder_is_not_followed
 ) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "out").symlink_to(tmp_path / "elsewhere")
-    Folder(str(tmp_path / "out"), [])
+    OutputFolder(str(tmp_path / "out"), [])
     monkeypatch.setattr("paramgmt_tasks.display.folder._is_own", lambda path: False)
     with pytest.raises(UsageError, match=r"--output-dir .*: a link of another user"):
-        Folder(str(tmp_path / "out"), [])
+        OutputFolder(str(tmp_path / "out"), [])
 
 
 def test_a_full_disk_leaves_no_part_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = Folder(str(tmp_path / "out"), [Host("web0", ""), Host("web1", "")])
+    folder = OutputFolder(str(tmp_path / "out"), [Host("web0", ""), Host("web1", "")])
     shown(folder, result(0, b"text"))
 
     def full(file: int, data: bytes) -> int:

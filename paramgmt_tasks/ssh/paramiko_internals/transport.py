@@ -168,7 +168,7 @@ class WaitForMessage(WaitForIO):
         super().__init__(transport.fileno(), deadline)
         self._transport, self._done = transport, done
 
-    def watched(self, watch: Reactor[Any], number: int) -> bool:
+    def on_watched(self, watch: Reactor[Any], number: int) -> bool:
         """It is watched from now on; whether it has been over before."""
         self._transport.on_break = lambda: watch.resume(number)
         return self._transport.attended() or self._done()
