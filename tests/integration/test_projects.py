@@ -108,7 +108,7 @@ def test_connections_are_kept_as_long_as_a_task_may_follow(
             super().__init__()
             made.append(self)
 
-    monkeypatch.setattr("paramgmt_tasks.engines.session.Pool", Seen)
+    monkeypatch.setattr("paramgmt_tasks.engines.Session", Seen)
     monkeypatch.setenv("INVOKE_PARAMGMT_HOSTS", str(tmp_path / hosts))
     deploy = task(lambda c: rcmd(c, "true"), name="deploy")
     then = task(lambda c: None, name="then")
