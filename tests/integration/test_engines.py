@@ -438,7 +438,7 @@ def test_a_push_whose_worker_dies_is_done_by_another(sshd, two: Two, tmp_path: P
 
 _HELD = """
 from paramgmt_tasks import *
-from paramgmt_tasks.hosts import Host
+from paramgmt_tasks.model import Host
 with Fleet({hosts!r}, {settings!r}) as fleet:
     fleet.report(RemoteCommand({command!r}, held=True))
 """

@@ -370,7 +370,7 @@ def test_a_full_disk_here_is_told_and_leaves_the_old_file(way, small_disk: Path,
 _FOR_EVER = """
 import sys
 from paramgmt_tasks import Fleet, Host, Settings
-from paramgmt_tasks.operations import Pull, Push
+from paramgmt_tasks.model import Pull, Push
 options = dict(word.split("=", 1) for word in sys.argv[2:])
 folder = sys.argv[1]
 with Fleet([Host("127.1.0.2", "127.1.0.2", options=options)]) as fleet:
