@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ..model import Failure, Outcome, Output, Pull, Push, Settings
-from ..ssh import START_TIMEOUT, Classified, CommandStatus, HostConnection, NoAnswer, Sudo, at_eof
+from ..ssh import START_TIMEOUT, Classified, CommandStatus, ExecChannel, HostConnection, NoAnswer, Sudo
 from ..steps import MAY_BLOCK, Steps, WaitForIO
 from . import compression, over_sftp, tar_writer
 from .local_files import LocalFiles, remote_sources, status, status_of_error
@@ -22,7 +22,6 @@ from .tar_writer import Archive, Tree
 
 #: Seconds without any progress after which a transfer is given up.
 STALLED = 60.0
-_READ = 256 * 1024
 _NOISE = 64 * 1024
 #: Bytes of messages that are kept of a transfer, and those beyond which a host is not listened to any more.
 _MESSAGES = 64 * 1024
@@ -144,9 +143,9 @@ class _OutOfTime(Exception):
 class ScriptSession:
     """What is said with a script on the host: it waits, and keeps what goes to standard error."""
 
-    def __init__(self, channel: Any, connection: HostConnection, shared: Shared, err: Output) -> None:
+    def __init__(self, channel: ExecChannel, connection: HostConnection, shared: Shared, err: Output) -> None:
         self.channel = channel
-        self.data = b"".join(channel.transport.receive_data(channel))
+        self.data = b"".join(channel.read())
         self.shared = shared
         self.err = err
         #: Bytes that were sent or received.
@@ -164,7 +163,7 @@ class ScriptSession:
             _OutOfTime: the operation's timeout has passed.
         """
         # Asked for apart from the wait, which a host that always sends ends at once.
-        if self._is_over() or not (yield from self.channel.transport.until(done, self.limit())):
+        if self._is_over() or not (yield from self.channel.until(done, self.limit())):
             self._late()
 
     def limit(self) -> float:
@@ -191,10 +190,10 @@ class ScriptSession:
 
     def pieces(self) -> Steps[list[Any]]:
         """What comes next on standard output, as it came; none at the end."""
-        channel, transport = self.channel, self.channel.transport
+        channel = self.channel
 
         def come() -> bool:
-            return transport.has_come(channel) or channel.recv_stderr_ready() or at_eof(channel)
+            return channel.has_come() or channel.recv_stderr_ready() or channel.at_eof()
 
         while True:
             yield from self.wait(come)
@@ -202,14 +201,14 @@ class ScriptSession:
             if pieces:
                 yield from self._count(sum(map(len, pieces)))
                 return pieces
-            if at_eof(channel):
+            if channel.at_eof():
                 return []
 
     def _come(self) -> list[Any]:
         """What has come on standard output; what has on standard error is kept."""
         while self.channel.recv_stderr_ready():
-            self._keep(self.channel.recv_stderr(_READ))
-        return self.channel.transport.receive_data(self.channel)  # type: ignore[no-any-return]
+            self._keep(self.channel.read_stderr())
+        return self.channel.read()
 
     def _keep(self, message: bytes) -> None:
         """Keep what goes to standard error, as far as there is room for it."""
@@ -240,13 +239,11 @@ class ScriptSession:
         Raises:
             Refused: more than so many bytes.
         """
-        channel, transport = self.channel, self.channel.transport
+        channel = self.channel
         said, rest = bytearray(self.data), memoryview(question)
         while rest and len(said) <= most:
-            yield from self.wait(
-                lambda: channel.send_ready() or transport.has_come(channel) or at_eof(channel)
-            )
-            if at_eof(channel):
+            yield from self.wait(lambda: channel.send_ready() or channel.has_come() or channel.at_eof())
+            if channel.at_eof():
                 break
             # A host that is not rid of its answers does not read on.
             said += b"".join(self._come())
@@ -316,20 +313,20 @@ class ScriptSession:
         for piece in pieces:
             rest = memoryview(piece)
             while rest:
-                yield from self.wait(lambda: channel.send_ready() or at_eof(channel))
-                if at_eof(channel):
+                yield from self.wait(lambda: channel.send_ready() or channel.at_eof())
+                if channel.at_eof():
                     return
                 rest = yield from self._send_some(rest)
         channel.shutdown_write()
 
     def _send_some(self, data: memoryview) -> Steps[memoryview]:
         """Send what the window takes; what is left."""
-        channel, transport = self.channel, self.channel.transport
+        channel = self.channel
         rest = data
         while rest and channel.send_ready():
-            rest = rest[transport.send_data(channel, rest) :]
+            rest = rest[channel.send_now(rest) :]
         yield from self._count(len(data) - len(rest))
-        if not (yield from transport.sending(self.limit())):
+        if not (yield from channel.drained(self.limit())):
             self._late()
         return rest
 
@@ -338,11 +335,11 @@ class ScriptSession:
         channel = self.channel
         while pieces := (yield from self.pieces()):
             self._endure(sum(map(len, pieces)))
-        yield from self.wait(channel.status_event.is_set)
+        yield from self.wait(channel.has_status)
         if self._said > _MESSAGES:
             self.err.write(f"\n({self._said - _MESSAGES} bytes more of messages)\n".encode())
         channel.close()
-        channel.transport.flush()
+        channel.flush()
         return channel.exit_status if channel.exit_status >= 0 else None
 
 
@@ -366,7 +363,7 @@ def _talk(
         if not has_input:
             channel.shutdown_write()
     if has_input:  # which goes as far as the host takes it: ready() tells
-        yield from channel.transport.send(channel, b"paramgmt\n", talk.limit())
+        yield from channel.send_all(b"paramgmt\n", talk.limit())
     return talk
 
 

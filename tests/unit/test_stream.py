@@ -11,11 +11,12 @@ import paramiko
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from paramgmt_tasks.ssh.allowance import Allowance, check_prompts, extensions
+from paramgmt_tasks.ssh.allowance import check_prompts, extensions
 from paramgmt_tasks.ssh.paramiko_internals import stream as streams
-from paramgmt_tasks.ssh.paramiko_internals.packetizer import ChannelData, StreamPacketizer, _Direction
+from paramgmt_tasks.ssh.paramiko_internals.channel import ExecChannel
+from paramgmt_tasks.ssh.paramiko_internals.packetizer import Direction, StreamPacketizer
 from paramgmt_tasks.ssh.paramiko_internals.stream import Stream, TooLate
-from paramgmt_tasks.ssh.paramiko_internals.transport import LeanTransport, _channel_data
+from paramgmt_tasks.ssh.paramiko_internals.transport import LeanTransport
 
 
 @pytest.fixture
@@ -152,7 +153,7 @@ def test_a_message_of_data_ends_with_its_data(pair, length: int) -> None:
     stream, theirs = pair
     packetizer = StreamPacketizer(stream)
     key, first = AESGCM(bytes(16)), bytes(12)
-    packetizer._inbound = _Direction(key, first)
+    packetizer._inbound = Direction(key, first)
     payload = struct.pack(">BIII", 94, 0, length, 0)
     plain = bytes((18,)) + payload + bytes(18)
     head = struct.pack(">I", len(plain))
@@ -162,13 +163,13 @@ def test_a_message_of_data_ends_with_its_data(pair, length: int) -> None:
 
 
 def test_data_in_single_bytes_are_not_kept_as_single_bytes() -> None:
-    channel = SimpleNamespace(pieces=[], unread=0, transport=SimpleNamespace(allowance=Allowance()))
-    most = 0
+    channel = ExecChannel(0, limit=1)
+    assert channel.read() == []
     for _ in range(100_000):
-        _channel_data(channel, ChannelData(0, memoryview(b"x")))
-        most = max(most, len(channel.pieces))
-    assert b"".join(channel.pieces) == b"x" * 100_000
-    assert most < 10_000
+        channel.on_data(memoryview(b"x"))
+    pieces = channel.read()
+    assert b"".join(pieces) == b"x" * 100_000
+    assert len(pieces) < 10_000
 
 
 def test_a_transport_takes_no_name_of_a_threads_own() -> None:
