@@ -12,7 +12,7 @@ from paramgmt_tasks.history import journal
 from paramgmt_tasks.model import output
 from paramgmt_tasks.ssh import allowance, sudo, termination
 from paramgmt_tasks.ssh.connection import CONNECT_TIMEOUT
-from paramgmt_tasks.ssh.paramiko_internals import message_pump, packetizer, stream
+from paramgmt_tasks.ssh.paramiko_internals import message_pump, packetizer, sockets
 from paramgmt_tasks.transfer import over_tar
 
 ROOT = Path(__file__).parent.parent.parent
@@ -46,7 +46,7 @@ MB = 1024 * 1024
         ),
         ("docs/security.md", f"a group of more than {allowance.LARGEST_GROUP} bits"),
         ("docs/security.md", f"have the thread after {message_pump.TURN * 1000:.0f} ms"),
-        ("docs/security.md", f"until `--timeout`, without it {stream.DEAD:.0f} seconds"),
+        ("docs/security.md", f"until `--timeout`, without it {sockets.DEAD:.0f} seconds"),
         ("docs/security.md", f"{Settings.max_output // 10**9} GB is kept (`--max-output`)"),
         ("docs/security.md", f"{over_tar._MESSAGES // 1024} kB are kept of it"),
         ("docs/security.md", f"{sudo.TALK // 1024} kB are kept of it"),

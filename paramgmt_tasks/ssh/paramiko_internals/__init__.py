@@ -57,7 +57,7 @@ from .agent import LockedAgent
 from .channel import ExecChannel, OutOfTime
 from .fabric_hooks import FabricConfig, FabricGroup, forget_sftp
 from .sftp import Answers, SFTPSession
-from .stream import SocketLike, keep_alive, shut_down
+from .sockets import SocketLike, keep_alive, shut_down
 from .transport import LeanTransport, use_transport
 
 __all__ = [

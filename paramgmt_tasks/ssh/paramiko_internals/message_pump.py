@@ -13,7 +13,8 @@ from typing import Protocol
 
 from ...steps import LONGEST_WAIT, MAY_BLOCK, Job, Reactor, Steps, WaitForIO
 from ..failures import NoAnswer
-from .stream import Stream, TooLate
+from .sockets import TooLate
+from .stream import Stream
 
 #: Seconds after which a host that is always ready lets others have the thread.
 TURN = 0.005
@@ -101,7 +102,7 @@ class MessagePump:
             return done() and not (source.in_kex and source.active)
 
         try:
-            self._stream.flush(deadline)
+            self._stream.outbox.flush(deadline)
         except TooLate:
             return over()
         except BaseException as error:
@@ -139,7 +140,7 @@ class MessagePump:
                     if left is not None and left <= 0:
                         return False
                     if not waits:
-                        self._stream.on_stall()
+                        self._stream.outbox.on_stall()
                     self._turn.wait(None if left is None else min(left, LONGEST_WAIT))
             finally:
                 self._followers -= 1

@@ -27,7 +27,8 @@ from ...steps import MAY_BLOCK, Steps, WaitForIO
 from ..allowance import KEX_METHOD, Allowance, check_prompts, extensions
 from .message_pump import MessagePump
 from .packetizer import ChannelData, StreamPacketizer
-from .stream import SocketLike, Stream, TooLate
+from .sockets import SocketLike, TooLate
+from .stream import Stream
 from .upstream import PrivateChannel, PrivateTransport
 
 ChannelHandler = Callable[["MessageTransport", PrivateChannel, paramiko.Message], None]
@@ -48,6 +49,7 @@ class MessageTransport(PrivateTransport):
 
     def __init__(self, sock: SocketLike, **options: bool) -> None:
         self._stream = Stream(sock)
+        self._outbox = self._stream.outbox
         super().__init__(self._stream, packetizer_class=StreamPacketizer, **options)  # type: ignore[arg-type]
         self._pump = MessagePump(self._stream)
         #: What is to be sent once keys are exchanged, by the thread that has to read on for that.
@@ -78,11 +80,11 @@ class MessageTransport(PrivateTransport):
     @property
     def on_stall(self) -> Callable[[], object]:
         """Called when the host keeps its thread waiting, on which others may count."""
-        return self._stream.on_stall
+        return self._outbox.on_stall
 
     @on_stall.setter
     def on_stall(self, called: Callable[[], object]) -> None:
-        self._stream.on_stall = called
+        self._outbox.on_stall = called
 
     # -- reading
 
@@ -109,7 +111,7 @@ class MessageTransport(PrivateTransport):
             allowance.no_data()
         if kind == MSG_KEXINIT:
             allowance.key_exchange(kind, message)
-            allowance.new_keys(packetizer.received(), self._stream.sent, ours=self.in_kex)
+            allowance.new_keys(packetizer.received(), self._outbox.sent, ours=self.in_kex)
         elif kind in KEX_METHOD:
             allowance.key_exchange(kind, message)
             allowance.method(getattr(self.kex_engine, "name", ""))
@@ -195,16 +197,16 @@ class MessageTransport(PrivateTransport):
 
     def flush(self) -> None:
         """Send what waits for the next message to be read, which takes with it what does not go at once."""
-        self._stream.push()
+        self._outbox.push()
 
     def drained(self, deadline: float) -> Steps[bool]:
         """Steps that send what was gathered; False if the deadline passes first."""
         if not self._stream.waitable or self.is_alive():
             yield MAY_BLOCK
             with contextlib.suppress(TooLate):
-                self._stream.flush(deadline)
-            return not self._stream.unsent()
-        while not self._stream.push():
+                self._outbox.flush(deadline)
+            return not self._outbox.unsent()
+        while not self._outbox.push():
             if time.monotonic() >= deadline:
                 return False
             yield WaitForIO(self.fileno(), deadline, writable=True)
@@ -212,12 +214,12 @@ class MessageTransport(PrivateTransport):
 
     def unsent(self) -> int:
         """How many pieces were gathered and have not gone yet."""
-        return self._stream.unsent()
+        return self._outbox.unsent()
 
     @property
     def sent(self) -> int:
         """Bytes that have gone."""
-        return self._stream.sent
+        return self._outbox.sent
 
     def set_grace(self, seconds: float) -> None:
         """Give the rest of a message that has begun to come some time more than a deadline has."""
@@ -225,7 +227,7 @@ class MessageTransport(PrivateTransport):
 
     def bound_writes(self, deadline: float | None) -> None:
         """Let what paramiko sends in its own ways wait no longer than until then, in monotonic seconds."""
-        self._stream.write_deadline = deadline
+        self._outbox.write_deadline = deadline
 
     # -- the end
 

@@ -15,7 +15,8 @@ from cryptography.exceptions import InvalidTag
 from paramiko.common import MSG_CHANNEL_DATA
 from paramiko.compress import ZlibCompressor, ZlibDecompressor
 
-from .stream import Piece, Stream
+from .sockets import Piece
+from .stream import Stream
 from .upstream import PrivatePacketizer
 
 _TAG = 16
@@ -84,6 +85,7 @@ class StreamPacketizer(PrivatePacketizer):
     def __init__(self, stream: Stream) -> None:
         super().__init__(stream)  # type: ignore[arg-type]
         self._stream = stream
+        self._outbox = stream.outbox
         self._outbound: Direction | None = None
         self._inbound: Direction | None = None
         self._deflate: Callable[[bytes], bytes] | None = None
@@ -113,7 +115,7 @@ class StreamPacketizer(PrivatePacketizer):
 
     def write_all(self, out: Piece) -> None:  # type: ignore[override]
         """Send, now or with what follows."""
-        self._stream.write(out)
+        self._outbox.write(out)
 
     # -- keys
 
@@ -161,15 +163,15 @@ class StreamPacketizer(PrivatePacketizer):
             super().send_message(data)  # type: ignore[arg-type]
             return
         parts: Sequence[Piece] = data.parts() if isinstance(data, ChannelData) else (data.asbytes(),)
-        with self._stream.sending:
+        with self._outbox.lock:
             if self._deflate is not None:
                 parts = (self._deflate(b"".join(parts)),)
             size = sum(map(len, parts)) + 1
             padding = 3 + _BLOCK - (size + 3) % _BLOCK
             head = struct.pack(">I", size + padding)
             whole = b"".join((bytes((padding,)), *parts, os.urandom(padding)))
-            self._stream.gather(head, key.engine.encrypt(key.nonce(len(whole)), whole, head))
-        self._stream.gathered()
+            self._outbox.gather(head, key.engine.encrypt(key.nonce(len(whole)), whole, head))
+        self._outbox.gathered()
         self._used(key)
 
     def read_message(self) -> tuple[int, paramiko.Message]:

@@ -1,15 +1,13 @@
-"""Stream: a socket read before a deadline and in large pieces, and written in many."""
+"""Stream: a socket, read before a deadline and in large pieces; what it sends is its outbox's."""
 
-import os
 import socket
-import threading
 import time
 from collections.abc import Callable
-from typing import Protocol
 
 import paramiko
 
-from ...steps import WaitForIO
+from .outbox import Outbox
+from .sockets import SocketLike, TooLate, shut_down
 
 #: Bytes that are asked for at once, at first and after as many have come.
 _READ, _READ_MANY = 16 * 1024, 512 * 1024
@@ -17,43 +15,12 @@ _READ, _READ_MANY = 16 * 1024, 512 * 1024
 _spare: dict[int, list[bytearray]] = {_READ: [], _READ_MANY: []}
 #: Bytes of those of one size that are kept.
 _SPARE = 2 * 1024 * 1024
-#: Pieces that are sent at once.
-_PIECES = 64
 #: Seconds that one host may keep a thread on which others count.
 _STALL = 0.05
-#: Seconds after which a peer that receives nothing, or that the kernel cannot reach, counts as dead.
-DEAD = 120.0
 #: Seconds that a read without a limit waits.
 _FOREVER = 1e6
 #: Seconds between two looks whether to wait on, in a thread that waits for one connection alone.
 _LOOK = 0.25
-
-
-#: What is sent.
-Piece = bytes | bytearray | memoryview
-
-
-class SocketLike(Protocol):
-    """What a stream reads and writes: a socket, or a channel to a host that a jump host reaches."""
-
-    def recv(self, size: int, /) -> bytes:
-        """What comes next, at most that many bytes."""
-
-    def send(self, data: bytes, /) -> int:
-        """Send some of it; how many bytes."""
-
-    def settimeout(self, seconds: float | None, /) -> None:
-        """Let `recv` and `send` wait that long."""
-
-    def fileno(self) -> int:
-        """The descriptor."""
-
-    def close(self) -> None:
-        """Close it."""
-
-
-class TooLate(Exception):
-    """The deadline of a read has passed. Not an OSError: paramiko would go on and on."""
 
 
 class Stream:
@@ -71,27 +38,17 @@ class Stream:
         self._buffer = bytearray()
         self._at = self._end = 0
         self._many = False
-        self._unsent: list[Piece] = []
-        #: Bytes that have gone.
-        self.sent = 0
-        #: Held while something is added to what is sent, or leaves.
-        self.sending = threading.RLock()
+        #: What is sent.
+        self.outbox = Outbox(sock)
         #: Seconds that a read waits; it always has a limit, or a write would wait too.
         self._timeout = 0.0
         sock.settimeout(self._timeout)
-        self._closed = False
-        #: Whether what is sent may wait until the next read.
-        self.gathers = False
         #: When a read gives up, in monotonic seconds.
         self.deadline: float | None = None
-        #: The same for a write that has no deadline of its own.
-        self.write_deadline: float | None = None
         #: Seconds more for the rest of a message of which a part has come.
         self.grace = 0.0
         #: Whether a read waits for a message to begin.
         self.waits = True
-        #: Called before a read or a write keeps its thread, which others may count on, waiting for long.
-        self.on_stall: Callable[[], object] = lambda: None
         #: Whether to wait no longer; asked now and then about what is no socket, which nobody can wake.
         self.enough: Callable[[], bool] = lambda: False
         #: Whether a part of a message was read, so that giving up would lose it.
@@ -142,7 +99,7 @@ class Stream:
         ends = None
         if self.deadline is not None:
             ends = self.deadline + (self.grace if begun else 0.0)
-        self.flush(ends)
+        self.outbox.flush(ends)
         left = None
         if ends is not None:
             left = ends - time.monotonic()
@@ -179,7 +136,7 @@ class Stream:
             if count is not None:
                 return count
             self._stalled = True
-            self.on_stall()
+            self.outbox.on_stall()
         if self.waitable:
             return self._receive(seconds)
         return self._receive_watchfully(seconds, lambda: False)
@@ -230,94 +187,9 @@ class Stream:
         room[: len(data)] = data
         return len(data)
 
-    def write(self, *pieces: Piece) -> None:
-        """Send `pieces`, now or with what follows them."""
-        self.gather(*pieces)
-        self.gathered()
-
-    def gather(self, *pieces: Piece) -> None:
-        """Add `pieces` to what is to be sent."""
-        with self.sending:
-            self._unsent += pieces
-
-    def gathered(self) -> None:
-        """Send what was gathered, unless it may wait."""
-        if not self.gathers:
-            self.flush()
-
-    def flush(self, deadline: float | None = None) -> None:
-        """Send what was gathered, by `deadline` in monotonic seconds.
-
-        Raises:
-            EOFError: the connection is gone, or its peer has taken nothing for DEAD seconds.
-            TooLate: the deadline has passed.
-            TimeoutError: that for writes has.
-        """
-        if not self._unsent:
-            return
-        ends = self.write_deadline if deadline is None else deadline
-        with self.sending:
-            gives_up = time.monotonic() + DEAD
-            while True:
-                before = self.sent
-                if self.push():
-                    return
-                now = time.monotonic()
-                if self.sent > before:
-                    gives_up = now + DEAD
-                if now >= gives_up:
-                    self._unsent.clear()
-                    raise EOFError("the host takes nothing any more")
-                if ends is not None and now >= ends:
-                    raise TimeoutError("the host takes nothing") if deadline is None else TooLate
-                self.on_stall()
-                self._wait_for_room(min(gives_up, gives_up if ends is None else ends))
-
-    def _wait_for_room(self, until: float) -> None:
-        if self.waitable:
-            WaitForIO(self._sock.fileno(), until, writable=True).block()
-        else:  # whose descriptor does not say
-            time.sleep(max(0.0, min(until - time.monotonic(), _STALL)))
-
-    def unsent(self) -> int:
-        """How many pieces were gathered and have not gone yet."""
-        return len(self._unsent)
-
-    def push(self) -> bool:
-        """Send what was gathered as far as it goes without waiting; whether all has gone.
-
-        Raises:
-            EOFError: the connection is gone.
-        """
-        with self.sending:
-            return self._send()
-
-    def _send(self) -> bool:
-        unsent = self._unsent
-        while unsent and not self._closed:
-            try:
-                if self.waitable:  # not by a method of its own: the time limit of a read would hold
-                    count = os.writev(self._sock.fileno(), unsent[:_PIECES])
-                else:
-                    count = self._sock.send(b"".join(unsent))
-            except (TimeoutError, BlockingIOError):
-                return False
-            except (OSError, ValueError):
-                unsent.clear()
-                raise EOFError from None
-            self.sent += count
-            gone = 0
-            while gone < len(unsent) and count >= len(unsent[gone]):
-                count -= len(unsent[gone])
-                gone += 1
-            del unsent[:gone]
-            if count:
-                unsent[0] = memoryview(unsent[0])[count:]
-        return True
-
     def close(self) -> None:
         """Close the socket; whoever reads is woken up."""
-        self._closed = True
+        self.outbox.closed = True
         shut_down(self._sock)
 
 
@@ -327,27 +199,3 @@ def _buffer(size: int) -> bytearray:
         return _spare[size].pop()
     except LookupError:  # not asked first: other threads take some too
         return bytearray(size)
-
-
-def keep_alive(sock: SocketLike) -> None:
-    """Have the kernel find out if a peer is gone, and send small messages at once."""
-    if not isinstance(sock, socket.socket) or sock.family == socket.AF_UNIX:
-        return
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
-        if hasattr(socket, name):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(DEAD * 1000))
-
-
-def shut_down(sock: SocketLike | None) -> None:
-    """Close a socket and wake whoever is in recv(), which close() alone does not."""
-    try:
-        if isinstance(sock, socket.socket):
-            sock.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass
-    if sock is not None:
-        sock.close()

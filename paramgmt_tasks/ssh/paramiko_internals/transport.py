@@ -22,7 +22,7 @@ from .algorithms import CIPHERS, MACS, GroupExchange, preferred
 from .channel import HANDLERS, ExecChannel, open_session
 from .message_pump import Awaited
 from .messages import MessageTransport
-from .stream import TooLate
+from .sockets import TooLate
 from .upstream import PrivateAuthHandler, PrivateClient, PrivateTransport
 
 Arguments = ParamSpec("Arguments")
@@ -102,11 +102,11 @@ class LeanTransport(MessageTransport):
             NoAnswer, paramiko.SSHException, OSError, EOFError: no key exchange with this server.
         """
         self.active = True
-        self._stream.gathers = True
+        self._outbox.gathers = True
         self.completion_event = threading.Event()
         try:
             self.packetizer.write_all(f"{self.local_version}\r\n".encode())
-            self._stream.flush(deadline)
+            self._outbox.flush(deadline)
             yield WaitForIO(self.fileno(), deadline) if self._stream.waitable else MAY_BLOCK
             self._stream.deadline, self._stream.within_message = deadline, True
             self._check_banner()
@@ -168,8 +168,8 @@ class LeanTransport(MessageTransport):
         """Start the reader thread, unless it runs."""
         with self.lock:
             if self.active and not self.is_alive():
-                self._stream.gathers = False
-                self._stream.flush()
+                self._outbox.gathers = False
+                self._outbox.flush()
                 self.start()
 
     def run(self) -> None:
