@@ -31,7 +31,7 @@ def lines(
     log_y: bool = False,
     level: float | None = None,
 ) -> list[Path]:
-    """Lines of (x, median, lowest, highest) over a logarithmic x, the range of the runs shown behind each.
+    """Lines of (x, median, lowest, highest) over a logarithmic x, each with the range of its runs.
 
     `level` is drawn across. The files, `path` with .svg and .png.
     """

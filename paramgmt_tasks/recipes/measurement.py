@@ -1,4 +1,4 @@
-"""The step `run` of a benchmark: machines are looked at, services are up, and each point is measured."""
+"""The step `run` of a benchmark: describe the machines, keep the services up, and measure each point."""
 
 import contextlib
 import json
@@ -27,7 +27,7 @@ OnProgress: TypeAlias = Callable[[Step | None, Progress, str], None]
 
 
 class Measurement:
-    """Measures the points of a recipe that a folder of results has not got yet."""
+    """Measures the points of a recipe that a folder of results does not have yet."""
 
     def __init__(
         self, recipe: Recipe, operations: Operations, placement: Placement, commands: Commands
@@ -62,7 +62,7 @@ class Measurement:
                     interrupt=self._operations.interrupt,
                 )
             finally:
-                self._operations.go_on()  # what was measured until now can still be pulled
+                self._operations.resume()  # what was measured until now can still be pulled
         folder.write_machines({"before": before, "after": self._machines()})
 
     def _points_left(self, folder: ResultFolder, order: str) -> list[Point]:
@@ -166,7 +166,7 @@ class Service:
                 self._ended.append(result)
 
     def check(self) -> None:
-        """Raise StepFailed if it has ended on a host."""
+        """Raise StepFailed if the service has ended on a host."""
         for result in self._ended:
             raise StepFailed(f"{self._role.name} ended on {result.host.entry}: {why(result)}")
 
@@ -174,7 +174,7 @@ class Service:
         """Wait until a `look` at each of the `waiting` hosts succeeds.
 
         Raises:
-            RecipeFailed: it has ended, or is not ready in time.
+            RecipeFailed: the service has ended, or is not ready in time.
         """
         deadline = time.monotonic() + self._role.ready_timeout
         while waiting:

@@ -32,7 +32,7 @@ _LIMIT = 60.0
 #: Pairs that are shown one by one on the terminal; the percentiles of them that are.
 _SHOWN, _SHARES = 20, (0.05, 0.5, 0.95)
 _RESULTS = {"builtin": "sent.jsonl", "iperf3": "iperf3-*.json"}
-#: Succeeds once something listens on all ports, as Linux tells it (in hexadecimal).
+#: Succeeds once something listens on all ports, as Linux shows it (in hexadecimal).
 _LISTENS = """
 for port in ?PORTS; do
   listening=" [0-9A-F]*:$(printf %04X "$port") [0-9A-F]*:0000 0A "
@@ -116,7 +116,7 @@ def _number(name: str, text: str, least: float) -> float:
 def _pair(on: RoleHosts, pairing: str, tool: str, port: int) -> Mapping[str, Sequence[Mapping[str, str]]]:
     """Which receivers each sender sends to, and on which ports each receiver listens.
 
-    A server of iperf3 serves one client at a time, so that it takes one for each sender.
+    A server of iperf3 serves one client at a time, so that each sender needs a server of its own.
     """
     senders, receivers = on.hosts["senders"], on.hosts["receivers"]
     if pairing == "one-to-one" and len(senders) != len(receivers):
@@ -161,16 +161,16 @@ def _from_iperf3(path: Path) -> Iterator[JsonObject]:
     point, mark, rest = path.name.removeprefix("iperf3-").removesuffix(".json").rpartition("run=")
     run, _, receiver = rest.partition("-")
     try:
-        said = json.loads(path.read_text("utf-8", "replace"))
-        received = said["end"]["sum_received"]
+        report = json.loads(path.read_text("utf-8", "replace"))
+        received = report["end"]["sum_received"]
         yield {
             "name": f"{point}{mark}{run}",
             "receiver": receiver,
             "bytes": received["bytes"],
             "seconds": received["seconds"],
             "mbit_per_s": received["bits_per_second"] / 1e6,
-            "retransmits": said["end"].get("sum_sent", {}).get("retransmits"),
-            "rates_mbit_s": [interval["sum"]["bits_per_second"] / 1e6 for interval in said["intervals"]],
+            "retransmits": report["end"].get("sum_sent", {}).get("retransmits"),
+            "rates_mbit_s": [interval["sum"]["bits_per_second"] / 1e6 for interval in report["intervals"]],
         }
     except (ValueError, KeyError):
         return

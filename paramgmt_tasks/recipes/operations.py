@@ -68,18 +68,18 @@ class Operations:
             self._under_way.remove(run)
 
     def interrupt(self) -> None:
-        """End what is under way; nothing more is begun until `go_on`."""
+        """End what is under way; nothing more is begun until `resume`."""
         self._interrupted = True
         for run in list(self._under_way):
             run.cancel()
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         """Allow operations again after an interruption."""
         self._interrupted = False
 
 
 def why(result: HostResult) -> str:
-    """Why an operation failed on a host, in a line: the last that the command said, else the reason."""
+    """Why an operation failed on a host, in a line: the last that the command printed, else the reason."""
     if result.outcome is Outcome.FAILED:
         lines = (result.stderr or result.stdout).decode("utf-8", "replace").strip().splitlines()
         if lines:

@@ -21,16 +21,16 @@ Chosen: TypeAlias = Mapping[str, Any]
 
 
 class RecipeFailed(Exception):
-    """A step of the cycle failed on all hosts, so that nothing could follow; the text says why."""
+    """A step failed on all hosts, so that nothing could follow; the text says why."""
 
 
 @dataclass(frozen=True)
 class Role:
     """What some of the hosts do in a benchmark.
 
-    `command` is run in a folder of its own on each of them, for every point of the sweep; with `ready` it is
-    a service: started before the others, known to listen once the command `ready` succeeds (within
-    `ready_timeout` seconds), and ended when all is over, whatever happens.
+    `command` is run in a folder of its own on each of them, for every point of the sweep. With `ready` it is
+    a service: it is started before the others, listens once the command `ready` succeeds (within
+    `ready_timeout` seconds), and is ended when all is over, whatever happens.
 
     A command that is no service may take `timeout` seconds; after that it is ended with all it has started.
 
@@ -39,7 +39,7 @@ class Role:
     names of the sweep's parameters and what `Recipe.variables` gives are replaced; also `?PYTHON`, `?POINT`
     (the point's name) and `?ADDRESS` (where the host is reached; a variable DATA of its line goes before).
 
-    Where no role is given hosts, and all may be `local`, everything is done on this machine.
+    If no role has hosts, and all may be `local`, everything is done on this machine.
     """
 
     name: str
@@ -74,7 +74,7 @@ def json_lines(path: Path) -> Iterator[JsonObject]:
 
 
 class RoleHosts(Protocol):
-    """What a recipe is told of the hosts it runs on."""
+    """What a recipe can ask about the hosts it runs on."""
 
     @property
     def hosts(self) -> Mapping[str, Sequence[Host]]:
@@ -140,7 +140,8 @@ class Recipe:
     `build` is a command run here first. Each choice of the `parameters` is run `runs` times, after `warmup`
     runs that do not count. `parse` gives the samples of a pulled file, `analyze` makes tables and charts of
     them, and `metric` names what of a sample it is about. `variables` gives more variables for each host of
-    each role, such as its peers. `options` are options of the tasks, and `prepare` the recipe they ask for.
+    each role, such as its peers. `options` are options of the tasks, and `prepare` returns the recipe that
+    they ask for.
     """
 
     name: str

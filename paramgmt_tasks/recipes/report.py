@@ -47,15 +47,15 @@ class Page:
         self._title = title
 
     def heading(self, text: str) -> None:
-        """A heading."""
+        """Add a heading."""
         self._parts.append(f"<h2>{html.escape(text)}</h2>")
 
     def text(self, text: str, note: bool = False) -> None:
-        """A paragraph; a `note` is something to beware of."""
+        """Add a paragraph; a `note` is something to beware of."""
         self._parts.append(f"<p{' class=note' if note else ''}>{html.escape(text)}</p>")
 
     def table(self, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-        """A table."""
+        """Add a table."""
         cells = "".join(f"<th>{html.escape(name)}</th>" for name in header)
         body = "".join(
             "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows
@@ -63,12 +63,12 @@ class Page:
         self._parts.append(f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>")
 
     def figure(self, svg: Path) -> None:
-        """A chart, as part of the page."""
+        """Add a chart, as part of the page."""
         text = svg.read_text("utf-8")
         self._parts.append(f"<figure>{text[text.index('<svg') :]}</figure>")
 
     def write(self, path: Path) -> None:
-        """Write the page."""
+        """Write the page to a file, whole or not at all."""
         title = html.escape(self._title)
         head = f'<head><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style></head>'
         body = "\n".join(self._parts)

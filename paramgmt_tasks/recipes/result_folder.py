@@ -1,4 +1,4 @@
-"""The folder of one run's results: its plan, a file for each point, the machines, and what hosts gave.
+"""The folder of one run's results: its plan, a file for each point, the machines, and what was pulled.
 
     plan.json  machine.json  points/POINT.json  hosts/HOST/…
 
@@ -128,11 +128,11 @@ class ResultFolder:
         return self.path / "hosts" / name
 
     def machines(self) -> JsonObject:
-        """What the hosts said of themselves `before` and `after`; nothing if that cannot be read."""
+        """What is known of each host `before` and `after`; nothing if that cannot be read."""
         return _read(self.path / "machine.json") or {}
 
     def write_machines(self, machines: Mapping[str, JsonObject]) -> None:
-        """Write down what the hosts said of themselves.
+        """Write down what is known of each host.
 
         Raises:
             UsageError: it cannot be written.

@@ -108,7 +108,7 @@ class BenchmarkRun:
 
     def go_on(self) -> None:
         """After an interruption: what was measured until now can still be pulled."""
-        self._operations.go_on()
+        self._operations.resume()
 
     # -- the steps
 

@@ -1,7 +1,7 @@
 """Unix domain sockets against loopback TCP: the ping-pong of a fixed number of packets, over their size.
 
-After "Unix Domain Sockets vs Loopback TCP Sockets" by Nic McDonald, whose client counts events of reading
-where this one counts bytes, so that packets that come in parts are counted right.
+After "Unix Domain Sockets vs Loopback TCP Sockets" by Nic McDonald. His client counts events of reading; this
+one counts bytes, so that packets that come in parts are counted right.
 """
 
 import re
@@ -32,7 +32,7 @@ NODE_TRANSPORTS = ("uds", "tcp", "udp")
 LARGEST = 65507
 #: Seconds that a run may take, and what each packet adds to them.
 _LIMIT, _SLOWEST = 60.0, 0.001
-#: What transports are compared with, and what is told of each besides milliseconds.
+#: What transports are compared with, and what is reported of each after the milliseconds.
 _BASE = "tcp"
 _MORE = ("client_cpu_s", "server_cpu_s", "p50_us", "p99_us", "p99.9_us", "messages_per_s", "mb_per_s")
 _FILES = ("ping_pong.py", "echo_server.py", "echo_client.py", "echo_server.js", "echo_client.js")

@@ -96,7 +96,7 @@ class _Files(asyncssh.SFTPServer):
 
 
 async def serve(folder: Path, count: int) -> None:
-    """Start the servers, write known_hosts and the host list, and wait to be told to stop."""
+    """Start the servers, write known_hosts and the host list, and serve until SIGTERM."""
     user_key = asyncssh.generate_private_key("ssh-ed25519", comment="paramgmt sandbox")
     identity = folder / "id_ed25519"
     user_key.write_private_key(str(identity))
