@@ -82,16 +82,7 @@ def default_report(results: Results) -> None:
     keys = list(results.plan["parameters"])
     columns = {name: summaries(results.samples, keys, name) for name in _measured(results, keys)}
     choices = list(dict.fromkeys(choice for column in columns.values() for choice in column))
-    medians = Table(
-        [*keys, *columns],
-        [
-            [
-                *map(str, choice),
-                *(f"{column[choice].median:.4g}" if choice in column else "" for column in columns.values()),
-            ]
-            for choice in choices
-        ],
-    )
+    medians = _medians(keys, choices, columns)
     write_samples(results)
     page = Page(results.recipe.name)
     if results.recipe.description:
@@ -114,6 +105,20 @@ def _measured(results: Results, keys: Sequence[str]) -> list[str]:
         for name in dict.fromkeys(name for sample in results.samples for name in sample)
         if name not in (*keys, "run") and any(isinstance(s.get(name), (int, float)) for s in results.samples)
     ]
+
+
+def _medians(
+    keys: Sequence[str], choices: Sequence[Key], columns: Mapping[str, Mapping[Key, Summary]]
+) -> Table:
+    """A row for each choice of the parameters, a column for each of them and for each number."""
+    rows = [
+        [
+            *map(str, choice),
+            *(f"{column[choice].median:.4g}" if choice in column else "" for column in columns.values()),
+        ]
+        for choice in choices
+    ]
+    return Table([*keys, *columns], rows)
 
 
 def _bars(folder: Path, columns: Mapping[str, Mapping[Key, Summary]]) -> list[Path]:

@@ -68,7 +68,7 @@ class Sandbox:
     def pid(self) -> int | None:
         """The process that serves the fleet, None if it is down.
 
-        It holds a lock for as long as it lives: no other process that has its number later is mistaken for it.
+        It holds a lock for as long as it lives: no process that has its number later is mistaken for it.
         """
         try:
             with (self.folder / "lock").open("r+") as file:
