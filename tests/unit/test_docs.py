@@ -27,6 +27,9 @@ MB = 1024 * 1024
 @pytest.mark.parametrize(
     ("file", "sentence"),
     [
+        ("docs/options.md", f"all attempts together (ConnectTimeout, else {CONNECT_TIMEOUT:.0f})"),
+        ("docs/options.md", f"end with {executables._FAILED} if a host failed"),
+        ("docs/options.md", f"({Settings.max_output // 10**9}G without it)"),
         ("docs/guide/commands.md", f"how many hosts are worked on at once ({Settings.fanout})"),
         ("docs/guide/commands.md", f"how often a host is tried ({Settings.attempts})"),
         ("docs/guide/commands.md", f"all attempts together (ConnectTimeout, else {CONNECT_TIMEOUT:.0f})"),
