@@ -2,7 +2,7 @@
 
 In each Dask worker lives a WorkerActor, for as long as this process does; messages go to it and come from it
 in batches, through the scheduler. No work is a task of the scheduler's, so that none can be run again by it.
-A worker asks before it starts what is not to be repeated, and what it was permitted to start is lost if the
+A worker asks before it starts what must not be repeated; what it was permitted to start is lost when the
 worker is.
 """
 
@@ -124,7 +124,7 @@ class ActorLink:
         except _WorkerLost:
             pass
         except Exception as error:  # of an on_start, which is the caller's
-            log.warning("what Dask worker %s says cannot be taken: %s", self.address, text_of(error))
+            log.warning("a message from Dask worker %s cannot be handled: %s", self.address, text_of(error))
         finally:
             self.disconnect()
 
@@ -187,26 +187,26 @@ class DaskEngine(WorkerEngine[ActorLink]):
         """
         with self._lock:
             try:
-                there = sorted(self._client.nthreads())
+                found = sorted(self._client.nthreads())
             except Exception as error:
                 raise UsageError(f"the Dask scheduler is gone: {text_of(error)}") from None
-            there = there[: settings.workers]
+            in_use = found[: settings.workers]
             self.links = [link for link in self.links if link.alive]
             known = {link.address for link in self.links}
-            self._open([address for address in there if address not in known], there)
+            self._open([address for address in in_use if address not in known], in_use)
             if not self.links:
                 raise UsageError("the Dask cluster has no workers: start some with dask worker")
             log.info("engine: dask, %d workers", len(self.links))
             return len(self.links)
 
-    def _open(self, addresses: list[str], there: list[str]) -> None:
-        """Link to Dask workers that are new; `there` are all."""
+    def _open(self, addresses: list[str], in_use: list[str]) -> None:
+        """Link to Dask workers that are new, of those that are to be used."""
         if not addresses:
             return
         for address in addresses:
             require_encryption(address, "worker", self._insecure)
         self._compare_versions(addresses)
-        machines = Counter(urlsplit(address).hostname for address in there)
+        machines = Counter(urlsplit(address).hostname for address in in_use)
         futures = {
             address: self._launch(address, machines[urlsplit(address).hostname]) for address in addresses
         }
@@ -223,10 +223,10 @@ class DaskEngine(WorkerEngine[ActorLink]):
                 raise UsageError(f"Dask worker {address}: {error}") from None
             except (TimeoutError, asyncio.TimeoutError):
                 future.cancel()
-                log.warning("Dask worker %s is busy with something else, and left out", address)
-            except Exception as error:  # Dask's, of a worker that is gone by now, or our own of it
-                reason = "gone" if isinstance(error, _WorkerLost) else f"of no use ({text_of(error)})"
-                log.warning("Dask worker %s is %s, and left out", address, reason)
+                log.warning("Dask worker %s is busy with something else, and is left out", address)
+            except Exception as error:  # Dask's, as the worker is gone by now, or ours
+                what = "is gone" if isinstance(error, _WorkerLost) else f"cannot be used ({text_of(error)})"
+                log.warning("Dask worker %s %s, and is left out", address, what)
 
     def _launch(self, address: str, share: int) -> "Future[WorkerActor]":
         return self._client.submit(

@@ -349,10 +349,11 @@ class DistributedRun(Run):
 
     def _end(self) -> None:
         self._workers.remove(self._number)
-        for link in self._sender.links:
+        links = list(self._sender.links)
+        for link in links:
             for key in [key for key in link.spools if key[0] == self._number]:
                 del link.spools[key]  # outputs have it as long as they are there
-        for link in self._sender.links:
+        for link in links:
             link.send(EndRun(self._number))
 
     # -- its early end

@@ -44,7 +44,7 @@ class Session:
     """
 
     def __init__(self) -> None:
-        #: By what tells them apart: their name, or all that says which cluster.
+        #: By their name, or for Dask by the settings that name the cluster.
         self.engines: dict[Hashable, Engine] = {}
         self._lock = threading.RLock()
 

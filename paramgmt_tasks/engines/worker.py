@@ -210,10 +210,10 @@ class LogForwarder(logging.Handler):
 def main(arguments: list[str]) -> None:
     """Serve whoever started this process, at one socket; and others, forked from it, at the other sockets.
 
-    `arguments` are the numbers of the sockets. Forked before any thread is there, they share what is loaded.
+    `arguments` are the numbers of the sockets. Forked before any thread runs, they share what is loaded.
     Not multiprocessing's forkserver: that would import the caller's `__main__` once more.
     """
-    # Ctrl-C is for the coordinator, which says what is to be done.
+    # Ctrl-C is for the coordinator, which sends Cancel.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     first, *others = sockets = [socket.socket(fileno=int(number)) for number in arguments]
     children: list[int] = []
