@@ -14,7 +14,7 @@ class UsageError(ValueError):
 def reason_of(error: OSError) -> str:
     """What the system says of an error, as it stands in a line of ours.
 
-    >>> words(FileNotFoundError(2, "No such file or directory"))
+    >>> reason_of(FileNotFoundError(2, "No such file or directory"))
     'no such file or directory'
     """
     return (error.strerror or str(error) or type(error).__name__).lower()
