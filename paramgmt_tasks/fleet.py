@@ -168,7 +168,7 @@ class Fleet:
     def _check(self, settings: Settings) -> None:
         """What settings name is there."""
         if settings.identity and settings.engine != "dask":  # whose workers have their own
-            self.pool.threads.resources.identities.require(settings.identity)
+            self.pool.threads.require_identity(settings.identity)
         if settings.jump:
             for hop in settings.jump.split(","):
                 try:

@@ -56,7 +56,7 @@ class Batch:
 
     def permit(self, places: Sequence[int]) -> None:
         """Let those of these hosts start that are among `places`."""
-        self.run.hosts.permit([self._indexes[place] for place in places if place in self._indexes])
+        self.run.permit([self._indexes[place] for place in places if place in self._indexes])
 
 
 def _facts(place: int, result: HostResult, rest: list[list[Any]]) -> tuple[Any, ...]:
@@ -114,7 +114,7 @@ class RunContext:
             if self._folder is not None:
                 os.chdir(self._folder)
             elif self._settings.identity:
-                self._threads.resources.identities.require(self._settings.identity)
+                self._threads.require_identity(self._settings.identity)
             run = self._threads.perform(
                 [host for _, host in hosts], self._operation, self._settings, **watching
             )

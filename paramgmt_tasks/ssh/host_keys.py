@@ -40,7 +40,7 @@ class HostKeyVerifier(paramiko.MissingHostKeyPolicy):
         self._types: list[str] = [] if checking_mode == "ignore" else known.types(name)
         self._only_these = False
 
-    def transport(self, sock: Any, **kwargs: Any) -> paramiko.Transport:
+    def transport(self, sock: Any, **kwargs: Any) -> LeanTransport:
         """A transport that asks for the key types known for the host first."""
         transport = LeanTransport(sock, **kwargs)
         if self._types:

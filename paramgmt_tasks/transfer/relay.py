@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..model import Host, Operation, Outcome, Output, Pull, Push, Script, UsageError, reason_of
-from ..ssh import CommandStatus, HostConnection
+from ..model import CommandStatus, Host, Operation, Outcome, Output, Pull, Push, Script, UsageError, reason_of
+from ..ssh import HostRun
 from ..steps import Steps, WaitForIO
 from . import compression, over_sftp, scripts
 from .local_files import LocalFiles, PullSink, status_of_error
@@ -285,9 +285,7 @@ class RelayedFiles(LocalFiles):
         """The way back for what a host sends."""
         return ForwardingSink(self, place, coded)
 
-    def by_sftp(
-        self, place: int, connection: HostConnection, operation: Push | Pull, err: Output
-    ) -> CommandStatus:
+    def by_sftp(self, place: int, connection: HostRun, operation: Push | Pull, err: Output) -> CommandStatus:
         """Over SFTP between the host and a folder of this machine."""
         if isinstance(operation, Push):
             tops, folder = self._trees[operation.sources].tops, self._places[operation.sources]
@@ -367,9 +365,7 @@ class FilesOfBatch(LocalFiles):
         """As of its place in the whole list."""
         return self._files.sink(self._places[place], operation, coded)
 
-    def by_sftp(
-        self, place: int, connection: HostConnection, operation: Push | Pull, err: Output
-    ) -> CommandStatus:
+    def by_sftp(self, place: int, connection: HostRun, operation: Push | Pull, err: Output) -> CommandStatus:
         """As of its place in the whole list."""
         return self._files.by_sftp(self._places[place], connection, operation, err)
 
