@@ -58,7 +58,7 @@ class ParallelGroup(fabric.ThreadingGroup):
             works = RemoteWorks(hosts, connections, self.settings)
         return LocalRun(hosts, operation, self.settings, works, on_start=on_start, live=live).start()
 
-    def _do(self, method: str, *args: Any, **kwargs: Any) -> GroupResult:
+    def _do(self, method: str, *args: object, **kwargs: object) -> GroupResult:
         calls = _Calls(list(self), self.settings, lambda cxn: getattr(cxn, method)(*args, **kwargs))
         results = GroupResult(zip(self, calls.outcomes(), strict=True))
         if any(isinstance(value, BaseException) for value in results.values()):

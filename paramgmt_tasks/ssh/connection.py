@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
@@ -65,7 +65,7 @@ class HostConnection(fabric.Connection):
         gateway: "fabric.Connection | str | bool | None" = None,
         forward_agent: bool | None = None,
         connect_timeout: float | None = None,
-        connect_kwargs: dict[str, Any] | None = None,
+        connect_kwargs: Mapping[str, object] | None = None,
         inline_ssh_env: bool | None = None,
         *,
         settings: Settings | None = None,
@@ -111,11 +111,11 @@ class HostConnection(fabric.Connection):
         timeout = self._own_timeout or settings.connect_timeout or self.ssh_config.get("connecttimeout")
         self.connect_timeout = float(timeout or self._default_timeout or CONNECT_TIMEOUT)
 
-    def derive_shorthand(self, host_string: str) -> dict[str, Any]:
+    def derive_shorthand(self, host_string: str) -> dict[str, str | None]:
         """As Fabric's; the entry was taken apart before, and an IPv6 address is no `host:port`."""
         return {"user": None, "host": host_string, "port": None}
 
-    def resolve_connect_kwargs(self, connect_kwargs: dict[str, Any] | None) -> dict[str, Any]:
+    def resolve_connect_kwargs(self, connect_kwargs: Mapping[str, object] | None) -> dict[str, object]:
         """As Fabric's, but never changing the dict that all members of a group were given."""
         shared = self.config is self.resources.config
         return dict(
@@ -210,7 +210,7 @@ class HostConnection(fabric.Connection):
         self._sftp = None
         for attachment in self._attached.values():
             attachment.on_discard()
-        transport: Any = self.client.get_transport()
+        transport = self.client.get_transport()
         self.link.close()
         self.client.close()
         if transport is not None:
@@ -252,7 +252,7 @@ class HostConnection(fabric.Connection):
         """Start a command for which nobody's permission is needed; as HostRun.start."""
         return HostRun(self).start(command, timeout, no_input, first)
 
-    def run(self, command: str, **kwargs: Any) -> fabric.Result:
+    def run(self, command: str, **kwargs: object) -> fabric.Result:
         """As Fabric's; without threads and polling if the output is hidden and nothing is watched."""
         self.open()
         quick = run_hidden(self, command, kwargs)

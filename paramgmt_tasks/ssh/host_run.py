@@ -137,47 +137,56 @@ class HostRun:
         channel.limit -= self.starting
         transport = self.transport
         request = command.encode("utf-8", "surrogateescape")
-        waits = self.permit.waits and not self.started
         may_block = transport.is_alive()  # its reader has all sent at once, and waits for keys before
-        gone = False
         self._check_permit()
 
         def ask() -> None:
             transport.request(channel, request, no_input, first)
 
-        def send(what: Callable[[], object]) -> None:
-            sent = transport.sent
-            try:
-                what()
-                transport.flush()
-            except EOFError:
-                self.started = transport.sent != sent  # whoever goes on sees the end
-
-        def go() -> None:
-            nonlocal gone
-            gone = True
+        if self.permit.waits and not self.started:
+            yield from self._wait_for_permission(transport, ask, may_block)
+        else:
             self._begin()
             self.requested = time.monotonic()
             if not may_block:
-                send(lambda: None if waits else ask())
-
-        if waits:
-            if not may_block:
-                ask()
-            yield WaitForPermission(go)
-            if not gone:  # resumed because permission will not come
-                self.connection.discard()  # what was made ready would go out with what is sent next
-                self._check_permit()
-                self.connection.link.check()
-        else:
-            go()
+                self._send(transport, ask)
         if may_block:
             yield MAY_BLOCK
-            send(ask)
+            self._send(transport, ask)
         yield from transport.confirmation(channel)
         self.confirmed = time.monotonic()
         self.starting += self.confirmed - (self.requested or self.confirmed)
         return channel
+
+    def _wait_for_permission(
+        self, transport: LeanTransport, ask: Callable[[], None], may_block: bool
+    ) -> Steps[None]:
+        """Make all ready, and send it when permission comes; unless that may block, which is for later."""
+        permitted = False
+
+        def on_permit() -> None:
+            nonlocal permitted
+            permitted = True
+            self._begin()
+            self.requested = time.monotonic()
+            if not may_block:
+                self._send(transport, lambda: None)
+
+        if not may_block:
+            ask()
+        yield WaitForPermission(on_permit)
+        if not permitted:  # resumed because permission will not come
+            self.connection.discard()  # what was made ready would go out with what is sent next
+            self._check_permit()
+            self.connection.link.check()
+
+    def _send(self, transport: LeanTransport, ask: Callable[[], None]) -> None:
+        sent = transport.sent
+        try:
+            ask()
+            transport.flush()
+        except EOFError:
+            self.started = transport.sent != sent  # whoever goes on sees the end
 
     def begin(self) -> None:
         """Something is about to be started on the host.

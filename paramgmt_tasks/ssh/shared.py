@@ -5,7 +5,6 @@ import shlex
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import fabric
 
@@ -20,7 +19,7 @@ from .known_hosts import KnownHosts
 class _Config(fabric.Config):
     """Fabric's configuration, whose copies keep our ssh_config: Fabric would make them one of paramiko's."""
 
-    def _clone_init_kwargs(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def _clone_init_kwargs(self, *args: object, **kwargs: object) -> dict[str, object]:
         return {**super()._clone_init_kwargs(*args, **kwargs), "ssh_config": self.base_ssh_config}
 
 
