@@ -28,13 +28,11 @@ class QueueStatistics:
 class HostQueue:
     """What is to be done next, for the threads that ask; they need no more than one of them to be free.
 
-                                     ┌───────── pausing ◀──────── requeue
-                                     ▼                               │
-        fresh ──────────────────▶ next ──▶ worked on by a thread ────┼──▶ finished
-                                     ▲               │ park          │
-                                     │               ▼
-                        ready ◀──────┴── waiting: for a descriptor (in the reactor), at the handshake gate,
-                                         or for permission to start
+        fresh ───── next ────▶ worked on by a thread ──── finish ───▶ finished
+        ready ────── ″ ─────▶          │ │
+        pausing ──── ″ ─────▶          │ └── requeue ──▶ pausing
+                                       └──── park ─────▶ waiting for a descriptor (in the reactor), at the
+                                                         handshake gate or for permission; then ready
 
     Hosts that are ready come before those at the gate, before those whose pause is over, before fresh ones.
     No more than `fanout` are under way at once (worked on, waiting or ready), and only the first `admitted`

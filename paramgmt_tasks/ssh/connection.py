@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import fabric
 import paramiko
@@ -16,7 +16,7 @@ from .command import run_hidden
 from .failures import Classified, NoAnswer, classify
 from .handshake import Handshake
 from .host_keys import RetryWithKnownTypes
-from .host_run import HostRun
+from .host_run import Attachment, HostRun, Kept
 from .jump import JumpHost
 from .link import Address, Link, Socket, look_up
 from .paramiko_internals.transport import LeanTransport
@@ -28,16 +28,6 @@ from .target import Target, resolve
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 CONNECT_TIMEOUT = 10.0
-
-
-class Attachment(Protocol):
-    """What is kept with a connection by those who work over it."""
-
-    def on_discard(self) -> None:
-        """The connection is closed."""
-
-
-Kept = TypeVar("Kept", bound=Attachment)
 
 
 class HostConnection(fabric.Connection):

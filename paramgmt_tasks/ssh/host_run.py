@@ -16,7 +16,15 @@ from .permit import PERMITTED, Permit
 #: Seconds a host may take to answer that it starts a command, once connected.
 START_TIMEOUT = 60.0
 
-Kept = TypeVar("Kept")
+
+class Attachment(Protocol):
+    """What is kept with a connection by those who work over it."""
+
+    def on_discard(self) -> None:
+        """The connection is closed."""
+
+
+Kept = TypeVar("Kept", bound=Attachment)
 
 
 class Connection(Protocol):
