@@ -71,7 +71,7 @@ class Scheduler:
         admitted: int | None = None,
         ask: Callable[[int], object] | None = None,
     ) -> None:
-        self._work = work
+        self._work: Work | None = work
         self._count = count
         self._threads_allowed = fanout = 1 if settings.sequential else min(settings.fanout, count)
         self.queue = HostQueue(count, fanout, settings.sequential, admitted, ask)
@@ -95,7 +95,7 @@ class Scheduler:
                 return
             self._threads += 1
         try:
-            _start_thread(self._loop)
+            _start_thread(self._worker)
         except RuntimeError:
             with self._counting:
                 self._threads -= 1
@@ -105,31 +105,35 @@ class Scheduler:
             if not self._threads:
                 raise
 
-    def _loop(self) -> None:
+    def _worker(self) -> None:
+        if self._work is not None:
+            self._loop(self._work)
+        with self._counting:
+            self._threads -= 1
+            if not self._threads:
+                self._work = None  # or only the search for cycles would free it
+
+    def _loop(self, work: Work) -> None:
         """Work on hosts, in one of the threads, until there are none any more."""
         while (turn := self.queue.next()) is not None:
             index, steps = turn
             try:
                 if steps is None:
                     self.attempts[index].begin()
-                    steps = self._work.attempt(index)
+                    steps = work.attempt(index)
                 while (wait := next(steps, None)) is MAY_BLOCK:
                     self.stand_in()
                 if wait is not None:
                     self.queue.park((index, steps), wait)
                     continue
             except BaseException as error:
-                delay = self._work.on_error(index, error)
+                delay = work.on_error(index, error)
                 if delay is not None:
                     self.attempts[index].last_error = error
                     self.queue.requeue(index, delay)
                     continue
-            self._work.on_end(index)
+            work.on_end(index)
             self.queue.finish()
-        with self._counting:
-            self._threads -= 1
-            if not self._threads:
-                del self._work  # or only the search for cycles would free it
 
     def describe(self, names: Callable[[int], str], begun: Iterable[int]) -> list[str]:
         """Lines that tell who waits for what; `begun` are the indexes of hosts that are not finished."""
