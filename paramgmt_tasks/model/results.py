@@ -38,6 +38,15 @@ class Outcome(str, Enum):
 
 
 @dataclass(frozen=True)
+class CommandStatus:
+    """How a command that was started ended. `return_code` is None if it ended without one."""
+
+    outcome: Outcome
+    return_code: int | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class OutputEvent:
     """A host has more to say: what its command wrote since the last time stands in `out` and `err`."""
 

@@ -45,6 +45,7 @@ from ..model import (
 )
 from . import streams
 from .options import Options, color
+from .waits import described_on_signal
 
 if TYPE_CHECKING:
     from ..engines import Session
@@ -103,7 +104,11 @@ def perform(
                 raise
             _note_one_place(operation, hosts)
             try:
-                with _interruptible(run) as interrupted, show.progress(run, operation, len(hosts)) as line:
+                with (
+                    described_on_signal(run),
+                    _interruptible(run) as interrupted,
+                    show.progress(run, operation, len(hosts)) as line,
+                ):
                     show.results(run, line, journal)
             except BaseException as error:
                 for result in run:  # it was cancelled, so that all have come

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ..model import Copying, Host, Outcome, Output, Pull, Push, UsageError
-from ..ssh import CommandStatus, HostConnection
+from ..model import CommandStatus, Copying, Host, Outcome, Output, Pull, Push, UsageError
+from ..ssh import HostRun
 from ..steps import Steps, WaitForIO
 from . import compression, over_sftp, scripts, tar_writer
 from .safe_writer import LocalError, Refused, destination
@@ -60,9 +60,7 @@ class LocalFiles:
         """
         return PullSink(operation, coded)
 
-    def by_sftp(
-        self, place: int, connection: HostConnection, operation: Push | Pull, err: Output
-    ) -> CommandStatus:
+    def by_sftp(self, place: int, connection: HostRun, operation: Push | Pull, err: Output) -> CommandStatus:
         """Copy over SFTP what one host is to have or to give."""
         return over_sftp.run(connection, operation, err)
 

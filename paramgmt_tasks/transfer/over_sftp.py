@@ -15,9 +15,10 @@ from typing import Any, BinaryIO
 import paramiko
 from paramiko.sftp_attr import SFTPAttributes
 
-from ..model import Copying, Failure, Outcome, Output, Pull, Push, reason_of
-from ..ssh import START_TIMEOUT, Classified, CommandStatus, HostConnection, Sudo
+from ..model import CommandStatus, Copying, Failure, Outcome, Output, Pull, Push, reason_of
+from ..ssh import START_TIMEOUT, Classified, HostRun, Sudo
 from ..steps import run_to_end
+from .connection_state import ConnectionState
 from .safe_writer import TEMPORARY, Incoming, Lines, LocalError, Writer, destination, left_behind
 from .sftp_client import BROKEN, Client, Nonsense, room_of
 
@@ -50,13 +51,13 @@ _FIND_SERVER = (
 class _Copy:
     """The state of one transfer: its SFTP session, what failed, and when to give up."""
 
-    def __init__(self, connection: HostConnection, how: Copying, err: Output) -> None:
+    def __init__(self, connection: HostRun, how: Copying, err: Output) -> None:
         self.err = err
         self.how = how
         self.settings = connection.settings
         self._deadline = connection.ends_at
         #: Temporary files on the host that have not got their names.
-        self.left_there = connection.left_there
+        self.left_there = connection.attached(ConnectionState).left_there
         self.sftp = self._session(connection)
         self._swept: set[str] = set()
         self.failures = Lines()
@@ -65,7 +66,7 @@ class _Copy:
         connection.transport.bound_writes(self._deadline)
         self.tick(0, 0)
 
-    def _session(self, connection: HostConnection) -> Client:
+    def _session(self, connection: HostRun) -> Client:
         if self.settings.sudo:
             sudo = Sudo(_FIND_SERVER, self.settings.password)
             channel = run_to_end(connection.start(sudo.command, connection.time_left(START_TIMEOUT)))
@@ -73,10 +74,12 @@ class _Copy:
             connection.transport.read_in_background()
             channel.settimeout(connection.time_left(STALLED))
             return Client(channel)
-        kept, connection.sftp_session = connection.sftp_session, None
-        if kept is not None and not kept.get_channel().closed:
+        state = connection.attached(ConnectionState)
+        kept, state.sftp_session = state.sftp_session, None
+        there = kept.get_channel() if kept is not None else None
+        if kept is not None and there is not None and not there.closed:
             connection.begin()
-            return kept  # type: ignore[no-any-return]
+            return kept
         channel = run_to_end(connection.session(connection.time_left(START_TIMEOUT)))
         try:
             channel.invoke_subsystem("sftp")
@@ -218,7 +221,7 @@ def remote_path(path: str) -> str:
     return path[2:].lstrip("/") or "." if path.startswith("~/") else path
 
 
-def run(connection: HostConnection, operation: Push | Pull, err: Output) -> CommandStatus:
+def run(connection: HostRun, operation: Push | Pull, err: Output) -> CommandStatus:
     """Copy what `operation` says; the files that failed are named in `err`.
 
     Raises:
@@ -241,7 +244,7 @@ def run(connection: HostConnection, operation: Push | Pull, err: Output) -> Comm
     if copy.settings.sudo:
         copy.sftp.close()
     else:
-        connection.sftp_session = copy.sftp  # the next transfer's
+        connection.attached(ConnectionState).sftp_session = copy.sftp  # the next transfer's
     return copy.execution()
 
 

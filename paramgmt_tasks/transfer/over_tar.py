@@ -11,10 +11,11 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from ..model import Failure, Outcome, Output, Pull, Push, Settings
-from ..ssh import START_TIMEOUT, Classified, CommandStatus, ExecChannel, HostConnection, NoAnswer, Sudo
+from ..model import CommandStatus, Failure, Outcome, Output, Pull, Push, Settings
+from ..ssh import START_TIMEOUT, Classified, ExecChannel, HostRun, NoAnswer, Sudo
 from ..steps import MAY_BLOCK, Steps, WaitForIO
 from . import compression, over_sftp, tar_writer
+from .connection_state import ConnectionState
 from .local_files import LocalFiles, remote_sources, status, status_of_error
 from .remote_scripts import KNOWN, PULL, PUSH, READY
 from .safe_writer import LocalError, Refused
@@ -104,7 +105,7 @@ class Shared:
 
 def run(
     place: int,
-    connection: HostConnection,
+    connection: HostRun,
     operation: Push | Pull,
     shared: Shared,
     out: Output,
@@ -119,15 +120,16 @@ def run(
     timeout = connection.settings.timeout
     if timeout is not None and connection.ends_at is None:
         connection.ends_at = time.monotonic() + timeout
+    state = connection.attached(ConnectionState)
     try:
-        if not connection.without_tar:
+        if not state.without_tar:
             if isinstance(operation, Push):
                 done = yield from _push(connection, operation, shared, out, err)
             else:
                 done = yield from _pull(place, connection, operation, shared, out, err)
             if done is not None:
                 return done
-            connection.without_tar = True
+            state.without_tar = True
         yield MAY_BLOCK
         return shared.files.by_sftp(place, connection, operation, err)
     except (_OutOfTime, TimeoutError):
@@ -143,7 +145,7 @@ class _OutOfTime(Exception):
 class ScriptSession:
     """What is said with a script on the host: it waits, and keeps what goes to standard error."""
 
-    def __init__(self, channel: ExecChannel, connection: HostConnection, shared: Shared, err: Output) -> None:
+    def __init__(self, channel: ExecChannel, connection: HostRun, shared: Shared, err: Output) -> None:
         self.channel = channel
         self.data = b"".join(channel.read())
         self.shared = shared
@@ -344,7 +346,7 @@ class ScriptSession:
 
 
 def _talk(
-    connection: HostConnection,
+    connection: HostRun,
     script: str,
     arguments: Iterable[str],
     shared: Shared,
@@ -368,7 +370,7 @@ def _talk(
 
 
 def _push(
-    connection: HostConnection, operation: Push, shared: Shared, out: Output, err: Output
+    connection: HostRun, operation: Push, shared: Shared, out: Output, err: Output
 ) -> Steps[CommandStatus | None]:
     how, tree = operation.how, shared.tree(operation)
     if not tree.members:
@@ -421,7 +423,7 @@ def _push(
 
 
 def _same(
-    connection: HostConnection, tree: Tree, arguments: Sequence[str], shared: Shared, err: Output
+    connection: HostRun, tree: Tree, arguments: Sequence[str], shared: Shared, err: Output
 ) -> Steps[set[str] | None]:
     """The files that are the same on the host; None where it has no tar or no shell."""
     talk = yield from _talk(connection, KNOWN, arguments, shared, err, has_input=True)
@@ -445,7 +447,7 @@ def _same(
 
 
 def _pull(
-    place: int, connection: HostConnection, operation: Pull, shared: Shared, out: Output, err: Output
+    place: int, connection: HostRun, operation: Pull, shared: Shared, out: Output, err: Output
 ) -> Steps[CommandStatus | None]:
     how, sources = operation.how, remote_sources(operation)
     for source in sources:
