@@ -11,8 +11,15 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from programs import PROGRAMS, ProgramServer
 
 ROOT = Path(__file__).parent.parent
+BIN = Path(sys.executable).parent
+
+
+def measures_coverage() -> bool:
+    """Whether coverage is measured, which begins with an interpreter."""
+    return "COVERAGE_PROCESS_CONFIG" in os.environ or "COVERAGE_PROCESS_START" in os.environ
 
 
 @pytest.fixture(autouse=True)
@@ -76,20 +83,32 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         subprocess.Popen.__init__ = make  # type: ignore[method-assign]
 
 
+@pytest.fixture(scope="session")
+def programs(signals_reach_what_is_started: None) -> Iterator[ProgramServer]:
+    """Runs this project's programs without the start of an interpreter."""
+    server = ProgramServer()
+    yield server
+    server.close()
+
+
 @pytest.fixture
-def run(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
+def run(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[..., "subprocess.CompletedProcess[str]"]:
     """Run a program, in an empty folder; those that are installed with this one are found first."""
 
     def run(
         *words: str, stdin: str = "", cwd: Path = tmp_path, **env: str
     ) -> "subprocess.CompletedProcess[str]":
+        environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", **env}
+        if words[0] in PROGRAMS and not measures_coverage():
+            server: ProgramServer = request.getfixturevalue("programs")
+            return server.run(words, stdin, cwd, environment, timeout=120)
         return subprocess.run(
             words,
             input=stdin,
             capture_output=True,
             text=True,
             cwd=cwd,
-            env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **env},
+            env=environment,
             timeout=120,
             check=False,
         )
