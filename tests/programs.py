@@ -5,8 +5,8 @@ everything, and forks for each run: the program has a process, an environment, s
 of its own, and is there in a hundredth of a second.
 
     tests          ── request: words, folder, environment; standard streams ──>  server (imported, one thread)
-    tests          <── pid, then the exit status ──────────────────────────────  its child, which forks once more
-                                                                                 for the program itself
+    tests          <── pid, then the exit status ──────────────────────────────  its child, which forks
+                                                                                 the program itself
 """
 
 import gc

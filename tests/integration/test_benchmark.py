@@ -6,10 +6,10 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from helpers import running, until
 
 from paramgmt_tasks.recipes import uds_vs_tcp
 
@@ -39,25 +39,6 @@ def run(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
 
 def newest(folder: Path, name: str) -> Path:
     return max(path.parent for path in (folder / "results" / name).glob("*/plan.json"))
-
-
-def until(done) -> None:
-    deadline = time.monotonic() + 30
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def running(mark: str) -> list[str]:
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        if mark in line:
-            found.append(line)
-    return found
 
 
 def lists(sshd, tmp_path: Path, receivers: int = 2) -> list[str]:

@@ -11,7 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from dask_cluster import DaskCluster, make_certificates, running, until
+from dask_cluster import DaskCluster, make_certificates
+from helpers import running, until
 
 from paramgmt_tasks import Fleet, Outcome, RemoteCommand, Settings, UsageError
 

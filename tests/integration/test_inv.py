@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from dask_cluster import until
+from helpers import until
 
 ROOT = Path(__file__).parent.parent.parent
 
