@@ -5,21 +5,14 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from pathlib import Path
 
+import programs
 import pytest
-from programs import PROGRAMS, ProgramServer
 
 ROOT = Path(__file__).parent.parent
-BIN = Path(sys.executable).parent
-
-
-def measures_coverage() -> bool:
-    """Whether coverage is measured, which begins with an interpreter."""
-    return "COVERAGE_PROCESS_CONFIG" in os.environ or "COVERAGE_PROCESS_START" in os.environ
 
 
 @pytest.fixture(autouse=True)
@@ -83,35 +76,19 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         subprocess.Popen.__init__ = make  # type: ignore[method-assign]
 
 
-@pytest.fixture(scope="session")
-def programs(signals_reach_what_is_started: None) -> Iterator[ProgramServer]:
-    """Runs this project's programs without the start of an interpreter."""
-    server = ProgramServer()
-    yield server
-    server.close()
+@pytest.fixture(autouse=True, scope="session")
+def end_of_programs() -> Iterator[None]:
+    """What has been started to run this project's programs quickly ends with the tests."""
+    yield
+    programs.close()
 
 
 @pytest.fixture
-def run(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[..., "subprocess.CompletedProcess[str]"]:
+def run(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
     """Run a program, in an empty folder; those that are installed with this one are found first."""
 
-    def run(
-        *words: str, stdin: str = "", cwd: Path = tmp_path, **env: str
-    ) -> "subprocess.CompletedProcess[str]":
-        environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", **env}
-        if words[0] in PROGRAMS and not measures_coverage():
-            server: ProgramServer = request.getfixturevalue("programs")
-            return server.run(words, stdin, cwd, environment, timeout=120)
-        return subprocess.run(
-            words,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            cwd=cwd,
-            env=environment,
-            timeout=120,
-            check=False,
-        )
+    def run(*words: str, cwd: Path = tmp_path, **more: str) -> "subprocess.CompletedProcess[str]":
+        return programs.run(*words, cwd=cwd, **more)
 
     return run
 

@@ -1,12 +1,16 @@
 """What tests share: waiting for what is sure to come, processes and their words, a free port."""
 
 import os
+import random
 import signal
 import socket
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
+
+#: Not `random`, which begins alike in every process in which tests run.
+_RANDOM = random.SystemRandom()
 
 
 def until(done: Callable[[], object], seconds: float = 30, why: Callable[[], object] = lambda: "") -> None:
@@ -17,11 +21,17 @@ def until(done: Callable[[], object], seconds: float = 30, why: Callable[[], obj
         time.sleep(0.02)
 
 
-def free_port() -> int:
-    """A port on which nothing listens, for a program that cannot be asked which one it has chosen."""
-    with socket.socket() as probe:
-        probe.bind(("0.0.0.0", 0))
-        return int(probe.getsockname()[1])
+def free_port(following: int = 0) -> int:
+    """A port on which nothing listens, nor on so many that follow, for what cannot choose one by itself.
+
+    It is none of those that the kernel gives to outgoing connections, which might take it in between.
+    """
+    while True:
+        port = _RANDOM.randrange(10000, 32000)
+        with ExitStack() as probes, suppress(OSError):
+            for number in range(port, port + 1 + following):
+                probes.enter_context(socket.socket()).bind(("0.0.0.0", number))
+            return port
 
 
 def listens(port: int) -> bool:

@@ -8,6 +8,7 @@ import threading
 from collections import Counter
 from pathlib import Path
 
+import programs
 import pytest
 from dask_cluster import DaskCluster
 from helpers import children, command_line, running, until
@@ -503,13 +504,7 @@ def test_no_password_stands_where_others_can_read_it(sshd) -> None:
     ],
 )
 def test_bad_input_is_one_line(tmp_path: Path, words: list[str], message: str) -> None:
-    done = subprocess.run(
-        [BIN / "rcmd", "-m", "a", "b", *words, "--", "true"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = programs.run("rcmd", "-m", "a", "b", *words, "--", "true", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
