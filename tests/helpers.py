@@ -4,10 +4,12 @@ import os
 import random
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 #: Not `random`, which begins alike in every process in which tests run.
 _RANDOM = random.SystemRandom()
@@ -41,6 +43,19 @@ def listens(port: int) -> bool:
 
 
 # -- processes
+
+#: In the environment of what a file of tests starts.
+MARK = "PARAMGMT_TEST_FILE"
+#: The processes that last for more than one file.
+lasting: set[int] = set()
+
+
+def start_lasting(words: list[str | Path], **options: Any) -> "subprocess.Popen[bytes]":
+    """Start a process that lasts for more than one file of tests; who does so ends it, too."""
+    env = {name: value for name, value in options.pop("env", os.environ).items() if name != MARK}
+    process = subprocess.Popen(words, env=env, **options)
+    lasting.add(process.pid)
+    return process
 
 
 def pids() -> list[int]:

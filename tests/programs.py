@@ -22,6 +22,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from helpers import start_lasting
+
 #: The programs, and where their functions are.
 PROGRAMS = {
     "inv": "invoke.main:program.run",
@@ -99,7 +101,7 @@ class _Server:
         for name in PROGRAMS:
             (self.folder / name).write_text(f"#!{sys.executable} -IS\n{client}")
             (self.folder / name).chmod(0o755)
-        self._process = subprocess.Popen(
+        self._process = start_lasting(
             [sys.executable, __file__, self._path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         assert self._process.stdout is not None

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from dask_cluster import DaskCluster
-from helpers import free_port, listens, until
+from helpers import free_port, listens, start_lasting, until
 
 from paramgmt_tasks import Host, Settings
 
@@ -97,7 +97,7 @@ def start_sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..
         (folder / "known_hosts").write_text(f"[127.*]:{port} {host_key}")
         if os.geteuid() == 0:
             os.makedirs("/run/sshd", mode=0o755, exist_ok=True)
-        process = subprocess.Popen([program, "-D", "-f", folder / "config", "-E", folder / "log"])
+        process = start_lasting([program, "-D", "-f", folder / "config", "-E", folder / "log"])
         sshd = Sshd(folder, port, process)
         running.append(sshd)
         until(lambda: listens(port), 20, lambda: f"sshd did not start: {sshd.log}")

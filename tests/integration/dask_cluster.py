@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from helpers import children, command_line, kill, until
+from helpers import children, command_line, kill, start_lasting, until
 
 from paramgmt_tasks import Settings
 
@@ -90,7 +90,7 @@ class DaskCluster:
 
     def _start(self, what: str, *words: str, **environment: str) -> "subprocess.Popen[bytes]":
         with (self.folder / "log").open("ab") as log:
-            return subprocess.Popen(
+            return start_lasting(
                 [DASK, what, *words, *self._tls],
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
