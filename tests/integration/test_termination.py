@@ -15,9 +15,16 @@ from helpers import running, until
 from invoke.exceptions import CommandTimedOut, UnexpectedExit
 
 from paramgmt_tasks import Fleet, Host, LocalCommand, Outcome, RemoteCommand, Report, Settings
+from paramgmt_tasks.ssh import termination
 
 BIN = Path(sys.executable).parent
 ENDED = "ended on the host"
+
+
+@pytest.fixture(autouse=True)
+def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands that do not heed TERM are killed soon."""
+    monkeypatch.setattr(termination, "GRACE", 0.3)
 
 
 @pytest.fixture
