@@ -29,6 +29,12 @@ def lint(c: Context) -> None:
 
 
 @task
+def docs(c: Context) -> None:
+    """Write docs/options.md from the definitions of the options."""
+    _python(c, "paramgmt_tasks.tasks.options_page >docs/options.md")
+
+
+@task
 def types(c: Context) -> None:
     """Check the types of the package."""
     _python(c, "mypy")
@@ -54,5 +60,5 @@ def check(c: Context) -> None:
     """Run lint, types and tests: what has to pass before a change lands."""
 
 
-for development in (test, lint, types, check, perf):
+for development in (test, lint, types, check, docs, perf):
     ns.add_task(development)

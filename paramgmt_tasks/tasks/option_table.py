@@ -268,7 +268,7 @@ OPTIONS: Mapping[str, tuple[Option, ...]] = {
 #: All options, by their names.
 ALL = {option.name: option for options in OPTIONS.values() for option in options}
 #: What only the configuration has.
-CONFIGURED = Option("runs_kept", str, "How many runs are recorded, 0 for none")
+CONFIGURED = Option("runs_kept", str, "How many runs are kept in the record, 0 for none")
 #: The keys of the `paramgmt` section of Invoke's configuration, with what holds if nobody gives them; None is
 #: the default of Settings.
 DEFAULTS: Mapping[str, bool | str | None] = {
