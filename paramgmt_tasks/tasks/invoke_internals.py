@@ -172,12 +172,12 @@ class WordsArgument(Argument):
 
     def set_value(self, value: str, cast: bool = True) -> None:
         """Take the word that Invoke has found, with those after `--` if they belong to it."""
-        self.raw_value = value
-        self._ahead.words -= 1
-        if self._ahead.words:
+        self.raw_value, ahead = value, self._ahead
+        ahead.words -= 1
+        if ahead.words:
             self._typed = TypedWords([value], is_last=False)
         else:
-            self._typed = TypedWords([value, *self._ahead.after_last], self._ahead.ends)
+            self._typed = TypedWords([value, *ahead.after_last], ahead.ends and ahead.alone is None)
 
 
 # -- the program that reads its command line
