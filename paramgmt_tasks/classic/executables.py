@@ -1,4 +1,4 @@
-"""The six classic executables, with ParaMgmt's options, abbreviations and exit statuses; and `paramgmt`.
+"""The six classic executables, with ParaMgmt's options, abbreviations and exit statuses.
 
 A script that was written for ParaMgmt 0.3 runs unchanged. What is new here has long options only.
 """
@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from invoke import Exit
 
+from ..__main__ import paramgmt as paramgmt  # it was here before
 from .._version import __version__
 from ..tasks import OPPOSITES, OPTIONS, Option, Options, operation_of, perform, print_hosts, usage_errors
 
