@@ -60,7 +60,7 @@ def _parser(name: str, description: str) -> _Parser:
 
 
 def _options(name: str) -> list[Option]:
-    """Those of a task but for its hosts, which ParaMgmt's executables call otherwise."""
+    """The options of a task but those for hosts, which ParaMgmt's executables call otherwise."""
     return [option for option in OPTIONS[name] if option.group != "Hosts"]
 
 

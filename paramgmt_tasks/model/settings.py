@@ -59,19 +59,19 @@ class Settings:
     tries of a transfer, None without a bound.
     `fanout` is how many hosts are worked on at once, `attempts` how often each is tried;
     `together` connects to all hosts before a command is started on any, and then starts it on all at once.
-    `canary` hosts are worked on first, and the others only where all of those are ok; `batch` hosts then
-    finish before the next ones begin; where more than `max_fail` hosts fail no more begin. `batch` and
+    `canary` hosts are worked on first, and the others only if all of those are ok; `batch` hosts then
+    finish before the next ones begin; once more than `max_fail` hosts have failed no more begin. `batch` and
     `max_fail` are numbers of hosts, or shares such as "10%".
     `engine` is where hosts are worked on: `threads` in this process, `processes` in `workers` of them on this
     machine (without: as many as it has processors), `dask` at `workers` (without: all) of the Dask cluster of
-    a `scheduler`, an address or a scheduler file; `auto` takes threads or processes, by the number of hosts.
+    a `scheduler`, an address or a scheduler file; `auto` is threads or processes, by the number of hosts.
     The `tls_` files are the cluster's; without them the configuration of dask.distributed holds.
     `insecure_scheduler` allows connections to the cluster that are not encrypted.
     `keep` leaves its connection open for the next operation.
     `identity` is a private key file, `jump` is `[user@]host[:port]`, several separated by commas.
     `limit_rate` is how many bytes a second are copied to or from a host, `limit_rate_all` all hosts together.
-    `max_output` is how many bytes are kept of what each host writes; its command goes on where that is more.
-    `password` is for sudo where `sudo` is set, else for logging in. `stdin` goes to every host.
+    `max_output` is how many bytes are kept of what each host writes; its command goes on if it writes more.
+    `password` is for sudo if `sudo` is set, else for logging in. `stdin` goes to every host.
     `env` is given as a mapping or as pairs of name and value.
 
     Raises:

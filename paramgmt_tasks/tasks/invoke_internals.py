@@ -1,7 +1,7 @@
-"""All that we touch of Invoke beyond its documentation, in one place.
+"""All that we touch of Invoke beyond its documentation.
 
-Invoke hands a task neither the program that calls it nor what follows on the command line, and it has no
-place for what the tasks of one call share. So this module uses, of Invoke 2.2:
+Invoke hands a task neither the program that calls it nor what follows on the command line, and it keeps
+nothing that the tasks of one call share. So this module uses, of Invoke 2.2:
 
 - `Program`, found as the local variable `self` of a frame among the callers of `Task.get_arguments`
   (`sys._getframe`, `f_back`, `f_locals`): there is no other way from a task to its program.
@@ -40,7 +40,7 @@ class Absent(Enum):
     ABSENT = "absent"
 
 
-#: Its one member.
+#: The only member of Absent.
 ABSENT = Absent.ABSENT
 
 
@@ -147,7 +147,7 @@ class WordsAhead:
 
 
 class WordsArgument(Argument):
-    """The words a task works on: one at the place where Invoke finds it, and those after `--`."""
+    """The words a task works on: the one that Invoke finds, and those after `--`."""
 
     def __init__(self, name: str, help: str, ahead: WordsAhead) -> None:
         super().__init__(name=name, kind=str, positional=True, help=help)
@@ -171,7 +171,7 @@ class WordsArgument(Argument):
         return self._typed is not None
 
     def set_value(self, value: str, cast: bool = True) -> None:
-        """Take the word that Invoke has found, with those after `--` if they belong to it."""
+        """Set the word that Invoke has found, with those after `--` if they belong to it."""
         self.raw_value, ahead = value, self._ahead
         ahead.words -= 1
         if ahead.words:

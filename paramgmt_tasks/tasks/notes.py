@@ -16,7 +16,7 @@ def usage_errors(name: str) -> Iterator[None]:
     """Bad input is one line on standard error and exit status 2.
 
     Raises:
-        Exit: in place of a UsageError.
+        Exit: there was a UsageError.
     """
     replace_closed()
     log_to_stderr()

@@ -28,7 +28,7 @@ class Nowhere(io.TextIOBase):
 
 
 def replace_closed() -> None:
-    """Put /dev/null in the place of each standard stream that is closed.
+    """Replace each standard stream that is closed by /dev/null.
 
     Otherwise a connection would get its number, and what is printed would go to a host.
     """
