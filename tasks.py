@@ -49,6 +49,12 @@ def lint(c: Context) -> None:
 
 
 @task
+def docs(c: Context) -> None:
+    """Write docs/options.md from the definitions of the options."""
+    _python(c, "paramgmt_tasks.tasks.options_page >docs/options.md")
+
+
+@task
 def types(c: Context) -> None:
     """Check the types of the package."""
     _python(c, "mypy")
@@ -75,5 +81,5 @@ def check(c: Context) -> None:
     test(c, all=True)
 
 
-for development in (test, lint, types, check, coverage, perf):
+for development in (test, lint, types, check, coverage, docs, perf):
     ns.add_task(development)

@@ -405,7 +405,7 @@ def test_paramgmt_prints_scripts_for_other_shells_too(run: Run, shell: str, call
 
 def test_completion_is_quick_for_it_does_without_fabric(run: Run) -> None:
     code = (
-        "import sys\nfrom paramgmt_tasks.classic.executables import paramgmt\n"
+        "import sys\nfrom paramgmt_tasks.__main__ import paramgmt\n"
         "sys.argv = 'paramgmt --complete -- paramgmt rcmd --ho'.split()\n"
         "try: paramgmt()\nfinally: print({'fabric', 'paramiko', 'ClusterShell'} & set(sys.modules))\n"
     )
