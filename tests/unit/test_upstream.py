@@ -48,7 +48,7 @@ ATTRIBUTES = {
     "fabric.Connection": "_sftp",
     "fabric.ThreadingGroup": "_do",
     "invoke.Config": "_clone_init_kwargs _modifications _overrides _runtime",
-    "invoke.parser.Argument": "_value got_value raw_value set_value value",
+    "invoke.parser.Argument": "got_value raw_value set_value value",
     "invoke.parser.ParserContext": "args",
     "invoke.parser.ParseResult": "remainder unparsed",
     "invoke.program.Program": """
