@@ -39,7 +39,7 @@ from ..ssh import (
     with_env,
 )
 from ..steps import MAY_BLOCK, Steps
-from ..transfer import LocalFiles, over_tar, scripts
+from ..transfer import LocalFiles, SharedTransfers, over_tar, scripts
 from . import local_command
 from .result_stream import Run
 from .scheduler import Scheduler
@@ -82,7 +82,7 @@ class LocalRun(Scheduler, Run):
         self._outputs: dict[int, tuple[Output, Output]] = {}
         Run.__init__(self, len(connections), operation)
         #: What its transfers share.
-        self.shared: over_tar.Shared = over_tar.Shared(settings, len(connections), files or LocalFiles())
+        self.shared: SharedTransfers = SharedTransfers(settings, len(connections), files or LocalFiles())
         waits = not operation.repeatable and (settings.together or ask is not None)
         for index, connection in enumerate(connections):
             connection.on_start = partial(on_start, index)

@@ -12,9 +12,9 @@ class UsageError(ValueError):
 
 
 def reason_of(error: OSError) -> str:
-    """What the system says of an error, as it stands in a line of ours.
+    """What the system says of an error, as part of a line of text.
 
-    >>> words(FileNotFoundError(2, "No such file or directory"))
+    >>> reason_of(FileNotFoundError(2, "No such file or directory"))
     'no such file or directory'
     """
     return (error.strerror or str(error) or type(error).__name__).lower()

@@ -18,10 +18,11 @@ from ..model import Host, Operation, Outcome, Output, Pull, Push, Script, UsageE
 from ..ssh import CommandStatus, HostConnection
 from ..steps import Steps, WaitForIO
 from . import compression, over_sftp, scripts
+from .errors import LocalError, Refused
 from .local_files import LocalFiles, PullSink, status_of_error
-from .safe_writer import LocalError, Refused, left_behind
-from .tar_reader import TRAILER
-from .tar_writer import Member, Tree
+from .local_tree import Member, Tree
+from .tar_parser import TRAILER
+from .temporary_names import left_behind
 
 #: Bytes of files in one message.
 _PIECE = 256 * 1024

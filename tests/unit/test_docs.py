@@ -13,7 +13,7 @@ from paramgmt_tasks.model import output
 from paramgmt_tasks.ssh import allowance, command, termination
 from paramgmt_tasks.ssh.connection import CONNECT_TIMEOUT
 from paramgmt_tasks.ssh.paramiko_internals import packetizer, stream, transport
-from paramgmt_tasks.transfer import over_tar
+from paramgmt_tasks.transfer import script_session
 
 ROOT = Path(__file__).parent.parent.parent
 WORDS = {1: "one", 2: "two", 3: "three", 60: "a minute"}
@@ -48,7 +48,7 @@ MB = 1024 * 1024
         ("docs/security.md", f"have the thread after {transport._TURN * 1000:.0f} ms"),
         ("docs/security.md", f"until `--timeout`, without it {stream.DEAD:.0f} seconds"),
         ("docs/security.md", f"{Settings.max_output // 10**9} GB is kept (`--max-output`)"),
-        ("docs/security.md", f"{over_tar._MESSAGES // 1024} kB are kept of it"),
+        ("docs/security.md", f"{script_session._MESSAGES // 1024} kB are kept of it"),
         ("docs/security.md", f"{command._TALK // 1024} kB are kept of it"),
         ("CHANGELOG.md", f"{Settings.fanout} hosts are worked on at once by default"),
         ("CHANGELOG.md", f"Output beyond {output.IN_MEMORY // MB} MB a run"),
