@@ -3,7 +3,7 @@
 import posixpath
 import shlex
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from .local_tree import Member
 
@@ -98,29 +98,32 @@ def install_script(members: Sequence[Member]) -> str:
         within.setdefault(posixpath.dirname(member.name), []).append(member)
     lines = [_PLACING, "all() {", ":"]
     for top, below in _by_top(folders):
-        names = [shlex.quote(_below(member.name, top)) for member in below]
-        lines.append(f"at {shlex.quote(top)}")
-        lines.append('if [ -d "$to" ]; then')
-        lines += _batches("folders", names)
-        for member in below:
-            parent = within.get("" if member.name == "." else member.name, [])
-            target = f'"$to"{shlex.quote(_below(member.name, top) + "/")}'
-            lines += _batches(f"files {target}", [_staged(each.name) for each in parent if not each.link])
-            lines += _batches(f"links {target}", [_staged(each.name) for each in parent if each.link])
-        lines += _modes(reversed(below), top)
-        lines.append(
-            'elif [ $pass = look ]; then if [ -e "$to" ] || [ -L "$to" ]; then fail "$to: not a folder"; fi'
-        )
-        lines.append("else")
-        lines.append(f'mv -f -- {_staged(top)} "$to" || exit 1')
-        lines += _modes(reversed([member for member in below if member.info.st_mode & _RWX != _RWX]), top)
-        lines.append("fi")
+        lines += _top_folder(top, below, within)
     for member in others:
         if "/" not in member.name and not any(folder.name == "." for folder in folders):
             lines.append(f"at {shlex.quote(member.name)}")
             lines.append(f'file {_staged(member.name)} "$to"')
     lines += ["}", "pass=look; all", "pass=put; all", "exit $bad"]
     return "\n".join(lines) + "\n"
+
+
+def _top_folder(top: str, folders: Sequence[Member], within: Mapping[str, Sequence[Member]]) -> Iterator[str]:
+    """What is done with a topmost folder: its contents are merged into one that is there, else it is moved."""
+    names = [shlex.quote(_below(member.name, top)) for member in folders]
+    yield f"at {shlex.quote(top)}"
+    yield 'if [ -d "$to" ]; then'
+    yield from _batches("folders", names)
+    for folder in folders:
+        inside = within.get("" if folder.name == "." else folder.name, [])
+        target = f'"$to"{shlex.quote(_below(folder.name, top) + "/")}'
+        yield from _batches(f"files {target}", [_staged(each.name) for each in inside if not each.link])
+        yield from _batches(f"links {target}", [_staged(each.name) for each in inside if each.link])
+    yield from _modes(reversed(folders), top)
+    yield 'elif [ $pass = look ]; then if [ -e "$to" ] || [ -L "$to" ]; then fail "$to: not a folder"; fi'
+    yield "else"
+    yield f'mv -f -- {_staged(top)} "$to" || exit 1'
+    yield from _modes(reversed([member for member in folders if member.info.st_mode & _RWX != _RWX]), top)
+    yield "fi"
 
 
 def _by_top(members: Sequence[Member]) -> Iterator[tuple[str, list[Member]]]:

@@ -152,10 +152,7 @@ def status_of_error(error: Exception, err: Output) -> CommandStatus:
 
 
 def status(
-    code: int | None,
-    err: Output,
-    there: Sequence[str] = (),
-    here: Sequence[str] = (),
+    code: int | None, err: Output, there: Sequence[str] = (), here: Sequence[str] = ()
 ) -> CommandStatus:
     """The outcome: what the host says failed, then what else failed `there`, and `here`.
 
@@ -164,8 +161,8 @@ def status(
     """
     if code is None:
         raise EOFError("connection lost")
-    said = _beginning(err).decode("utf-8", "replace").splitlines() if code else []
-    failures = [line.strip().removeprefix("tar: ") for line in said if line.strip()]
+    messages = _beginning(err).decode("utf-8", "replace").splitlines() if code else []
+    failures = [line.strip().removeprefix("tar: ") for line in messages if line.strip()]
     if there or here:
         err.write("".join(f"{line}\n" for line in (*there, *here)).encode("utf-8", "surrogateescape"))
     failures += [" ".join(line.split()) for line in (*there, *here)]

@@ -14,23 +14,23 @@ def run(connection: HostConnection, operation: Push | Pull, err: Output) -> Comm
     Raises:
         OSError, EOFError, paramiko.SSHException: the host was not reached, or the connection broke.
     """
-    copy = SftpTransfer(connection, operation.how, err)
+    transfer = SftpTransfer(connection, operation.how, err)
     try:
-        for path in list(copy.left_there):  # by an attempt that broke off
-            copy.remove(path)
+        for path in list(transfer.left_there):  # by an attempt that broke off
+            transfer.remove(path)
         if isinstance(operation, Push):
-            push(copy, operation)
+            push(transfer, operation)
         else:
-            pull(copy, operation)
+            pull(transfer, operation)
         connection.transport.bound_writes(None)
     except BaseException as error:
-        copy.sftp.close()
-        late = isinstance(error, OutOfTime) or (isinstance(error, TimeoutError) and copy.is_out_of_time)
-        if late and copy.settings.timeout is not None:
-            return timed_out(copy.settings.timeout)
+        transfer.sftp.close()
+        late = isinstance(error, OutOfTime) or (isinstance(error, TimeoutError) and transfer.is_out_of_time)
+        if late and transfer.settings.timeout is not None:
+            return timed_out(transfer.settings.timeout)
         raise
-    if copy.settings.sudo:
-        copy.sftp.close()
+    if transfer.settings.sudo:
+        transfer.sftp.close()
     else:
-        connection.sftp_session = copy.sftp  # the next transfer's
-    return copy.status()
+        connection.sftp_session = transfer.sftp  # the next transfer's
+    return transfer.status()

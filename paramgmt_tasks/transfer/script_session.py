@@ -1,4 +1,4 @@
-"""ScriptSession: the conversation with a script that does the host's part of a transfer."""
+"""ScriptSession: the conversation with a script that does the host's side of a transfer."""
 
 import shlex
 import time
@@ -96,7 +96,8 @@ class ScriptSession:
         """What has come on standard output; what has come on standard error is kept."""
         while self.channel.recv_stderr_ready():
             self._keep_message(self.channel.recv_stderr(_READ))
-        return self.channel.transport.receive_data(self.channel)  # type: ignore[no-any-return]
+        pieces: list[Piece] = self.channel.transport.receive_data(self.channel)
+        return pieces
 
     def _keep_message(self, message: bytes) -> None:
         """Keep what comes on standard error, as far as there is room for it."""
@@ -194,8 +195,8 @@ class ScriptSession:
             text += more
 
     def _broken(self) -> bool:
-        """Whether the channel is over because the connection is."""
-        return self.channel.closed and not self.channel.closed_by_peer
+        """Whether the channel is closed because the connection broke."""
+        return bool(self.channel.closed and not self.channel.closed_by_peer)
 
     def send(self, pieces: Iterable[bytes]) -> Steps[None]:
         """Send all pieces and the end, unless the script ends before."""

@@ -21,37 +21,37 @@ from .temporary_names import PULL
 _DEPTH = 64
 
 
-def pull(copy: SftpTransfer, operation: Pull) -> None:
-    """Copy what there is on the host; what fails is recorded in `copy`."""
-    found = [(source, path) for source in operation.sources for path in _matches(copy, source)]
+def pull(transfer: SftpTransfer, operation: Pull) -> None:
+    """Copy what there is on the host; what fails is recorded in `transfer`."""
+    found = [(source, path) for source in operation.sources for path in _matches(transfer, source)]
     try:
         folder, name = local_destination(operation.destination)
         if name is not None and (not name or len(found) > 1 or len(operation.sources) > 1):
             raise LocalError(f"{operation.destination}: no such folder here")
         writer = Writer(folder)
     except LocalError as error:
-        copy.fail_here(str(error))
+        transfer.fail_here(str(error))
         return
     with closing(writer):
         for source, path in found:
             own = posixpath.basename(posixpath.normpath(path))
             if name is None and own == "..":
-                copy.fail(source, "has no name to be stored under: name the folder itself")
+                transfer.fail(source, "has no name to be stored under: name the folder itself")
                 continue
             top = name or own
-            _pull_one(copy, writer, path, () if top in ("", ".") else (top,))
+            _pull_one(transfer, writer, path, () if top in ("", ".") else (top,))
         writer.keep_folders()
         for problem in writer.problems.all():
-            copy.fail_here(problem)
+            transfer.fail_here(problem)
 
 
-def _matches(copy: SftpTransfer, source: str) -> list[str]:
+def _matches(transfer: SftpTransfer, source: str) -> list[str]:
     path = remote_path(source)
     if not any(character in path for character in "*?["):
         return [path]
-    matches = list(_glob(copy.sftp, path))
+    matches = list(_glob(transfer.sftp, path))
     if not matches:
-        copy.fail(source, "no such file")
+        transfer.fail(source, "no such file")
     return matches
 
 
@@ -86,68 +86,73 @@ def _is_name(name: str) -> bool:
 
 
 def _pull_one(
-    copy: SftpTransfer, writer: Writer, source: str, parts: tuple[str, ...], depth: int = 0
+    transfer: SftpTransfer, writer: Writer, source: str, parts: tuple[str, ...], depth: int = 0
 ) -> None:
-    copy.check_time()
+    transfer.check_time()
     try:
-        info = copy.sftp.stat(source)
+        info = transfer.sftp.stat(source)
         mode = info.st_mode or 0
-        entries = sorted(copy.sftp.listdir(source)) if stat.S_ISDIR(mode) and depth <= _DEPTH else []
+        entries = sorted(transfer.sftp.listdir(source)) if stat.S_ISDIR(mode) and depth <= _DEPTH else []
     except BROKEN:
         raise
     except OSError as error:
-        copy.fail(source, reason_of(error))
+        transfer.fail(source, reason_of(error))
         return
     if stat.S_ISREG(mode) and parts:
-        _pull_file(copy, writer, source, parts, info)
+        _pull_file(transfer, writer, source, parts, info)
     elif not stat.S_ISDIR(mode):
-        copy.fail(source, "not a regular file")
+        transfer.fail(source, "not a regular file")
     elif depth > _DEPTH:
-        copy.fail(source, "folders nested too deeply, or a loop of symbolic links")
+        transfer.fail(source, "folders nested too deeply, or a loop of symbolic links")
     else:
-        _pull_folder(copy, writer, source, parts, entries, depth)
+        _pull_folder(transfer, writer, source, parts, entries, depth)
         if parts:  # what was there before anything was pulled keeps its mode
             writer.chmod(parts, mode)
 
 
 def _pull_folder(
-    copy: SftpTransfer, writer: Writer, source: str, parts: tuple[str, ...], entries: list[str], depth: int
+    transfer: SftpTransfer,
+    writer: Writer,
+    source: str,
+    parts: tuple[str, ...],
+    entries: list[str],
+    depth: int,
 ) -> None:
     try:
         writer.folder(parts)
     except LocalError as error:
-        copy.fail_here(str(error))
+        transfer.fail_here(str(error))
         return
     held = sum(map(room_of, entries))
-    copy.sftp.held += held
+    transfer.sftp.held += held
     for name in entries:
         if _is_name(name):
-            _pull_one(copy, writer, posixpath.join(source, name), (*parts, name), depth + 1)
+            _pull_one(transfer, writer, posixpath.join(source, name), (*parts, name), depth + 1)
         else:
-            copy.fail(posixpath.join(source, name), "a name that would leave its folder")
-    copy.sftp.held -= held
+            transfer.fail(posixpath.join(source, name), "a name that would leave its folder")
+    transfer.sftp.held -= held
 
 
 def _pull_file(
-    copy: SftpTransfer, writer: Writer, source: str, parts: tuple[str, ...], info: SFTPAttributes
+    transfer: SftpTransfer, writer: Writer, source: str, parts: tuple[str, ...], info: SFTPAttributes
 ) -> None:
     try:
-        if writer.refuses(parts, copy.how.overwrite):
+        if writer.refuses(parts, transfer.how.overwrite):
             return
         file = writer.create(parts, hashed=False)
-        if copy.attempt(source, _read, copy, writer, file, source, info.st_size or 0):
-            writer.finish(info.st_mode or 0, info.st_mtime if copy.how.preserve else None)
-            writer.commit(file.number, copy.how.overwrite)
+        if transfer.attempt(source, _read, transfer, writer, file, source, info.st_size or 0):
+            writer.finish(info.st_mode or 0, info.st_mtime if transfer.how.preserve else None)
+            writer.commit(file.number, transfer.how.overwrite)
         else:
             writer.discard()
     except LocalError as error:
         writer.discard()
-        copy.fail_here(str(error))
+        transfer.fail_here(str(error))
 
 
-def _read(copy: SftpTransfer, writer: Writer, file: IncomingFile, source: str, size: int) -> None:
-    with closing(copy.sftp.pieces(source, size)) as pieces:
+def _read(transfer: SftpTransfer, writer: Writer, file: IncomingFile, source: str, size: int) -> None:
+    with closing(transfer.sftp.pieces(source, size)) as pieces:
         for data in pieces:
-            copy.check_time()
+            transfer.check_time()
             if file.add(memoryview(data)):
                 writer.flush()

@@ -55,10 +55,11 @@ class SftpTransfer:
             connection.transport.read_in_background()
             channel.settimeout(connection.time_left(STALLED))
             return Client(channel)
-        kept, connection.sftp_session = connection.sftp_session, None
-        if kept is not None and not kept.get_channel().closed:
+        session: Client | None = connection.sftp_session  # of the transfer before
+        connection.sftp_session = None
+        if session is not None and not session.get_channel().closed:  # type: ignore[union-attr]
             connection.begin()
-            return kept  # type: ignore[no-any-return]
+            return session
         channel = run_to_end(connection.session(connection.time_left(START_TIMEOUT)))
         try:
             channel.invoke_subsystem("sftp")
