@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from ..history import journal
+from ..history import past_runs
 from ..model import Host, UsageError, doubt, parse_lines, reason_of
 
 #: Names of standard input.
@@ -23,7 +23,7 @@ def read_list(name: str, hint: str = "", allow_proxy_command: bool = False) -> l
     if not name.strip():
         raise UsageError(f"host list {name!r}: must be a file, or the name of one in hostlists/")
     if name.startswith("@"):
-        return journal.select(name)
+        return past_runs.select(name)
     if name in _STDIN and sys.stdin is None:
         raise UsageError(f"host list {name}: standard input is closed")
     try:

@@ -108,7 +108,7 @@ def install_script(members: Sequence[Member]) -> str:
 
 
 def _top_folder(top: str, folders: Sequence[Member], within: Mapping[str, Sequence[Member]]) -> Iterator[str]:
-    """What is done with a topmost folder: its contents are merged into one that is there, else it is moved."""
+    """What is done with a topmost folder: merged into one that is there, else moved."""
     names = [shlex.quote(_below(member.name, top)) for member in folders]
     yield f"at {shlex.quote(top)}"
     yield 'if [ -d "$to" ]; then'

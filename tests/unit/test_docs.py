@@ -8,7 +8,7 @@ from paramgmt_tasks import Settings, fleet
 from paramgmt_tasks.classic import executables
 from paramgmt_tasks.engines import dask_actor
 from paramgmt_tasks.engines.dask_cluster import CALL_TIMEOUT
-from paramgmt_tasks.history import journal
+from paramgmt_tasks.history import KEPT
 from paramgmt_tasks.model import output
 from paramgmt_tasks.ssh import allowance, command, termination
 from paramgmt_tasks.ssh.connection import CONNECT_TIMEOUT
@@ -28,7 +28,7 @@ MB = 1024 * 1024
         ("README.md", f"all attempts together (ConnectTimeout, else {CONNECT_TIMEOUT:.0f})"),
         ("README.md", f"KILL {WORDS[int(termination.GRACE)]} seconds later"),
         ("README.md", f"exit statuses (0, {executables._FAILED} where a host failed, 2)"),
-        ("docs/guide/runs.md", f"The last {journal.KEPT} runs are kept"),
+        ("docs/guide/runs.md", f"The last {KEPT} runs are kept"),
         ("README.md", f"{output.IN_MEMORY // MB} MB a run are kept in memory"),
         ("docs/performance.md", f"kept within {output.IN_MEMORY // MB} MB of memory a run"),
         ("docs/python.md", f"Without it the engine is `{Settings.engine}`"),
