@@ -5,7 +5,7 @@ from .folder import OutputFolder
 from .gathered import Gathered
 from .jsonl import JsonLines
 from .live import Live
-from .progress import Progress, duration
+from .progress import ProgressLine
 from .terminal import shown_on
 from .view import ERR, OUT, InOrder, Piece, View
 
@@ -18,9 +18,8 @@ __all__ = [
     "Live",
     "OutputFolder",
     "Piece",
-    "Progress",
+    "ProgressLine",
     "View",
     "blocks",
-    "duration",
     "shown_on",
 ]

@@ -26,6 +26,7 @@ from .rollout import Rollout, check_together
 from .settings import Changes, Settings, check
 from .ssh_options import Value
 from .substitution import substitute
+from .units import amount, duration
 
 __all__ = [
     "IN_MEMORY",
@@ -55,12 +56,14 @@ __all__ = [
     "Spool",
     "UsageError",
     "Value",
+    "amount",
     "check",
     "check_together",
     "count_outcomes",
     "describe",
     "doubt",
     "duplicates",
+    "duration",
     "escaped",
     "exclude",
     "expand",

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from invoke import Collection, Context, Exit, task
 
-from ..display import duration
 from ..inventory import read_list
-from ..model import Host, UsageError, escaped
+from ..model import Host, UsageError, duration, escaped
 from .command_line import OperationTask, Option
 from .operations import _options, _pool
 from .options import HOSTS, REMOTE, Options, positive, switch
