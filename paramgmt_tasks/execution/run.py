@@ -172,7 +172,7 @@ class LocalRun(Scheduler, Run):
 
         more = tell if self._live else None
         room = Room(self.settings.max_output)
-        out, err = (Output(spool=self.spool, tell=more, room=room) for _ in range(2))
+        out, err = (Output(spool=self.spool, on_write=more, room=room) for _ in range(2))
         self._outputs[index] = out, err
         return out, err
 

@@ -1,4 +1,4 @@
-"""PastRun: a run as its record tells it, of which nothing has to be as it was written."""
+"""PastRun: a run as its record describes it. The record may be damaged in any way."""
 
 import json
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ class Ending:
 
 @dataclass(frozen=True)
 class PastRun:
-    """A run as its record tells it. `state` is ended, interrupted, killed, running or unreadable.
+    """A run as its record describes it. `state` is ended, interrupted, killed, running or unreadable.
 
     `damaged` is whether some of the record is missing: then nothing is known of hosts that the rest does not
     mention, and they count as lost.
@@ -207,7 +207,7 @@ def _texts(value: object) -> dict[str, str]:
 
 
 def select(name: str) -> list[Host]:
-    """The hosts that `@NAME` or `@NAME:RUN` stands for.
+    """The hosts that are meant by `@NAME` or `@NAME:RUN`.
 
     Raises:
         UsageError: there is no such name or run, or the run is under way.

@@ -1,6 +1,6 @@
-"""Plain data and pure decisions: hosts, operations, settings, results, when to try again, what begins next.
+"""Plain data and pure decisions: hosts, operations, settings, results, retries, rollouts.
 
-Nothing here connects, waits or prints; only outputs too large for memory are kept in files.
+Nothing here connects, waits or prints; only outputs that are too large for memory are kept in files.
 """
 
 from . import ssh_options

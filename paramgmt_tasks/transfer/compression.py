@@ -34,7 +34,7 @@ class Broken(Exception):
 
 
 def _check(name: str) -> None:
-    if name not in NAMES:  # a host may say any
+    if name not in NAMES:  # hosts may name any
         raise Broken(f"compressed with {name[:30]!r}, which is not known here")
 
 
@@ -109,7 +109,7 @@ class _Unzstd:
 
 
 def _zstd_header(flags: int) -> int:
-    """Bytes of the magic number, the flags, and what these say that follows."""
+    """Bytes of the magic number, the flags, and the fields that the flags announce."""
     single = flags >> 5 & 1
     return 5 + (1 - single) + (0, 1, 2, 4)[flags & 3] + (single, 2, 4, 8)[flags >> 6]
 

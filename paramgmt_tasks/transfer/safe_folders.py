@@ -46,7 +46,7 @@ class SafeFolders:
                 return action(self.enter(parents))
             except FileNotFoundError:
                 # Another host's pull had made it, was refused, and has removed it again.
-                self._leave()
+                self._close_folder()
         return action(self.enter(parents))
 
     def enter(self, parents: tuple[str, ...], make: bool = True) -> int:
@@ -69,11 +69,11 @@ class SafeFolders:
         except BaseException:
             os.close(folder)
             raise
-        self._leave()
+        self._close_folder()
         self._folder, self.entered = folder, parents
         return folder
 
-    def _leave(self) -> None:
+    def _close_folder(self) -> None:
         folder, self._folder, self.entered = self._folder, -1, ("..",)
         if folder >= 0:
             os.close(folder)
@@ -104,7 +104,7 @@ class SafeFolders:
         for parts in reversed([] if self._kept else self._made):
             with contextlib.suppress(OSError, LocalError):
                 os.rmdir(parts[-1], dir_fd=self.enter(parts[:-1], make=False))
-        self._leave()
+        self._close_folder()
         os.close(self._root)
         self._root = -1
 
