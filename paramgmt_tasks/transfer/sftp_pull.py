@@ -11,9 +11,8 @@ from paramiko.sftp_attr import SFTPAttributes
 
 from ..model import Pull, reason_of
 from .errors import LocalError
-from .incoming_file import IncomingFile
 from .paths import local_destination, remote_path
-from .safe_writer import Writer
+from .safe_writer import IncomingFile, Writer
 from .sftp_client import BROKEN, room_of
 from .sftp_session import SftpTransfer
 from .temporary_names import PULL

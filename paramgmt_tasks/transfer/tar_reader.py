@@ -4,8 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from .errors import BoundedLines, LocalError, Refused
-from .incoming_file import IncomingFile
-from .safe_writer import Writer
+from .safe_writer import IncomingFile, Writer
 from .tar_parser import (
     File,
     FileEnd,
