@@ -17,11 +17,12 @@ UNREADABLE = "unreadable"
 
 @dataclass(frozen=True)
 class Ending:
-    """How it ended on a host, and after how many seconds."""
+    """How it ended on a host, after how many seconds, and how many bytes of its output were not kept."""
 
     outcome: Outcome
     reason: str
     seconds: float
+    dropped: int = 0
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,13 @@ def _with(past: PastRun, record: dict[str, object], twice: set[int]) -> PastRun:
         raise ValueError("no seconds")
     if index in past.finished:
         twice.add(index)
-    past.finished[index] = Ending(Outcome(record["outcome"]), _text(record["reason"]), seconds)
+    dropped = record.get("dropped")
+    past.finished[index] = Ending(
+        Outcome(record["outcome"]),
+        _text(record["reason"]),
+        seconds,
+        dropped if isinstance(dropped, int) else 0,
+    )
     return past
 
 

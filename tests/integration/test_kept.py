@@ -115,7 +115,7 @@ def test_what_is_beyond_the_most_is_dropped_and_said_on_every_engine(
         "note: output beyond --max-output was dropped: 6.1 MB of 127.1.0.[1,3]"
     )
     past = past_runs.read()
-    assert [past.finished[index]["dropped"] for index in range(3)] == [first["dropped"], 0, third["dropped"]]
+    assert [past.finished[index].dropped for index in range(3)] == [first["dropped"], 0, third["dropped"]]
 
 
 @pytest.mark.parametrize(
