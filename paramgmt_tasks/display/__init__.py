@@ -5,7 +5,7 @@ from .folder import OutputFolder
 from .gathered import Gathered
 from .jsonl import JsonLines
 from .live import Live
-from .progress import ProgressLine
+from .progress import ProgressLine, StatusLine
 from .terminal import shown_on
 from .view import ERR, OUT, InOrder, Piece, View
 
@@ -19,6 +19,7 @@ __all__ = [
     "OutputFolder",
     "Piece",
     "ProgressLine",
+    "StatusLine",
     "View",
     "blocks",
     "shown_on",

@@ -17,6 +17,27 @@ _SLOWEST = 3
 _ERASE = "\r\x1b[K"
 
 
+class StatusLine:
+    """One line of a terminal, drawn over itself."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._drawn = False
+
+    def draw(self, text: str) -> None:
+        """Show as much of a text as the line holds, in place of what it showed before."""
+        self._drawn = True
+        self._stream.write(_ERASE + escaped(text)[: _columns(self._stream) - 1])
+        self._stream.flush()
+
+    def erase(self) -> None:
+        """Show nothing, if something was drawn."""
+        if self._drawn:
+            self._drawn = False
+            self._stream.write(_ERASE)
+            self._stream.flush()
+
+
 class ProgressLine:
     """Redraws a line on `stream` five times a second while it is entered as a context.
 
@@ -31,9 +52,8 @@ class ProgressLine:
         under_way: Callable[[], list[tuple[Host, float]]],
         copied: Callable[[], tuple[int, float]] | None = None,
     ) -> None:
-        self._stream, self._hosts, self._under_way, self._copied = stream, hosts, under_way, copied
+        self._line, self._hosts, self._under_way, self._copied = StatusLine(stream), hosts, under_way, copied
         self._done = self._failed = 0
-        self._drawn = False
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._since = time.monotonic()
@@ -47,7 +67,7 @@ class ProgressLine:
         """Take the line away for good."""
         self._over.set()
         self._thread.join()
-        self._erase()
+        self._line.erase()
 
     def on_result(self, result: HostResult) -> None:
         """One more host is done."""
@@ -81,23 +101,13 @@ class ProgressLine:
             pause = _EVERY
             with self._lock:
                 if not self._over.is_set():
-                    self._drawn = True
-                    self._stream.write(
-                        _ERASE + escaped(self.line(time.monotonic()))[: _columns(self._stream) - 1]
-                    )
-                    self._stream.flush()
-
-    def _erase(self) -> None:
-        if self._drawn:
-            self._drawn = False
-            self._stream.write(_ERASE)
-            self._stream.flush()
+                    self._line.draw(self.line(time.monotonic()))
 
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Take the line away while something else is written."""
         with self._lock:
-            self._erase()
+            self._line.erase()
             yield
 
 

@@ -6,11 +6,11 @@ import subprocess
 import sys
 import threading
 from contextlib import ExitStack
-from typing import Any
 
 from ..model import FileSpool, Settings
 from ..ssh import config as ssh_config
 from .coordinator import WorkerEngine
+from .messages import FromWorker, OutputFile, ToWorker, WorkerPid
 from .socket_channel import SocketChannel
 
 
@@ -21,53 +21,63 @@ def processors() -> int:
     return os.cpu_count() or 1
 
 
-class _Process:
-    """A worker process, and the wire to it."""
+class ProcessLink:
+    """A worker process, and the socket to it. What it sends is handled once `start` was called."""
 
-    ahead = uncertain = 0.0
     name = "its worker process died"
+    ahead: float = 0.0
+    uncertain: float = 0.0
 
-    def __init__(self, sock: socket.socket, workers: WorkerEngine) -> None:
-        self._wire = SocketChannel(sock)
+    def __init__(self, sock: socket.socket, engine: "ProcessEngine") -> None:
+        self._channel: SocketChannel[ToWorker, FromWorker] = SocketChannel(sock)
+        self._engine = engine
         self.alive = True
         self.pid: int | None = None
-        #: The files that hold what its hosts wrote, by the numbers of run and slice.
-        self.spools: dict[Any, FileSpool] = {}
-        self.send = self._wire.send
-        self._workers = workers
+        self.spools: dict[tuple[int, int], FileSpool] = {}
         self._listener = threading.Thread(target=self._listen, name="paramgmt worker process", daemon=True)
+
+    def start(self) -> None:
+        """Listen to it."""
         self._listener.start()
 
+    def send(self, message: ToWorker) -> bool:
+        """Send it a message; False if it is gone."""
+        return self._channel.send(message)
+
     def wait_for_room(self) -> None:
-        """Nothing: to send waits."""
+        """Nothing: `send` waits."""
 
     def _listen(self) -> None:
         try:
-            while (messages := self._wire.receive_several()) is not None:
+            while (messages := self._channel.receive_several()) is not None:
                 for message in messages:
-                    if message[0] == "pid":
-                        self.pid = message[2]
-                    elif message[0] == "spool":
-                        self.spools[message[1:]] = FileSpool(self._wire.files.popleft())
-                    else:
-                        self._workers.handle(self, *message)
-                self._wire.gather()
+                    self._handle(message)
+                self._channel.gather()
         finally:
             self.alive = False
-            self._wire.close()
-            self._workers.on_worker_lost(self)
+            self._channel.close()
+            self._engine.on_worker_lost(self)
 
-    def leave(self) -> None:
-        """It ends by that."""
-        self._wire.shut()
+    def _handle(self, message: FromWorker) -> None:
+        match message:
+            case WorkerPid(pid):
+                self.pid = pid
+            case OutputFile(run, batch):
+                self.spools[run, batch] = FileSpool(self._channel.files.popleft())
+            case _:
+                self._engine.handle(self, message)
+
+    def disconnect(self) -> None:
+        """Send and receive nothing more, by which the process ends."""
+        self._channel.shut_down()
 
     def wait(self) -> None:
-        """Until nothing is left of it here."""
+        """Wait until nothing of it is handled here any more."""
         self._listener.join()
 
 
-class ProcessEngine(WorkerEngine):
-    """The worker processes of a pool, started when they are first needed."""
+class ProcessEngine(WorkerEngine[ProcessLink]):
+    """The worker processes of a session, started when they are first needed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -82,18 +92,17 @@ class ProcessEngine(WorkerEngine):
         wanted = settings.workers or processors()
         count = 1 if settings.sequential else max(1, min(wanted, hosts))
         with self._lock:
-            for process in [process for process in self.links if not process.alive]:
-                self.links.remove(process)
+            self.links = [link for link in self.links if link.alive]
             if len(self.links) < count:
                 self.links += self._start(count - len(self.links))
             return min(len(self.links), wanted)  # hosts stay with the one that has their connection
 
-    def _start(self, count: int) -> list[_Process]:
+    def _start(self, count: int) -> list[ProcessLink]:
         ssh_config.load()  # what is refused as a whole is so here, and not by each of them
         with ExitStack() as stack:
             pairs = [socket.socketpair() for _ in range(count)]
             theirs = [stack.enter_context(sock) for _, sock in pairs]
-            # It finds what this process has found, and nothing else.
+            # It imports what this process would import, and nothing else.
             code = (
                 f"import sys; sys.path[:] = {sys.path!r}; "
                 "from paramgmt_tasks.engines.worker import main; main(sys.argv[1:])"
@@ -107,25 +116,28 @@ class ProcessEngine(WorkerEngine):
                     start_new_session=True,
                 )
             )
-        return [_Process(sock, self) for sock, _ in pairs]
+        links = [ProcessLink(sock, self) for sock, _ in pairs]
+        for link in links:
+            link.start()
+        return links
 
     @property
-    def pids(self) -> list[Any]:
-        """The numbers of those that are alive."""
-        return [process.pid for process in self.links if process.alive]
+    def pids(self) -> list[int | None]:
+        """The process numbers of the workers that are alive; None if a worker has not sent its own yet."""
+        return [link.pid for link in self.links if link.alive]
 
     def close(self) -> None:
         """End them all."""
         with self._lock:
-            processes, self.links = self.links, []
+            links, self.links = self.links, []
             started, self._started = self._started, []
-        for process in processes:
-            process.leave()
-        for first in started:
+        for link in links:
+            link.disconnect()
+        for process in started:
             try:
-                first.wait(5)
+                process.wait(5)
             except subprocess.TimeoutExpired:
-                first.kill()
-                first.wait()
-        for process in processes:
-            process.wait()
+                process.kill()
+                process.wait()
+        for link in links:
+            link.wait()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Engine(Protocol):
-    """Where hosts are worked on. What is done there, and how often, is the same everywhere."""
+    """Where hosts are worked on. What is done there, and how often it is tried, is the same everywhere."""
 
     def perform(
         self,
@@ -27,11 +27,11 @@ class Engine(Protocol):
         """Begin an operation on hosts; `on_start` and `live` are as for LocalRun.
 
         Raises:
-            UsageError: settings that cannot be used, or an engine that is not there.
+            UsageError: settings that cannot be used, or an engine that cannot be reached.
         """
 
     def close(self) -> None:
-        """Leave all hosts."""
+        """Close all connections."""
 
 
 _Made = TypeVar("_Made", bound=Engine)
@@ -40,11 +40,11 @@ _Made = TypeVar("_Made", bound=Engine)
 class Session:
     """Connections kept for the fleets of one `inv` call: each host is connected once. Safe for many threads.
 
-    They are those of engines, each of which is there once it was asked for.
+    They are those of its engines, each of which is made when it is first asked for.
     """
 
     def __init__(self) -> None:
-        #: By what tells them apart: their name, or all that says which cluster.
+        #: By their name, or for Dask by the settings that name the cluster.
         self.engines: dict[Hashable, Engine] = {}
         self._lock = threading.RLock()
 
@@ -52,7 +52,7 @@ class Session:
         """The engine that the settings name.
 
         Raises:
-            UsageError: it is not there, or an ssh_config that cannot be read.
+            UsageError: it cannot be reached, or an ssh_config that cannot be read.
         """
         if settings.engine == "threads":
             return self.threads
@@ -61,8 +61,13 @@ class Session:
                 return self._kept("processes", ProcessEngine)
             from .dask_cluster import DaskEngine  # with what the others do not need: Dask
 
-            names = ("scheduler", "tls_ca", "tls_cert", "tls_key", "insecure_scheduler")
-            which = tuple(getattr(settings, name) for name in names)
+            which = (
+                settings.scheduler,
+                settings.tls_ca,
+                settings.tls_cert,
+                settings.tls_key,
+                settings.insecure_scheduler,
+            )
             return self._kept(which, lambda: DaskEngine(settings))
 
     def _kept(self, key: Hashable, make: Callable[[], _Made]) -> _Made:

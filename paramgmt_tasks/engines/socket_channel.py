@@ -1,4 +1,7 @@
-"""Messages between this process and its workers, over a socket that nobody else has."""
+"""Messages between this process and its workers, over a socket that nobody else has.
+
+Not multiprocessing.connection: here many small messages are read at once, and descriptors go along with them.
+"""
 
 import contextlib
 import pickle
@@ -8,17 +11,20 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from typing import Any
+from typing import Generic, TypeVar
 
 _LENGTH = struct.Struct("!I")
 #: Bytes that are read at once, and descriptors that may come with them.
 _READ, _FILES = 256 * 1024, 16
-#: Seconds in which messages are gathered, unless so many bytes have come.
+#: Seconds in which messages are gathered, unless that many bytes have come.
 _GATHER, _MUCH = 0.005, 64 * 1024
 
+_Sent = TypeVar("_Sent")
+_Received = TypeVar("_Received")
 
-class SocketChannel:
-    """Sends and receives messages, which are tuples of plain data; any thread may send, one receives."""
+
+class SocketChannel(Generic[_Sent, _Received]):
+    """Sends and receives messages, which are plain data; any thread may send, one receives."""
 
     #: Whether open files can be sent.
     sends_files = True
@@ -27,13 +33,13 @@ class SocketChannel:
         self._socket = sock
         self._sending = threading.Lock()
         self._buffer = bytearray()
-        self._received: deque[tuple[Any, ...]] = deque()
+        self._received: deque[_Received] = deque()
         self._came = 0
         #: Descriptors that have come, in the order of the messages they were sent with.
         self.files: deque[int] = deque()
 
-    def send(self, *message: Any, file: int | None = None) -> bool:
-        """Send a message, and a descriptor along with it; False where the other side is gone."""
+    def send(self, message: _Sent, file: int | None = None) -> bool:
+        """Send a message, and a descriptor along with it; False if the other side is gone."""
         data = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
         head = _LENGTH.pack(len(data))
         try:
@@ -51,13 +57,13 @@ class SocketChannel:
         return True
 
     def wait_for_room(self) -> None:
-        """Nothing: to send waits."""
+        """Nothing: `send` waits until the message fits into the socket."""
 
     def has_room(self) -> bool:
-        """Always: to send waits."""
+        """Always True: `send` waits until the message fits into the socket."""
         return True
 
-    def receive(self) -> tuple[Any, ...] | None:
+    def receive(self) -> _Received | None:
         """The next message; None when the other side is gone."""
         while not self._received:
             messages = self.receive_several()
@@ -66,11 +72,11 @@ class SocketChannel:
             self._received.extend(messages)
         return self._received.popleft()
 
-    def receive_several(self) -> list[tuple[Any, ...]] | None:
+    def receive_several(self) -> list[_Received] | None:
         """The next messages, one at least; None when the other side is gone."""
         self._came = 0
         while True:
-            messages = list(self._whole_ones())
+            messages = list(self._complete_messages())
             if messages:
                 return messages
             try:
@@ -78,12 +84,12 @@ class SocketChannel:
             except OSError:
                 return None
             self.files.extend(files)
-            if not data:  # a process that was killed may have got no further than a part of one
+            if not data:  # a process that was killed may have sent a part of a message
                 return None
             self._came += len(data)
             self._buffer += data
 
-    def _whole_ones(self) -> Iterator[tuple[Any, ...]]:
+    def _complete_messages(self) -> Iterator[_Received]:
         at = 0
         while len(self._buffer) >= at + _LENGTH.size:
             start = at + _LENGTH.size
@@ -100,11 +106,11 @@ class SocketChannel:
         if self._came < _MUCH:
             time.sleep(_GATHER)
 
-    def shut(self) -> None:
-        """Say no more, and hear no more; whoever waits for a message is told so."""
+    def shut_down(self) -> None:
+        """Send and receive nothing more; whoever waits for a message gets None."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Leave; the other side is told so by that."""
+        """Close the socket, by which the other side learns that this one is gone."""
         self._socket.close()

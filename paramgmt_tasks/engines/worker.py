@@ -1,4 +1,4 @@
-"""A worker: works on its slices of the hosts of other processes' runs, and keeps their connections."""
+"""A worker: works on its batches of the hosts of another process's runs, and keeps their connections."""
 
 import gc
 import logging
@@ -9,258 +9,211 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Protocol
 
 from ..execution import ConnectionPool, LocalRun
-from ..model import IN_MEMORY, Host, HostResult, Operation, Reader, Settings, Spool, UsageError
-from ..transfer import FilesOfBatch, LocalFiles, RelayedFiles
+from ..model import IN_MEMORY, Spool, UsageError
+from ..transfer import Delivery, FilesOfBatch, LocalFiles, RelayedFiles
+from .batch import Batch, OutputSender
+from .channels import MessageChannel
+from .messages import (
+    AddHosts,
+    BatchRefused,
+    BeginRun,
+    Cancel,
+    EndRun,
+    FromWorker,
+    Halt,
+    LogLine,
+    Moved,
+    Permit,
+    PositionedHost,
+    Ready,
+    RelayFromWorker,
+    RelayToWorker,
+    Results,
+    RunCommand,
+    Started,
+    ToWorker,
+    WorkerPid,
+)
 from .socket_channel import SocketChannel
 
-#: Seconds between two words of how much a transfer has moved.
+#: Seconds between two messages of how much a transfer has moved.
 _MOVED = 0.5
-#: Bytes of output that go along with a result.
-_SMALL = 32 * 1024
 #: Seconds in which results are gathered.
 _GATHER = 0.005
-#: Seconds that it may take to leave all hosts.
-_LEAVE = 2.0
-
-
-class MessageChannel(Protocol):
-    """The way to the process whose runs these are."""
-
-    #: Whether open files can be sent.
-    sends_files: bool
-
-    def send(self, *message: Any, file: int | None = None) -> object:
-        """Send a message, and a descriptor along with it."""
-
-    def receive(self) -> tuple[Any, ...] | None:
-        """The next message; None when the other side is gone."""
-
-    def wait_for_room(self) -> None:
-        """Wait until the other side has taken most of what was sent, or is gone."""
-
-    def has_room(self) -> bool:
-        """Whether it has."""
-
-
-class Batch:
-    """Hosts of a run that came together, and what works on them."""
-
-    def __init__(self, number: int, run: LocalRun, places: list[int]) -> None:
-        self.number, self.run, self.places = number, run, places
-        #: Whether the file that holds what its hosts write was sent.
-        self.file_sent = False
-        self._indexes = {place: index for index, place in enumerate(places)}
-
-    def permit(self, places: Sequence[int]) -> None:
-        """Let those of these hosts start that are among `places`."""
-        self.run.hosts.permit([self._indexes[place] for place in places if place in self._indexes])
-
-
-def _facts(place: int, result: HostResult, rest: list[list[Any]]) -> tuple[Any, ...]:
-    done = (result.outcome, result.return_code, result.attempts, result.reason, result.dropped)
-    times = (result.started, result.finished, result.requested, result.confirmed)
-    return place, done, times, rest
+#: Seconds that it may take to close all connections.
+_CLOSE = 2.0
 
 
 class RunContext:
-    """What is done here of a run."""
+    """What this worker knows of a run, and its batches of hosts."""
 
-    def __init__(
-        self,
-        number: int,
-        post: MessageChannel,
-        threads: ConnectionPool,
-        folder: str | None,
-        operation: Operation,
-        settings: Settings,
-        live: bool,
-        asks: bool,
-        tells: bool,
-        on_start: Callable[[int], object] | None,
-    ) -> None:
-        self._number, self._post, self._threads = number, post, threads
-        self._folder, self._operation, self._settings = folder, operation, settings
-        self._live, self._asks, self._tells, self._on_start = live, asks, tells, on_start
-        self.files = LocalFiles() if folder is not None else RelayedFiles(self.send, post.has_room)
-        self.slices: list[Batch] = []
+    def __init__(self, begin: BeginRun, channel: MessageChannel, pool: ConnectionPool) -> None:
+        self._begin, self._channel, self._pool = begin, channel, pool
+        self._files: LocalFiles = LocalFiles()
+        if begin.folder is None:
+            self._files = RelayedFiles(
+                lambda pulled: self._send(RelayFromWorker(begin.run, pulled)), channel.has_room
+            )
+        self._batches: list[Batch] = []
         self._count = 0
 
-    def send(self, kind: str, *rest: Any) -> None:
-        """Tell of this run."""
-        self._post.send(kind, self._number, *rest)
+    def _send(self, message: FromWorker) -> None:
+        self._channel.send(message)
 
-    def begin(self, hosts: Sequence[tuple[int, Host]]) -> None:
-        """Begin with some of its hosts."""
-        places = [place for place, _ in hosts]
-
-        def started(index: int) -> None:
-            if self._on_start is not None:
-                self._on_start(places[index])
-            if self._tells:  # unless that is known, as it was let start
-                self.send("started", places[index])
-
-        watching: dict[str, Any] = {
-            "on_start": started,
-            "live": self._live,
-            "files": FilesOfBatch(self.files, places),
-            "spool": Spool(IN_MEMORY // self._threads.share),
-        }
-        if self._asks:
-            watching["ask"] = lambda index: self.send("ready", places[index])
+    def add(self, hosts: Sequence[PositionedHost]) -> None:
+        """Begin to work on hosts."""
+        positions = [position for position, _ in hosts]
+        spool = Spool(IN_MEMORY // self._pool.share)
         try:
-            if self._folder is not None:
-                os.chdir(self._folder)
-            elif self._settings.identity:
-                self._threads.resources.identities.require(self._settings.identity)
-            run = self._threads.perform(
-                [host for _, host in hosts], self._operation, self._settings, **watching
-            )
+            run = self._perform(hosts, positions, spool)
         except (UsageError, OSError) as error:
-            self.send("refused", str(error), places)
+            self._send(BatchRefused(self._begin.run, str(error), positions))
             return
         self._count += 1
-        slice_ = Batch(self._count, run, places)
-        self.slices.append(slice_)
-        threading.Thread(target=self._tell, args=(slice_,), daemon=True).start()
-        if self._operation.repeatable:
-            threading.Thread(target=self._tell_moved, args=(run,), daemon=True).start()
+        output = OutputSender(self._channel, self._begin.run, self._count, spool)
+        batch = Batch(self._count, run, positions, output)
+        self._batches.append(batch)
+        threading.Thread(target=self._report_results, args=(batch,), daemon=True).start()
+        if self._begin.operation.repeatable:
+            threading.Thread(target=self._report_moved, args=(batch,), daemon=True).start()
 
-    def _tell(self, slice_: Batch) -> None:
-        places = slice_.places
-        readers: dict[int, tuple[Reader, Reader]] = {}
-        while events := slice_.run.drain():
-            results = []
-            for event in events:
-                place = places[event.index]
-                known = readers.pop(event.index, None) or (Reader(event.out), Reader(event.err))
-                if isinstance(event, HostResult):
-                    rest = [self._rest(slice_, place, stream, reader) for stream, reader in enumerate(known)]
-                    results.append(_facts(place, event, rest))
-                else:
-                    readers[event.index] = known
-                    for stream, reader in enumerate(known):
-                        self._write(slice_, place, stream, reader)
-            if results:
-                self.send("results", slice_.number, results)
+    def _perform(self, hosts: Sequence[PositionedHost], positions: list[int], spool: Spool) -> LocalRun:
+        """Begin the LocalRun of a batch.
+
+        Raises:
+            UsageError, OSError: settings that cannot be used on this machine.
+        """
+        begin = self._begin
+
+        def on_start(index: int) -> None:
+            if begin.on_start is not None:
+                begin.on_start(positions[index])
+            if begin.reports_start:  # otherwise the coordinator has permitted it, and so knows
+                self._send(Started(begin.run, positions[index]))
+
+        def ask(index: int) -> None:
+            self._send(Ready(begin.run, positions[index]))
+
+        permission: dict[str, Callable[[int], None]] = {"ask": ask} if begin.needs_permission else {}
+        if begin.folder is not None:
+            os.chdir(begin.folder)
+        elif begin.settings.identity:
+            self._pool.resources.identities.require(begin.settings.identity)
+        return self._pool.perform(
+            [host for _, host in hosts],
+            begin.operation,
+            begin.settings,
+            on_start=on_start,
+            live=begin.live,
+            files=FilesOfBatch(self._files, positions),
+            spool=spool,
+            **permission,
+        )
+
+    def _report_results(self, batch: Batch) -> None:
+        while (done := batch.drain()) is not None:
+            if done:
+                self._send(Results(self._begin.run, batch.number, done))
             time.sleep(_GATHER)
-        self.slices.remove(slice_)
+        self._batches.remove(batch)
 
-    def _rest(self, slice_: Batch, place: int, stream: int, reader: Reader) -> list[Any]:
-        """What goes along with a result: all of it where files can be sent, else what is little."""
-        if self._post.sends_files:
-            parts = list(reader.parts())
-            self._send_file(slice_, parts)
-            return parts
-        text = self._write(slice_, place, stream, reader, at_most=_SMALL)
-        return [text] if text else []
+    def _report_moved(self, batch: Batch) -> None:
+        over = False
+        while not over:
+            over = batch.wait(_MOVED)
+            self._send(Moved(self._begin.run, *batch.moved()))
 
-    def _write(self, slice_: Batch, place: int, stream: int, reader: Reader, at_most: int = 0) -> bytes:
-        """Tell what was written, but not the last of it where that is little: this is returned."""
-        if self._post.sends_files:
-            parts = list(reader.parts())
-            self._send_file(slice_, parts)
-            if parts:
-                self.send("written", slice_.number, place, stream, parts)
-            return b""
-        text = b""
-        for data in reader.more():
-            self._written(slice_, place, stream, text)
-            text = data
-        if len(text) <= at_most:
-            return text
-        self._written(slice_, place, stream, text)
-        return b""
+    # -- messages
 
-    def _written(self, slice_: Batch, place: int, stream: int, text: bytes) -> None:
-        if text:
-            self._post.wait_for_room()
-            self.send("written", slice_.number, place, stream, [text])
+    def permit(self, positions: Sequence[int]) -> None:
+        """Let hosts start that are ready."""
+        for batch in list(self._batches):
+            batch.permit(positions)
 
-    def _send_file(self, slice_: Batch, parts: list[Any]) -> None:
-        """Send the file in which parts are kept, the first time."""
-        if not slice_.file_sent and any(isinstance(part, tuple) for part in parts):
-            slice_.file_sent = True
-            self._post.send("spool", self._number, slice_.number, file=slice_.run.spool.file)
+    def halt(self, reason: str) -> None:
+        """Start nothing more."""
+        for batch in list(self._batches):
+            batch.halt(reason)
 
-    def _tell_moved(self, run: LocalRun) -> None:
-        while True:
-            over = run.wait(_MOVED)
-            self.send("moved", run.shared.moved, run.shared.expected())
-            if over:
-                return
+    def cancel(self, patience: float) -> None:
+        """End what runs, all batches at once."""
+        for batch in list(self._batches):
+            threading.Thread(target=batch.cancel, args=(patience,), daemon=True).start()
+
+    def deliver(self, message: Delivery) -> None:
+        """Keep what the relay sends."""
+        if isinstance(self._files, RelayedFiles):
+            self._files.handle(message)
 
     def close(self) -> None:
-        """Nothing more is wanted of it."""
-        for slice_ in list(self.slices):
-            if not slice_.run.wait(0):
-                slice_.run.cancel(0)
-        if isinstance(self.files, RelayedFiles):
-            self.files.close()
+        """Break off what still runs, and remove the run's files."""
+        for batch in list(self._batches):
+            if not batch.wait(0):
+                batch.cancel(0)
+        if isinstance(self._files, RelayedFiles):
+            self._files.close()
 
 
 class Worker:
-    """Does what comes by a post, over connections of its own; `share` as for Threads."""
+    """Does what comes by a channel, over connections of its own; `share` is as for ConnectionPool."""
 
-    def __init__(self, post: MessageChannel, share: int) -> None:
-        self._post = post
-        self._threads = ConnectionPool(share)
-        self._jobs: dict[int, RunContext] = {}
+    def __init__(self, channel: MessageChannel, share: int) -> None:
+        self._channel = channel
+        self._pool = ConnectionPool(share)
+        self._runs: dict[int, RunContext] = {}
 
     def serve(self) -> None:
-        """Until the other side is gone."""
-        while (message := self._post.receive()) is not None:
-            kind, number, *rest = message
-            if kind == "begin":
-                self._jobs[number] = RunContext(number, self._post, self._threads, *rest)
-            elif (job := self._jobs.get(number)) is not None:
-                self._do(job, kind, number, *rest)
+        """Handle messages until the coordinator is gone."""
+        while (message := self._channel.receive()) is not None:
+            if isinstance(message, BeginRun):
+                self._runs[message.run] = RunContext(message, self._channel, self._pool)
+            elif (run := self._runs.get(message.run)) is not None:
+                self._handle(run, message)
 
-    def _do(self, job: RunContext, kind: str, number: int, *rest: Any) -> None:
-        if kind == "hosts":
-            job.begin(*rest)
-        elif kind == "go":
-            for slice_ in list(job.slices):
-                slice_.permit(*rest)
-        elif kind == "halt":
-            for slice_ in list(job.slices):
-                slice_.run.halt(*rest)
-        elif kind == "cancel":
-            for slice_ in list(job.slices):
-                threading.Thread(target=slice_.run.cancel, args=rest, daemon=True).start()
-        elif kind == "end":
-            del self._jobs[number]
-            threading.Thread(target=job.close, daemon=True).start()
-        elif isinstance(job.files, RelayedFiles):
-            job.files.handle(kind, *rest)
+    def _handle(self, run: RunContext, message: RunCommand) -> None:
+        match message:
+            case AddHosts(hosts=hosts):
+                run.add(hosts)
+            case Permit(positions=positions):
+                run.permit(positions)
+            case Halt(reason=reason):
+                run.halt(reason)
+            case Cancel(patience=patience):
+                run.cancel(patience)
+            case RelayToWorker(message=delivery):
+                run.deliver(delivery)
+            case EndRun(number):
+                del self._runs[number]
+                threading.Thread(target=run.close, daemon=True).start()
 
     def close(self) -> None:
-        """Break off whatever still runs, and leave all hosts."""
-        for job in list(self._jobs.values()):
-            job.close()
-        self._threads.close()
+        """Break off what still runs, and close all connections."""
+        for run in list(self._runs.values()):
+            run.close()
+        self._pool.close()
 
 
 class LogForwarder(logging.Handler):
-    """Warnings go to the process that has a user."""
+    """Sends warnings to the process that has a user."""
 
-    def __init__(self, post: MessageChannel) -> None:
+    def __init__(self, channel: MessageChannel) -> None:
         super().__init__()
-        self._post = post
+        self._channel = channel
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Send it."""
-        self._post.send("log", 0, record.levelno, record.getMessage())
+        """Send a record's text."""
+        self._channel.send(LogLine(record.levelno, record.getMessage()))
 
 
 def main(arguments: list[str]) -> None:
     """Serve whoever started this process, at one socket; and others, forked from it, at the other sockets.
 
-    `arguments` are the numbers of the sockets. Forked before any thread is there, they share what is loaded.
+    `arguments` are the numbers of the sockets. Forked before any thread runs, they share what is loaded.
+    Not multiprocessing's forkserver: that would import the caller's `__main__` once more.
     """
-    # Ctrl-C is for the one that started it, which tells what to do.
+    # Ctrl-C is for the coordinator, which sends Cancel.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     first, *others = sockets = [socket.socket(fileno=int(number)) for number in arguments]
     children: list[int] = []
@@ -277,17 +230,17 @@ def main(arguments: list[str]) -> None:
     reapers = [threading.Thread(target=_reap, args=(child,), daemon=True) for child in children]
     for reaper in reapers:
         reaper.start()
-    wire = SocketChannel(first)
-    wire.send("pid", 0, os.getpid())
+    channel: SocketChannel[FromWorker, ToWorker] = SocketChannel(first)
+    channel.send(WorkerPid(os.getpid()))
     log = logging.getLogger("paramgmt_tasks")
-    log.addHandler(LogForwarder(wire))
+    log.addHandler(LogForwarder(channel))
     log.propagate = False
-    worker = Worker(wire, len(sockets))
+    worker = Worker(channel, len(sockets))
     worker.serve()
     closing = threading.Thread(target=worker.close, daemon=True)
     closing.start()
     for thread in (closing, *reapers):
-        thread.join(_LEAVE)
+        thread.join(_CLOSE)
     # Whatever still runs here is broken off with its connections.
     os._exit(0)
 

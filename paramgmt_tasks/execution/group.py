@@ -4,18 +4,17 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import fabric
 from fabric.exceptions import GroupException
 from fabric.group import GroupResult
 
 from ..model import Failure, Host, Operation, Settings
-from ..ssh import HostConnection, SharedResources
+from ..ssh import FabricGroup, HostConnection, SharedResources
 from ..steps import MAY_BLOCK, Steps
 from .run import LocalRun
 from .scheduler import Scheduler
 
 
-class ParallelGroup(fabric.ThreadingGroup):
+class ParallelGroup(FabricGroup):
     """A list of connections that are worked on together, `settings.fanout` of them at once.
 
     Fabric's contract holds: `run`, `sudo`, `put` and `get` return a GroupResult or raise a GroupException.
@@ -51,7 +50,8 @@ class ParallelGroup(fabric.ThreadingGroup):
         """Do `operation` on every host; the run gives the results as they come, and takes `watching`."""
         return LocalRun(list(self), operation, self.settings, **watching)
 
-    def _do(self, method: str, *args: Any, **kwargs: Any) -> GroupResult:
+    def call_all(self, method: str, *args: Any, **kwargs: Any) -> GroupResult:
+        """Call a method of Fabric's on every connection, in bounded parallel."""
         results = GroupResult()
         for connection, value in _Calls(self, method, args, kwargs, self.settings).outcomes():
             results[connection] = value

@@ -5,21 +5,23 @@ from typing import TYPE_CHECKING
 from ..model import later
 
 if TYPE_CHECKING:
-    from .comparison import compare
+    from .analysis import analyze, compare
     from .network import NETWORK
-    from .recipe import Choice, Recipe, RecipeFailed, Results, Role
-    from .runner import BenchmarkRun, Cycle, analyze, folders, unfinished
-    from .sweep import ORDERS, Progress, Step, StepFailed, points
+    from .recipe import ORDERS, Choice, Chosen, Recipe, RecipeFailed, Results, Role
+    from .result_folder import ResultFolder, has_results, latest
+    from .runner import BenchmarkRun, Cycle, planned
+    from .sweep import Progress, Step, StepFailed
     from .uds_vs_tcp import UDS_VS_TCP
 else:
     __getattr__ = later(
         __name__,
         {
-            ".comparison": ["compare"],
+            ".analysis": ["analyze", "compare"],
             ".network": ["NETWORK"],
-            ".recipe": ["Choice", "Recipe", "RecipeFailed", "Results", "Role"],
-            ".runner": ["BenchmarkRun", "Cycle", "analyze", "folders", "unfinished"],
-            ".sweep": ["ORDERS", "Progress", "Step", "StepFailed", "points"],
+            ".recipe": ["ORDERS", "Choice", "Chosen", "Recipe", "RecipeFailed", "Results", "Role"],
+            ".result_folder": ["ResultFolder", "has_results", "latest"],
+            ".runner": ["BenchmarkRun", "Cycle", "planned"],
+            ".sweep": ["Progress", "Step", "StepFailed"],
             ".uds_vs_tcp": ["UDS_VS_TCP"],
         },
     )
@@ -30,17 +32,19 @@ __all__ = [
     "UDS_VS_TCP",
     "BenchmarkRun",
     "Choice",
+    "Chosen",
     "Cycle",
     "Progress",
     "Recipe",
     "RecipeFailed",
+    "ResultFolder",
     "Results",
     "Role",
     "Step",
     "StepFailed",
     "analyze",
     "compare",
-    "folders",
-    "points",
-    "unfinished",
+    "has_results",
+    "latest",
+    "planned",
 ]

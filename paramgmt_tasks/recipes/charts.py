@@ -1,10 +1,14 @@
-"""Charts, as SVG and PNG, where matplotlib is installed."""
+"""Charts, as SVG and PNG, if matplotlib is installed."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-#: What to do where there are none.
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+#: How to get charts, if there are none.
 HOW_TO = "no charts: they need matplotlib: pip install 'paramgmt-tasks[benchmark]'"
 
 
@@ -27,7 +31,7 @@ def lines(
     log_y: bool = False,
     level: float | None = None,
 ) -> list[Path]:
-    """Lines of (x, median, lowest, highest) over a logarithmic x, the range of the runs shown behind each.
+    """Lines of (x, median, lowest, highest) over a logarithmic x, each with the range of its runs.
 
     `level` is drawn across. The files, `path` with .svg and .png.
     """
@@ -84,14 +88,14 @@ def matrix(
     return _save(figure, path)
 
 
-def _axes(height: float = 4.5) -> tuple[Any, Any]:
+def _axes(height: float = 4.5) -> "tuple[Figure, Axes]":
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, height), layout="constrained")
     return figure, figure.add_subplot()
 
 
-def _save(figure: Any, path: Path) -> list[Path]:
+def _save(figure: "Figure", path: Path) -> list[Path]:
     import matplotlib
 
     written = []

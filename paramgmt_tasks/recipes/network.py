@@ -7,18 +7,32 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ..model import UsageError
-from .recipe import PROGRAMS, Choice, Recipe, Results, Role, RoleHosts
+from . import charts
+from .recipe import PROGRAMS, Choice, Chosen, JsonObject, Recipe, Results, Role, RoleHosts
+from .report import (
+    Key,
+    Page,
+    Table,
+    bar_chart,
+    summaries,
+    text_table,
+    warnings_of,
+    write_report,
+    write_samples,
+)
+from .statistics import Summary, percentile
 
 PAIRINGS = ("one-to-one", "all-to-all", "incast")
 TOOLS = ("builtin", "iperf3")
 _PORT = 5201
 #: Seconds that a run may take longer than it sends.
 _LIMIT = 60.0
+#: Pairs that are shown one by one on the terminal; the percentiles of them that are.
+_SHOWN, _SHARES = 20, (0.05, 0.5, 0.95)
 _RESULTS = {"builtin": "sent.jsonl", "iperf3": "iperf3-*.json"}
-#: Succeeds once something listens on all ports, as Linux tells it (in hexadecimal).
+#: Succeeds once something listens on all ports, as Linux shows it (in hexadecimal).
 _LISTENS = """
 for port in ?PORTS; do
   listening=" [0-9A-F]*:$(printf %04X "$port") [0-9A-F]*:0000 0A "
@@ -27,7 +41,7 @@ done
 """
 
 
-def _prepare(recipe: Recipe, options: Mapping[str, Any]) -> Recipe:
+def _prepare(recipe: Recipe, options: Chosen) -> Recipe:
     tool, pairing = options["tool"] or "builtin", options["pairing"] or "one-to-one"
     if tool not in TOOLS:
         raise UsageError(f"--tool {tool}: must be one of {', '.join(TOOLS)}")
@@ -102,7 +116,7 @@ def _number(name: str, text: str, least: float) -> float:
 def _pair(on: RoleHosts, pairing: str, tool: str, port: int) -> Mapping[str, Sequence[Mapping[str, str]]]:
     """Which receivers each sender sends to, and on which ports each receiver listens.
 
-    A server of iperf3 serves one client at a time, so that it takes one for each sender.
+    A server of iperf3 serves one client at a time, so that each sender needs a server of its own.
     """
     senders, receivers = on.hosts["senders"], on.hosts["receivers"]
     if pairing == "one-to-one" and len(senders) != len(receivers):
@@ -131,7 +145,7 @@ def _bracketed(address: str) -> str:
     return f"[{address}]" if ":" in address else address
 
 
-def _from_builtin(path: Path) -> Iterator[dict[str, Any]]:
+def _from_builtin(path: Path) -> Iterator[JsonObject]:
     found = {}
     for line in path.read_text("utf-8", "replace").splitlines():
         try:
@@ -142,30 +156,99 @@ def _from_builtin(path: Path) -> Iterator[dict[str, Any]]:
     yield from found.values()
 
 
-def _from_iperf3(path: Path) -> Iterator[dict[str, Any]]:
+def _from_iperf3(path: Path) -> Iterator[JsonObject]:
     """A file is named iperf3-POINT-RECEIVER.json, and a point's name ends in run=N."""
     point, mark, rest = path.name.removeprefix("iperf3-").removesuffix(".json").rpartition("run=")
     run, _, receiver = rest.partition("-")
     try:
-        said = json.loads(path.read_text("utf-8", "replace"))
-        received = said["end"]["sum_received"]
+        report = json.loads(path.read_text("utf-8", "replace"))
+        received = report["end"]["sum_received"]
         yield {
             "name": f"{point}{mark}{run}",
             "receiver": receiver,
             "bytes": received["bytes"],
             "seconds": received["seconds"],
             "mbit_per_s": received["bits_per_second"] / 1e6,
-            "retransmits": said["end"].get("sum_sent", {}).get("retransmits"),
-            "rates_mbit_s": [interval["sum"]["bits_per_second"] / 1e6 for interval in said["intervals"]],
+            "retransmits": report["end"].get("sum_sent", {}).get("retransmits"),
+            "rates_mbit_s": [interval["sum"]["bits_per_second"] / 1e6 for interval in report["intervals"]],
         }
     except (ValueError, KeyError):
         return
 
 
-def _analyze(results: Results) -> None:
-    from .network_report import analyze  # only here: `inv --list` stays quick
+# -- what is made of the results
 
-    analyze(results)
+
+def _analyze(results: Results) -> None:
+    """Tables of each pair and of all, a matrix or bars, and percentiles."""
+    pairs = summaries(results.samples, ("host", "receiver"), "mbit_per_s")
+    named = {f"{sender} > {receiver}": summary for (sender, receiver), summary in pairs.items()}
+    plan = results.plan
+    pairing = plan["parameters"]["pairing"][0]
+    title = f"Network, {pairing}, {plan['parameters']['tool'][0]}"
+    each, overall = _each_pair(results, pairs), _all_pairs(pairs)
+    skew = _worst_skew(results)
+    write_samples(results)
+    page = Page(title)
+    page.text(f"Throughput of each pair in Mbit/s: medians of {plan['runs']} runs.")
+    page.table(*each)
+    page.heading("All pairs")
+    page.table(*overall)
+    if skew:
+        page.text(f"{skew.capitalize()}.")
+    pictures = _pictures(results.folder, pairs, named, title, pairing) if charts.available() else []
+    text = text_table(each.header, each.rows[:_SHOWN])
+    if len(each.rows) > _SHOWN:
+        text += f"\n… and {len(each.rows) - _SHOWN} more pairs: see report.html"
+    text += f"\n\n{text_table(*overall)}\n\n"
+    text += bar_chart({name: summary.median for name, summary in [*named.items()][:_SHOWN]}, " Mbit/s")
+    if skew:
+        text += f"\n\n{skew}"
+    write_report(results, page, text, pictures, warnings_of(results, named))
+
+
+def _each_pair(results: Results, pairs: Mapping[Key, Summary]) -> Table:
+    """The runs of each pair, and the half seconds within them."""
+    rates: dict[Key, list[float]] = {pair: [] for pair in pairs}
+    for sample in results.samples:
+        pair = (sample["host"], sample["receiver"])
+        if pair in rates:
+            rates[pair] += sample["rates_mbit_s"]
+    rows = [
+        [
+            f"{pair[0]} > {pair[1]}",
+            *(f"{value:.0f}" for value in summary.range),
+            *(f"{percentile(rates[pair], share):.0f}" if rates[pair] else "" for share in _SHARES),
+        ]
+        for pair, summary in pairs.items()
+    ]
+    return Table(["pair", "median", "lowest", "highest", "p5 of half seconds", "p50", "p95"], rows)
+
+
+def _all_pairs(pairs: Mapping[Key, Summary]) -> Table:
+    """The medians of all pairs together."""
+    medians = [summary.median for summary in pairs.values()]
+    row = [len(medians), f"{sum(medians):.0f}", *(f"{percentile(medians, share):.0f}" for share in _SHARES)]
+    return Table(["pairs", "total Mbit/s", "p5 of pairs", "p50", "p95"], [row])
+
+
+def _worst_skew(results: Results) -> str:
+    """How far apart the senders started, in words; nothing if there was one sender."""
+    if not results.skews:
+        return ""
+    worst, uncertainty = max(results.skews)
+    return f"senders started within {worst:.1f} ms (± {uncertainty:.1f} ms), in the worst run"
+
+
+def _pictures(
+    folder: Path, pairs: Mapping[Key, Summary], named: Mapping[str, Summary], title: str, pairing: str
+) -> list[Path]:
+    if pairing != "all-to-all":
+        bars = {name: summary.range for name, summary in named.items()}
+        return charts.bars(folder / "throughput", bars, title=title, x="Mbit/s")
+    senders, receivers = (list(dict.fromkeys(pair[end] for pair in pairs)) for end in (0, 1))
+    cells = {(pair[0], pair[1]): summary.median for pair, summary in pairs.items()}
+    return charts.matrix(folder / "matrix", senders, receivers, cells, title=f"{title}: Mbit/s")
 
 
 NETWORK = Recipe(

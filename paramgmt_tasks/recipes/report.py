@@ -1,4 +1,4 @@
-"""What is made of the results of any recipe: samples as CSV, a page to look at, tables for the terminal."""
+"""What every report is made of: samples as CSV, a page to look at, tables and bars for the terminal."""
 
 import csv
 import html
@@ -6,17 +6,22 @@ import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 from ..model import fold
 from . import charts
-from .recipe import Results, busy_before
+from .recipe import JsonObject, Results, busy_before
+from .result_folder import write_whole
 from .statistics import Summary, summarize
-from .sweep import write_whole
+
+#: What tells groups of samples apart: the values of some of their facts.
+Key: TypeAlias = tuple[Any, ...]
 
 #: The spread of the runs beyond which a point is doubtful: what lies between the quartiles, in medians.
 DOUBTFUL = 0.2
 _BAR = 30
+#: Files of every report.
+_WRITTEN = ("samples.jsonl", "samples.csv", "machine.json", "report.html")
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222 }
 body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
@@ -27,6 +32,13 @@ svg, img { max-width: 100%; height: auto } .note { color: #a33 }
 """
 
 
+class Table(NamedTuple):
+    """A table, for a page and for the terminal."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[object]]
+
+
 class Page:
     """A page of HTML that needs no other file."""
 
@@ -35,15 +47,15 @@ class Page:
         self._title = title
 
     def heading(self, text: str) -> None:
-        """A heading."""
+        """Add a heading."""
         self._parts.append(f"<h2>{html.escape(text)}</h2>")
 
     def text(self, text: str, note: bool = False) -> None:
-        """A paragraph; a `note` is something to beware of."""
+        """Add a paragraph; a `note` is something to beware of."""
         self._parts.append(f"<p{' class=note' if note else ''}>{html.escape(text)}</p>")
 
-    def table(self, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-        """A table."""
+    def table(self, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+        """Add a table."""
         cells = "".join(f"<th>{html.escape(name)}</th>" for name in header)
         body = "".join(
             "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows
@@ -51,27 +63,30 @@ class Page:
         self._parts.append(f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>")
 
     def figure(self, svg: Path) -> None:
-        """A chart, as part of the page."""
+        """Add a chart, as part of the page."""
         text = svg.read_text("utf-8")
         self._parts.append(f"<figure>{text[text.index('<svg') :]}</figure>")
 
     def write(self, path: Path) -> None:
-        """Write the page."""
+        """Write the page to a file, whole or not at all."""
         title = html.escape(self._title)
         head = f'<head><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style></head>'
         body = "\n".join(self._parts)
         write_whole(path, f'<!doctype html>\n<html lang="en">{head}\n<body>\n{body}\n</body></html>\n')
 
 
-def grouped(
-    samples: Iterable[Mapping[str, Any]], keys: Sequence[str], value: str
-) -> dict[tuple[Any, ...], list[float]]:
+def grouped(samples: Iterable[JsonObject], keys: Sequence[str], value: str) -> dict[Key, list[float]]:
     """The values of samples that are alike in `keys`, in the order of their first."""
-    found: dict[tuple[Any, ...], list[float]] = {}
+    found: dict[Key, list[float]] = {}
     for sample in samples:
         if isinstance(sample.get(value), (int, float)):
             found.setdefault(tuple(sample.get(key) for key in keys), []).append(float(sample[value]))
     return found
+
+
+def summaries(samples: Iterable[JsonObject], keys: Sequence[str], value: str) -> dict[Key, Summary]:
+    """The summaries of samples that are alike in `keys`."""
+    return {key: summarize(values) for key, values in grouped(samples, keys, value).items()}
 
 
 def write_samples(results: Results) -> None:
@@ -86,34 +101,56 @@ def write_samples(results: Results) -> None:
     write_whole(results.folder / "samples.csv", text.getvalue())
 
 
-def warnings_of(results: Results, summaries: Mapping[str, Summary]) -> list[str]:
-    """What makes the results doubtful, in lines."""
-    said = [
+def warnings_of(results: Results, named: Mapping[str, Summary]) -> list[str]:
+    """What makes the results doubtful, in lines; `named` are the summaries, as readers know them."""
+    lines = [
         f"{name}: half of the runs differ by {summary.spread:.0%} of the median"
-        for name, summary in summaries.items()
+        for name, summary in named.items()
         if summary.count > 1 and summary.spread > DOUBTFUL
     ]
     busy = [name for name, machine in results.machines.get("before", {}).items() if busy_before(machine)]
     if busy:
-        said.append(f"busy with something else before the start: {fold(busy)}")
-    return said
+        lines.append(f"busy with something else before the start: {fold(busy)}")
+    return lines
 
 
 def write_report(
-    results: Results, page: Page, table: str, pictures: Sequence[Path], warnings: Sequence[str]
+    results: Results, page: Page, text: str, pictures: Sequence[Path], warnings: Sequence[str]
 ) -> None:
-    """Complete the page with pictures, warnings, failures and machines; write it, and tell what there is."""
+    """Complete the page with pictures, warnings, failures, machines and plan, and write it.
+
+    `text` goes to the terminal, with warnings, failures and the names of the files that were written.
+    """
+    failures = _by_reason(results.failures)
     for path in pictures:
         if path.suffix == ".svg":
             page.figure(path)
     for line in warnings:
         page.text(f"Doubtful: {line}", note=True)
-    failures = _by_reason(results.failures)
     if failures:
         page.heading("Failed")
         for line in failures:
             page.text(line, note=True)
     page.heading("Machines")
+    page.table(*_machines(results))
+    page.heading("Plan")
+    page.table(["what", "value"], list(results.plan.items()))
+    for line in (
+        text,
+        *(f"doubtful: {line}" for line in warnings),
+        *(f"failed: {line}" for line in failures),
+    ):
+        results.say(line)
+    if not charts.available():
+        results.note(charts.HOW_TO)
+    page.write(results.folder / "report.html")
+    written = [*(path.name for path in pictures), *_WRITTEN]
+    extra = [path.name for path in sorted(results.folder.glob("*.csv")) if path.name not in written]
+    results.note(f"Written to {results.folder}: {', '.join([*extra, *written])}")
+
+
+def _machines(results: Results) -> Table:
+    """What is known of each host, and its load before and after."""
     before, after = results.machines.get("before", {}), results.machines.get("after", {})
     names = list(dict.fromkeys(name for machine in before.values() for name in machine if name != "load"))
     rows = [
@@ -125,27 +162,7 @@ def write_report(
         ]
         for entry, machine in before.items()
     ]
-    page.table(["host", *(name for name in names), "load before", "after"], rows)
-    page.heading("Plan")
-    page.table(["what", "value"], [(name, value) for name, value in results.plan.items()])
-    say = results.say
-    say(table)
-    for line in warnings:
-        say(f"doubtful: {line}")
-    for line in failures:
-        say(f"failed: {line}")
-    if not charts.available():
-        results.note(charts.HOW_TO)
-    page.write(results.folder / "report.html")
-    written = [
-        *(path.name for path in pictures),
-        "samples.jsonl",
-        "samples.csv",
-        "machine.json",
-        "report.html",
-    ]
-    extra = [path.name for path in sorted(results.folder.glob("*.csv")) if path.name not in written]
-    results.note(f"Written to {results.folder}: {', '.join([*extra, *written])}")
+    return Table(["host", *names, "load before", "after"], rows)
 
 
 def _by_reason(failures: Iterable[tuple[str, str]]) -> list[str]:
@@ -159,7 +176,7 @@ def _by_reason(failures: Iterable[tuple[str, str]]) -> list[str]:
     ]
 
 
-def text_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+def text_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A table for the terminal, numbers to the right.
 
     >>> print(text_table(["size", "ms"], [[1, "2.50"], [1024, "10.00"]]))
@@ -198,39 +215,3 @@ def bar_chart(values: Mapping[str, float], unit: str = "") -> str:
         number = f"{value:.0f}" if value >= 1000 else f"{value:.4g}"
         lines.append(f"{name:{width}}  {bar:{_BAR}}  {number}{unit}")
     return "\n".join(lines)
-
-
-def plain(results: Results) -> None:
-    """Tables of the medians of all numbers, for each choice of the parameters: where a recipe has no own."""
-    keys = list(results.plan["parameters"])
-    names = [
-        name
-        for name in dict.fromkeys(name for sample in results.samples for name in sample)
-        if name not in (*keys, "run") and any(isinstance(s.get(name), (int, float)) for s in results.samples)
-    ]
-    write_samples(results)
-    page = Page(results.recipe.name)
-    if results.recipe.description:
-        page.text(results.recipe.description)
-    columns = {name: grouped(results.samples, keys, name) for name in names}
-    choices = list(dict.fromkeys(choice for column in columns.values() for choice in column))
-    rows, summaries = [], {}
-    for choice in choices:
-        row = [str(value) for value in choice]
-        for name, column in columns.items():
-            summary = summarize(column[choice]) if choice in column else None
-            row.append(f"{summary.median:.4g}" if summary else "")
-            if summary:
-                summaries[" ".join([*row[: len(keys)], name])] = summary
-        rows.append(row)
-    page.table([*keys, *names], rows)
-    pictures: list[Path] = []
-    if charts.available():
-        for name, column in columns.items():
-            values = {
-                " ".join(map(str, choice)) or name: (s.median, s.low, s.high)
-                for choice, s in ((choice, summarize(column[choice])) for choice in column)
-            }
-            file = re.sub(r"[^A-Za-z0-9_-]", "_", name)
-            pictures += charts.bars(results.folder / file, values, title=name, x=name)
-    write_report(results, page, text_table([*keys, *names], rows), pictures, warnings_of(results, summaries))

@@ -20,6 +20,11 @@ class Summary:
     count: int
 
     @property
+    def range(self) -> tuple[float, float, float]:
+        """The median, the lowest and the highest, as charts show them."""
+        return self.median, self.low, self.high
+
+    @property
     def spread(self) -> float:
         """What lies between the quartiles, as a part of the median."""
         return (self.quartiles[1] - self.quartiles[0]) / self.median if self.median else 0.0
@@ -48,7 +53,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 @dataclass(frozen=True)
 class Ratio:
-    """The ratio of two medians, b to a, with a 95 % confidence interval; None where a has too few runs."""
+    """The ratio of two medians, b to a, with a 95 % confidence interval; None if a side has too few runs."""
 
     value: float
     interval: tuple[float, float] | None
@@ -67,7 +72,7 @@ class Ratio:
 
 
 def ratio(a: Sequence[float], b: Sequence[float]) -> Ratio | None:
-    """How the median of `b` compares with that of `a`; None where that of `a` is 0.
+    """How the median of `b` compares with that of `a`; None if that of `a` is 0.
 
     The interval is the percentile bootstrap's: both are resampled with replacement (Efron 1979). Fewer than
     four runs on a side say nothing of their spread.

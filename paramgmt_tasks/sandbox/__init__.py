@@ -55,7 +55,7 @@ class Sandbox:
             time.sleep(0.02)
 
     def down(self) -> bool:
-        """Stop the servers and remove everything of theirs; False where none were up."""
+        """Stop the servers and remove all that they left; False if none were up."""
         pid = self.pid()
         if pid is not None:
             os.kill(pid, signal.SIGTERM)
@@ -66,9 +66,9 @@ class Sandbox:
         return pid is not None
 
     def pid(self) -> int | None:
-        """The process that serves the fleet, None where it is down.
+        """The process that serves the fleet, None if it is down.
 
-        It holds a lock for as long as it lives, so that no other process's number is taken for its own.
+        It holds a lock for as long as it lives: no process that has its number later is mistaken for it.
         """
         try:
             with (self.folder / "lock").open("r+") as file:

@@ -78,8 +78,9 @@ def _signal(group: int, name: str) -> None:
             os.killpg(group, number)
 
 
-async def _pump(source: Any, target: Any) -> None:
-    # Not asyncssh's own redirection: that ends both streams where the first one ends.
+async def _pump(source: asyncio.StreamReader | None, target: "asyncssh.SSHWriter[bytes]") -> None:
+    # Not asyncssh's own redirection: that ends both streams when the first one ends.
+    assert source is not None
     while data := await source.read(65536):
         target.write(data)
         await target.drain()
@@ -95,7 +96,7 @@ class _Files(asyncssh.SFTPServer):
 
 
 async def serve(folder: Path, count: int) -> None:
-    """Start the servers, write known_hosts and the host list, and wait to be told to stop."""
+    """Start the servers, write known_hosts and the host list, and serve until SIGTERM."""
     user_key = asyncssh.generate_private_key("ssh-ed25519", comment="paramgmt sandbox")
     identity = folder / "id_ed25519"
     user_key.write_private_key(str(identity))
@@ -124,7 +125,6 @@ async def serve(folder: Path, count: int) -> None:
 
 async def _listen(home: _Home, user_key: asyncssh.SSHKey) -> tuple[int, asyncssh.SSHKey]:
     host_key = asyncssh.generate_private_key("ssh-ed25519")
-    options: dict[str, Any] = {"sftp_factory": home.files, "encoding": None, "line_editor": False}
     listener = await asyncssh.listen(
         ADDRESS,
         0,
@@ -133,7 +133,9 @@ async def _listen(home: _Home, user_key: asyncssh.SSHKey) -> tuple[int, asyncssh
         authorized_client_keys=asyncssh.import_authorized_keys(user_key.export_public_key().decode()),
         process_factory=home.run,
         agent_forwarding=False,
-        **options,
+        sftp_factory=home.files,
+        encoding=None,
+        line_editor=False,
     )
     return listener.get_port(), host_key
 

@@ -6,20 +6,24 @@ from ..model import later
 
 if TYPE_CHECKING:
     from . import config
-    from .command import CommandStatus, Sudo, at_eof, communicate, kill_on_disconnect, with_env
+    from .command import CommandStatus, communicate, kill_on_disconnect, with_env
     from .connection import START_TIMEOUT, HostConnection, SharedResources
     from .failures import Classified, Denied, NoAnswer, classify
     from .handshake_gate import HandshakeGate, WaitForSlot
+    from .paramiko_internals import Answers, ExecChannel, FabricGroup, SFTPSession
+    from .sudo import Sudo
     from .termination import GRACE
 else:
     __getattr__ = later(
         __name__,
         {
             ".": ["config"],
-            ".command": ["CommandStatus", "Sudo", "communicate", "kill_on_disconnect", "at_eof", "with_env"],
+            ".command": ["CommandStatus", "communicate", "kill_on_disconnect", "with_env"],
             ".connection": ["HostConnection", "SharedResources", "START_TIMEOUT"],
             ".failures": ["Denied", "Classified", "NoAnswer", "classify"],
             ".handshake_gate": ["WaitForSlot", "HandshakeGate"],
+            ".paramiko_internals": ["Answers", "ExecChannel", "FabricGroup", "SFTPSession"],
+            ".sudo": ["Sudo"],
             ".termination": ["GRACE"],
         },
     )
@@ -27,16 +31,19 @@ else:
 __all__ = [
     "GRACE",
     "START_TIMEOUT",
+    "Answers",
     "Classified",
     "CommandStatus",
     "Denied",
+    "ExecChannel",
+    "FabricGroup",
     "HandshakeGate",
     "HostConnection",
     "NoAnswer",
+    "SFTPSession",
     "SharedResources",
     "Sudo",
     "WaitForSlot",
-    "at_eof",
     "classify",
     "communicate",
     "config",

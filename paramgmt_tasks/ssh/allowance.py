@@ -1,13 +1,10 @@
 """What a host may say beside its data: so many messages, key exchanges, extensions and questions."""
 
 import re
-import secrets
 import time
-from typing import Any
 
 import paramiko
 from paramiko.common import MSG_KEXINIT
-from paramiko.kex_gex import KexGexSHA256
 
 #: Messages that serve nothing which a host may send, and how many more for each second.
 USELESS, USELESS_A_SECOND = 1000, 100
@@ -18,9 +15,6 @@ _WITH_DATA = 4
 BULK = 4 * 1024 * 1024
 #: Bits of the largest group that a host may choose: what paramiko takes, 8192, costs this thread seconds.
 LARGEST_GROUP = 4096
-#: Bits of the secret number in a group that a host chooses: twice what such a group is worth is enough
-#: (RFC 4419, section 6.2). paramiko takes as many as the group has, which costs eight times as much.
-_SECRET = 512
 #: Numbers of the messages of a key exchange method (RFC 4250, section 4.1.2).
 KEX_METHOD = range(30, 50)
 #: Bytes of a message that begins a key exchange, what RFC 4253, section 6.1, has for a packet; and of one of
@@ -75,7 +69,7 @@ class Allowance:
         if self._late[channel] > BULK:
             raise paramiko.SSHException("more data for a channel that is closed than the window allows")
 
-    def key_exchange(self, kind: int, message: Any) -> None:
+    def key_exchange(self, kind: int, message: paramiko.Message) -> None:
         """A message of a key exchange has come."""
         size = message.packet.getbuffer().nbytes
         if size > (_LARGEST_KEXINIT if kind == MSG_KEXINIT else _LARGEST_KEX):
@@ -96,23 +90,6 @@ class Allowance:
     def method(self, name: str) -> None:
         """The key exchange that is under way is of this method."""
         self._slow = name.startswith(_SLOW)
-
-
-class GroupExchange(KexGexSHA256):
-    """paramiko's, with groups that cost no more than the fixed ones."""
-
-    max_bits = LARGEST_GROUP
-
-    def _parse_kexdh_gex_group(self, message: Any) -> None:
-        position = message.packet.tell()
-        size = message.get_int()
-        message.packet.seek(position)
-        if size > LARGEST_GROUP // 8 + 1:
-            raise paramiko.SSHException(f"a group of {size} bytes, more than {LARGEST_GROUP} bits")
-        super()._parse_kexdh_gex_group(message)  # type: ignore[misc]
-
-    def _generate_x(self) -> None:
-        self.x = 1 << (_SECRET - 1) | secrets.randbits(_SECRET - 1)
 
 
 def check_window(unread: int, window: int) -> None:

@@ -17,23 +17,12 @@ from paramiko.ssh_exception import BadAuthenticationType, PasswordRequiredExcept
 from ..model import UsageError, reason_of
 from ..steps import MAY_BLOCK, Steps, run_to_end
 from .failures import Denied, NoAnswer, message_of
+from .paramiko_internals import LockedAgent
 
 log = logging.getLogger("paramgmt_tasks")
 
 #: Tried where nothing names an identity, in ssh's order (ssh_config(5), IdentityFile).
 DEFAULT_FILES = ("~/.ssh/id_rsa", "~/.ssh/id_ecdsa", "~/.ssh/id_ed25519")
-
-
-class _LockedAgent(paramiko.Agent):
-    """An agent whose one socket is shared by all threads: one question at a time."""
-
-    def __init__(self) -> None:
-        self._one_at_a_time = threading.Lock()
-        super().__init__()
-
-    def _send_message(self, msg: Any) -> Any:
-        with self._one_at_a_time:
-            return super()._send_message(msg)  # type: ignore[misc]
 
 
 class Identities:
@@ -42,7 +31,7 @@ class Identities:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._files: dict[tuple[str, str | None], paramiko.PKey | str] = {}
-        self._agent: _LockedAgent | None = None
+        self._agent: LockedAgent | None = None
         self._offers: dict[Any, list[paramiko.PKey]] = {}
 
     def load(self, path: str, passphrase: str | None = None) -> paramiko.PKey | str:
@@ -72,7 +61,7 @@ class Identities:
         with self._lock:
             if self._agent is None:
                 try:
-                    self._agent = _LockedAgent()
+                    self._agent = LockedAgent()
                 except (paramiko.SSHException, OSError) as error:
                     log.warning("ssh-agent: %s", message_of(error))
                     return []

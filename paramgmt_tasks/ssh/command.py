@@ -2,30 +2,23 @@
 
 import contextlib
 import locale
-import secrets
 import shlex
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
+import fabric
 import paramiko
 from fabric.runners import Result as FabricResult
 from invoke.exceptions import CommandTimedOut, UnexpectedExit
 
 from ..model import Outcome, Output
 from ..steps import Steps, run_to_end
-from .failures import Denied
-from .termination import end
+from .paramiko_internals import ExecChannel, OutOfTime
+from .sudo import Sudo
+from .termination import terminate
 
-#: Bytes of standard error that are taken at once: all there can be.
-_READ = 4 * 1024 * 1024
-#: Seconds that sudo may take to run the command, as for a second factor, and to say why it does not.
-SUDO_TIMEOUT, _LAST_WORD = 60.0, 5.0
-#: Bytes that sudo may write before the command runs.
-_TALK = 64 * 1024
-#: Bytes of that which may say why it does not.
-_LAST_WORDS = 500
 #: Bytes of data that fit one packet of a server with the usual limit.
 WRITE = 32704
 #: The variable that says which login shell has to run a command, so named that no other is.
@@ -35,7 +28,7 @@ _LOST = "connection lost; the command may have run"
 
 @dataclass(frozen=True)
 class CommandStatus:
-    """How a command that was started ended. `return_code` is None where it ended without one."""
+    """How a command that was started ended. `return_code` is None if it ended without one."""
 
     outcome: Outcome
     return_code: int | None
@@ -47,8 +40,8 @@ def with_env(
 ) -> tuple[str, bytes]:
     """`command` such that it first reads variables from its standard input, and what it is to be sent there.
 
-    So their values stand on no command line, which all users of the host can read. `more` is whether input
-    of the command's own follows; `login` whether any login shell runs it, not /bin/sh.
+    So their values are on no command line, which all users of the host can read. `more` is whether input
+    of the command's own follows; `login` whether any login shell may run it, or only /bin/sh.
 
     >>> with_env("run", [("A", "two words")], login=False)[1]
     b"{ export A='two words'\\n}; : "
@@ -58,10 +51,10 @@ def with_env(
     exports = " ".join(f"{name}={shlex.quote(value)}" for name, value in env)
     if not exports:
         return command, b""
-    # What is sent is no text for shells of csh's kind and fish: /bin/sh reads it and runs them again.
+    # Shells of csh's kind and fish do not understand what is sent: /bin/sh reads it and runs them again.
     again = f'[ -z "${{{_AGAIN}-}}" ] || exec "${_AGAIN}" -c {shlex.quote(command)}\n' if login else ""
     sent = f"{{ export {exports}\n{again}}}; : ".encode("utf-8", "surrogateescape")
-    # Byte by byte where more follows: any larger read could take some of that with it. Of what has not come
+    # Byte by byte if more follows: any larger read could take some of that with it. Of what has not come
     # whole nothing is done: without its last brace it is no command, and without its last word `false` is.
     read = f'eval "$(dd bs=1 count={len(sent)} 2>/dev/null)false"' if more else 'eval "$(cat)false"'
     missing = "{ echo paramgmt: the values of --env did not come >&2; exit 125; }"
@@ -85,72 +78,8 @@ def kill_on_disconnect(command: str) -> str:
     return f"exec /bin/sh -c {shlex.quote(text)}"
 
 
-class Sudo:
-    """A command under sudo, and the talk with sudo before it starts.
-
-    The password is sent only when sudo asks for it, so that it can never become the command's input,
-    and nothing else is sent before the command itself has said that it runs.
-    """
-
-    def __init__(self, command: str, password: str | None) -> None:
-        token = secrets.token_hex(8)
-        self._prompt = f"[paramgmt {token} password]".encode()
-        self._ready = f"[paramgmt {token} ready]".encode()
-        self.password = password
-        self.elevate = "sudo -n --" if password is None else "sudo -S -p '' --"
-        inner = f"printf %s {shlex.quote(self._ready.decode())} >&2; exec /bin/sh -c {shlex.quote(command)}"
-        how = "-n" if password is None else f"-S -p {shlex.quote(self._prompt.decode())}"
-        self.command = f"sudo {how} -- /bin/sh -c {shlex.quote(inner)}"
-
-    def negotiate(
-        self, channel: paramiko.Channel, deadline: float | None, stop: Callable[[], bool] = lambda: False
-    ) -> Steps[bytes]:
-        """Talk with sudo until the command runs; what it has written to standard error by then.
-
-        Raises:
-            Denied: sudo did not run it.
-            ConnectionAbortedError: `stop` says so.
-            TimeoutError: the deadline (seconds on the monotonic clock) passed.
-        """
-        heard, asked = bytearray(), 0
-        gives_up = time.monotonic() + SUDO_TIMEOUT
-        transport: Any = channel.transport
-        while True:
-            heard_more = lambda: stop() or channel.recv_stderr_ready() or at_eof(channel)  # noqa: E731
-            patient = gives_up if deadline is None else min(gives_up, deadline)
-            try:
-                yield from _await(channel, heard_more, patient)
-            except _OutOfTime:
-                if patient == deadline or channel.eof_sent:
-                    raise
-                channel.shutdown_write()  # it asks for something that is not known here: let it give up
-                gives_up += _LAST_WORD
-                continue
-            if stop():
-                raise ConnectionAbortedError
-            data = channel.recv_stderr(_READ)
-            known = max(0, len(heard) - len(self._ready))
-            heard += data
-            at = heard.find(self._ready, known)
-            if at >= 0:
-                return bytes(heard[at + len(self._ready) :])
-            if not data or len(heard) > _TALK:
-                raise Denied(self._refusal(bytes(heard[-_LAST_WORDS:])))
-            if heard.count(self._prompt) > asked:
-                asked += 1
-                if asked == 1 and self.password is not None:
-                    yield from transport.send(channel, f"{self.password}\n".encode(), deadline)
-                else:
-                    channel.shutdown_write()  # the password was wrong: it is not tried again
-
-    def _refusal(self, heard: bytes) -> str:
-        text = heard.replace(self._prompt, b"").decode("utf-8", "replace")
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        return lines[-1] if lines else "sudo did not run the command"
-
-
 def communicate(
-    channel: paramiko.Channel,
+    channel: ExecChannel,
     out: Output,
     err: Output,
     stdin: bytes | None = None,
@@ -163,9 +92,9 @@ def communicate(
     """Send `stdin`, collect the output and wait for the end of a command just started on `channel`.
 
     What it writes goes to `out` and `err`. No `stdin` is for a command whose standard input has ended
-    already, or is `held`: that does not end behind `stdin`. After `timeout` seconds, of which some are
-    `spent`, and when `stop` says so, it is ended on the host and what was received is kept. A connection lost
-    on the way is the outcome LOST.
+    already, or is `held`: that does not end after `stdin`. After `timeout` seconds, of which some are
+    `spent`, and when `stop` says so, it is ended on the host and what was received is kept. If the connection
+    is lost on the way, the outcome is LOST.
 
     Raises:
         Denied, TimeoutError: sudo did not run the command; see Sudo.negotiate.
@@ -173,92 +102,97 @@ def communicate(
     deadline = None if timeout is None else time.monotonic() + timeout - spent
     if sudo:
         err.write((yield from sudo.negotiate(channel, deadline, stop)))
-    unsent = memoryview(stdin or b"")
-    cut_short, kind = "", Outcome.LOST
-    transport: Any = channel.transport
-    _drain(channel, out, err)
-
-    def news() -> bool:
-        if unsent.nbytes and transport.takes_more(channel):
-            return True
-        return stop() or transport.has_come(channel) or channel.recv_stderr_ready() or at_eof(channel)
-
+    talk = _Conversation(channel, out, err, stdin or b"", stdin is not None and not held, stop)
+    cut_short, outcome = "", Outcome.LOST
     try:
-        if stdin is not None:
-            unsent = _feed(channel, unsent, ends=not held)
-        while not at_eof(channel) and not stop():
-            yield from _await(channel, news, deadline)
-            # Output is taken in turns with stdin: a command may not read on before it is rid of some.
-            _drain(channel, out, err)
-            unsent = _feed(channel, unsent, ends=not held) if unsent.nbytes else unsent
-        yield from _await(channel, lambda: stop() or channel.status_event.is_set(), deadline)
-        if stop() and not (at_eof(channel) and channel.status_event.is_set()):
+        yield from talk.until_end(deadline)
+        if stop() and not (channel.at_eof() and channel.has_status()):
             cut_short = "interrupted"
-    except _OutOfTime:
-        cut_short, kind = f"timed out after {timeout:g} s", Outcome.TIMED_OUT
+    except OutOfTime:
+        cut_short, outcome = f"timed out after {timeout:g} s", Outcome.TIMED_OUT
     except (OSError, EOFError, paramiko.SSHException):
-        pass  # the connection broke while something was sent: told below
+        pass  # the connection broke while something was sent: _status_of says so
     if cut_short:
         how = (sudo.elevate, sudo.password) if sudo else ("", None)
-        gone = yield from end(channel, lambda: _drain(channel, out, err), *how, held=held)
+        gone = yield from terminate(channel, talk.drain, *how, held=held)
         cut_short += "; ended on the host" if gone else "; it may still run"
-    _drain(channel, out, err)
-    outcome, code, reason = _ending(channel)
-    if cut_short:
-        outcome, code, reason = kind, None, cut_short
+    talk.drain()
+    status = CommandStatus(outcome, None, cut_short) if cut_short else _status_of(channel)
     with contextlib.suppress(EOFError):
         channel.close()
-        transport.flush()
-    return CommandStatus(outcome, code, reason)
+        channel.flush()
+    return status
 
 
-class _OutOfTime(TimeoutError):
-    pass
+class _Conversation:
+    """What goes to a command and comes from it while it runs; with `ends` its input ends after `stdin`."""
+
+    def __init__(
+        self,
+        channel: ExecChannel,
+        out: Output,
+        err: Output,
+        stdin: bytes,
+        ends: bool,
+        stop: Callable[[], bool],
+    ) -> None:
+        self._channel, self._out, self._err = channel, out, err
+        self._unsent, self._ends, self._stop = memoryview(stdin), ends, stop
+
+    def until_end(self, deadline: float | None) -> Steps[None]:
+        """Send and receive until the command ends, or `stop` says so.
+
+        Raises:
+            OutOfTime: the deadline passed.
+            OSError, EOFError, paramiko.SSHException: the connection broke.
+        """
+        channel, stop = self._channel, self._stop
+        self.drain()
+        self._feed()
+        while not channel.at_eof() and not stop():
+            yield from channel.wait_for(self._has_news, deadline)
+            # Output is read in turns with stdin: a command may not read on before it is rid of some.
+            self.drain()
+            if self._unsent.nbytes:
+                self._feed()
+        yield from channel.wait_for(lambda: stop() or channel.has_status(), deadline)
+
+    def drain(self) -> None:
+        """Keep what has come."""
+        channel = self._channel
+        if pieces := channel.read():
+            self._out.write(b"".join(pieces))
+        while channel.recv_stderr_ready():
+            self._err.write(channel.read_stderr())
+
+    def _feed(self) -> None:
+        """Send what the window holds without blocking, and after all of it the end, if it `ends`."""
+        channel = self._channel
+        while self._unsent.nbytes and channel.takes_more():
+            self._unsent = self._unsent[channel.send_now(self._unsent[:WRITE]) :]
+        if not self._unsent.nbytes and self._ends:
+            channel.shutdown_write()
+
+    def _has_news(self) -> bool:
+        channel = self._channel
+        if self._unsent.nbytes and channel.takes_more():
+            return True
+        return self._stop() or channel.has_come() or channel.recv_stderr_ready() or channel.at_eof()
 
 
-def _await(channel: Any, done: Callable[[], bool], deadline: float | None) -> Steps[None]:
-    # Asked for apart from the wait, which a command that never stops printing always ends at once.
-    late = deadline is not None and time.monotonic() >= deadline
-    if late or not (yield from channel.transport.until(done, deadline)):
-        raise _OutOfTime("no answer in time")
-
-
-def at_eof(channel: Any) -> bool:
-    """Whether nothing more can come on a channel."""
-    return bool(channel.eof_received or channel.closed)
-
-
-def _drain(channel: paramiko.Channel, out: Output, err: Output) -> None:
-    transport: Any = channel.transport
-    if pieces := transport.receive_data(channel):
-        out.write(b"".join(pieces))
-    while channel.recv_stderr_ready():
-        err.write(channel.recv_stderr(_READ))
-
-
-def _feed(channel: paramiko.Channel, unsent: memoryview, ends: bool) -> memoryview:
-    """Send what the window takes without blocking, and the end of the input if it `ends`; what is left."""
-    transport: Any = channel.transport
-    while unsent.nbytes and transport.takes_more(channel):
-        unsent = unsent[transport.send_data(channel, unsent[:WRITE]) :]
-    if not unsent.nbytes and ends:
-        channel.shutdown_write()
-    return unsent
-
-
-def _ending(channel: Any) -> tuple[Outcome, int | None, str]:
+def _status_of(channel: ExecChannel) -> CommandStatus:
     code = channel.exit_status
     if channel.exit_signal:
-        return Outcome.SIGNALLED, None, f"killed by signal {channel.exit_signal}"
+        return CommandStatus(Outcome.SIGNALLED, None, f"killed by signal {channel.exit_signal}")
     if not (channel.eof_received or channel.closed_by_peer):
-        return Outcome.LOST, None, _LOST
+        return CommandStatus(Outcome.LOST, None, _LOST)
     if code == 0:
-        return Outcome.OK, 0, ""
+        return CommandStatus(Outcome.OK, 0)
     if code > 0:
-        return Outcome.FAILED, code, f"return code {code}"
+        return CommandStatus(Outcome.FAILED, code, f"return code {code}")
     if channel.closed_by_peer:
-        return Outcome.FAILED, None, "the server gave no return code"
-    return Outcome.LOST, None, _LOST
+        return CommandStatus(Outcome.FAILED, None, "the server gave no return code")
+    return CommandStatus(Outcome.LOST, None, _LOST)
 
 
 #: Options of Fabric's run() that need its own runner: a terminal, live streams, watchers and the like.
@@ -268,8 +202,19 @@ _NEED_RUNNER = (
 )
 
 
-def run_hidden(connection: Any, command: str, kwargs: Mapping[str, Any]) -> FabricResult | None:
-    """Fabric's `run` for a command whose output is hidden; None where Fabric's own runner is needed.
+class Starter(Protocol):
+    """A connection on which commands are started."""
+
+    config: fabric.Config
+
+    def start(
+        self, command: str, timeout: float | None = None, no_input: bool = False, first: bytes = b""
+    ) -> Steps[ExecChannel]:
+        """Ask the host to start a command."""
+
+
+def run_hidden(connection: Starter, command: str, kwargs: Mapping[str, Any]) -> FabricResult | None:
+    """Fabric's `run` for a command whose output is hidden; None if Fabric's own runner is needed.
 
     Raises:
         invoke.exceptions.UnexpectedExit, CommandTimedOut: as Fabric's run.

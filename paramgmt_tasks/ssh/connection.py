@@ -29,7 +29,14 @@ from .failures import Classified, NoAnswer, classify
 from .handshake_gate import HandshakeGate
 from .host_keys import HostKeyVerifier, RetryWithKnownTypes
 from .known_hosts import KnownHosts
-from .paramiko_internals.stream import keep_alive, shut_down
+from .paramiko_internals import (
+    ExecChannel,
+    FabricConfig,
+    forget_sftp,
+    keep_alive,
+    shut_down,
+    use_transport,
+)
 from .proxy_command import Proxy
 
 # The exception is the result: paramiko's tracebacks on standard error would only repeat it.
@@ -46,13 +53,6 @@ _CONNECTING = (errno.EINPROGRESS, errno.EALREADY, errno.EINTR)
 _GLOBAL_KNOWN_HOSTS = "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2"
 
 
-class _Config(fabric.Config):
-    """Fabric's configuration, whose copies keep our ssh_config: Fabric would make them one of paramiko's."""
-
-    def _clone_init_kwargs(self, *args: Any, **kwargs: Any) -> Any:
-        return {**super()._clone_init_kwargs(*args, **kwargs), "ssh_config": self.base_ssh_config}
-
-
 class SharedResources:
     """What all connections of one `inv` call share, read or asked for once.
 
@@ -64,7 +64,7 @@ class SharedResources:
 
     def __init__(self, share: int = 1) -> None:
         self.ssh_config = ssh_config.load()
-        self.config = _Config(ssh_config=self.ssh_config)
+        self.config = FabricConfig(ssh_config=self.ssh_config)
         # Looked up once: Invoke takes long to find what is below another setting.
         self.configured_timeout: float | None = self.config.timeouts.connect
         self.configured_login: tuple[str | None, int] = self.config.user, self.config.port
@@ -331,7 +331,7 @@ class HostConnection(fabric.Connection):
             return
         # What SSHClient.connect does, without what was asked for once for all hosts.
         transport = self._offering(verifier.transport(sock))
-        client._transport = transport  # type: ignore[attr-defined]
+        use_transport(client, transport)
         yield from transport.exchange_keys(deadline)
         verifier.verify(transport.get_remote_server_key())
         yield from authentication.steps(transport)
@@ -434,7 +434,8 @@ class HostConnection(fabric.Connection):
     def discard(self) -> None:
         """Drop the connection, whatever state it is in; the next use makes a new one."""
         # Fabric's close() does nothing after a failed authentication, and leaks the transport.
-        self._sftp = self.sftp_session = None
+        forget_sftp(self)
+        self.sftp_session = None
         shut_down(self._socket)
         transport: Any = self.client.get_transport()
         self.client.close()
@@ -487,7 +488,7 @@ class HostConnection(fabric.Connection):
 
     # -- starting commands
 
-    def session(self, timeout: float | None = None) -> Steps[paramiko.Channel]:
+    def session(self, timeout: float | None = None) -> Steps[ExecChannel]:
         """A new channel on which requests are answered within `timeout` seconds (START_TIMEOUT without).
 
         Raises: as opening, and
@@ -505,7 +506,7 @@ class HostConnection(fabric.Connection):
 
     def start(
         self, command: str, timeout: float | None = None, no_input: bool = False, first: bytes = b""
-    ) -> Steps[Any]:
+    ) -> Steps[ExecChannel]:
         """Ask the host to start a command. `started` is true from the moment it may have.
 
         `first` is sent along to its standard input, and with `no_input` the end of that, which otherwise is
@@ -518,7 +519,7 @@ class HostConnection(fabric.Connection):
         """
         yield from self.opening()
         began = time.monotonic()
-        channel: Any = yield from self.session(timeout)
+        channel = yield from self.session(timeout)
         self.starting = time.monotonic() - began
         channel.limit -= self.starting
         transport = self.transport
@@ -529,7 +530,7 @@ class HostConnection(fabric.Connection):
         self._permitted()
 
         def ask() -> None:
-            transport.request(channel, request, no_input, first)
+            channel.request(request, no_input, first)
 
         def send(what: Callable[[], object]) -> None:
             sent = transport.sent
@@ -560,7 +561,7 @@ class HostConnection(fabric.Connection):
         if may_block:
             yield MAY_BLOCK
             send(ask)
-        yield from transport.confirmation(channel)
+        yield from channel.confirmation()
         self.confirmed = time.monotonic()
         self.starting += self.confirmed - (self.requested or self.confirmed)
         return channel

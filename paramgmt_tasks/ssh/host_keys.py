@@ -7,7 +7,7 @@ import paramiko
 from ..model import UsageError
 from .failures import Untrusted
 from .known_hosts import KnownHosts
-from .paramiko_internals.transport import LeanTransport
+from .paramiko_internals import LeanTransport, SocketLike
 
 _TRUST = {"yes": "strict", "ask": "strict", "no": "ignore", "off": "ignore", "accept-new": "accept-new"}
 
@@ -40,17 +40,17 @@ class HostKeyVerifier(paramiko.MissingHostKeyPolicy):
         self._types: list[str] = [] if checking_mode == "ignore" else known.types(name)
         self._only_these = False
 
-    def transport(self, sock: Any, **kwargs: Any) -> paramiko.Transport:
+    def transport(self, sock: SocketLike, **options: Any) -> LeanTransport:
         """A transport that asks for the key types known for the host first."""
-        transport = LeanTransport(sock, **kwargs)
+        transport = LeanTransport(sock, **options)
         if self._types:
-            options = transport.get_security_options()
-            known = [name for name in options.key_types if _plain_type(name) in self._types]
+            offer = transport.get_security_options()
+            known = [name for name in offer.key_types if _plain_type(name) in self._types]
             if self._only_these and not known:
                 kinds = ", ".join(self._types)
                 raise Untrusted(f"{self._name} is known with keys that cannot be used here: {kinds}")
-            others = [] if self._only_these else [n for n in options.key_types if n not in known]
-            options.key_types = [*known, *others]
+            others = [] if self._only_these else [n for n in offer.key_types if n not in known]
+            offer.key_types = [*known, *others]
         return transport
 
     def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:

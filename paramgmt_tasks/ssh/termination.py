@@ -2,19 +2,19 @@
 
 SSH's own signal request (RFC 4254, section 6.9) says nothing of what became of it, and OpenSSH before 9.8
 refuses it to root. So OpenSSH is asked over a second channel of the same connection: the process of this
-connection is the parent of both commands. The request is what is left where that cannot be.
+connection is the parent of both commands. The request is what is left if that cannot be.
 """
 
 import contextlib
 import shlex
 import time
 from collections.abc import Callable
-from typing import Any
 
 import paramiko
 
 from ..model import PATIENCE
 from ..steps import Steps
+from .paramiko_internals import ExecChannel
 
 #: Seconds that a command has to end by itself after TERM, as the script has them too.
 GRACE = 2.0
@@ -25,7 +25,7 @@ _LATE = 1.0
 # Its arguments are the process of the connection, the one that this script was started as, the command's age
 # in hundredths of a second (Linux's ticks), and SSH_CONNECTION. Nothing is done unless the first is OpenSSH's
 # for one connection: a server that serves all of them from one process is the parent of what others run.
-# What an earlier command has left running is older than this one. Where the command itself has ended, what it
+# What an earlier command has left running is older than this one. If the command itself has ended, what it
 # has left in its process group is known by the connection in its environment; of several groups without a
 # leader the others are of daemons, which left the command's own.
 _SCRIPT = r"""
@@ -87,8 +87,8 @@ _GONE, _NOT_FOUND, _LEFT = 0, 4, 5
 _UNKNOWN = -1
 
 
-def end(
-    channel: Any,
+def terminate(
+    channel: ExecChannel,
     drain: Callable[[], None],
     elevate: str = "",
     password: str | None = None,
@@ -96,12 +96,12 @@ def end(
 ) -> Steps[bool]:
     """Steps that end the command on `channel`; whether all of its process group is known to be gone.
 
-    `drain` takes what it still writes. `elevate` is what has to stand before a command to have the rights of
+    `drain` keeps what it still writes. `elevate` is what has to come before a command to have the rights of
     the one to end, and `password` what that asks for. One that is `held` ends itself when its input does.
     """
 
     def is_over() -> bool:
-        drain()  # the end comes behind what was written
+        drain()  # the end comes after what was written
         return _over(channel)
 
     if is_over():
@@ -110,22 +110,22 @@ def end(
     with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
         if held:
             channel.shutdown_write()
-            yield from channel.transport.until(is_over, deadline)
+            yield from channel.until(is_over, deadline)
             return is_over()
         age = int((time.monotonic() - channel.began + _LATE) * 100)
-        code = yield from _run_helper(channel.transport, _command(elevate, age), password, deadline)
+        code = yield from _run_helper(channel, _command(elevate, age), password, deadline)
         if code not in (_GONE, _NOT_FOUND, _LEFT, _UNKNOWN):
             for name, seconds in (("TERM", GRACE), ("KILL", _AFTER_KILL)):
                 if not is_over():
-                    channel.transport.signal(channel, name)
-                    yield from channel.transport.until(is_over, time.monotonic() + seconds)
+                    channel.signal(name)
+                    yield from channel.until(is_over, time.monotonic() + seconds)
         return code == _GONE or (code not in (_LEFT, _UNKNOWN) and is_over())
     return False
 
 
-def _over(channel: Any) -> bool:
+def _over(channel: ExecChannel) -> bool:
     """Whether a command has ended, and all that could write to its streams."""
-    return bool(channel.closed_by_peer or (channel.eof_received and channel.status_event.is_set()))
+    return channel.closed_by_peer or (bool(channel.eof_received) and channel.has_status())
 
 
 def _command(elevate: str, age: int) -> str:
@@ -133,22 +133,24 @@ def _command(elevate: str, age: int) -> str:
     return f"exec /bin/sh -c {shlex.quote(starter)} {shlex.quote(_SCRIPT)}"
 
 
-def _run_helper(transport: Any, command: str, password: str | None, deadline: float) -> Steps[int | None]:
-    """Run a command on a channel of its own; its return code, None where it could not be run."""
-    # Where a key runs one command whatever it is asked for, asking would run that once more.
-    if "OpenSSH" not in transport.remote_version or transport.forced:
+def _run_helper(
+    channel: ExecChannel, command: str, password: str | None, deadline: float
+) -> Steps[int | None]:
+    """Run a command beside that on `channel`; its return code, None if it could not be run."""
+    # If the key runs one command whatever it is asked for, asking would run that once more.
+    if "OpenSSH" not in channel.transport.remote_version or channel.transport.forced:
         return None
     try:
-        channel = yield from transport.session(max(0.1, deadline - time.monotonic()))
-        transport.request(channel, command.encode(), no_input=password is None)
-        transport.flush()
-        yield from transport.confirmation(channel)
+        helper = yield from channel.another(max(0.1, deadline - time.monotonic()))
+        helper.request(command.encode(), no_input=password is None)
+        helper.flush()
+        yield from helper.confirmation()
     except paramiko.SSHException:
         return None
     if password is not None:
-        yield from transport.send(channel, f"{password}\n".encode(), deadline)
-        channel.shutdown_write()
-    yield from transport.until(channel.status_event.is_set, deadline)
-    code: int = channel.exit_status  # as paramiko, -1 where there is none
-    channel.close()
+        yield from helper.send_all(f"{password}\n".encode(), deadline)
+        helper.shutdown_write()
+    yield from helper.until(helper.has_status, deadline)
+    code = helper.exit_status  # as paramiko, -1 if there is none
+    helper.close()
     return code

@@ -4,29 +4,22 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TextIO
 
 from invoke import Collection, Context, Exit, task
 
-from ..inventory import read_list
-from ..model import Host, UsageError, duration, escaped
+from ..display import StatusLine
+from ..model import UsageError, duration, escaped
 from .command_line import OperationTask, Option
 from .operations import _options, _pool
-from .options import HOSTS, REMOTE, Options, positive, switch
+from .options import Options
+from .recipe_options import RecipeOptions, recipe_options
 from .run_operation import usage_errors, write_lines
 
 if TYPE_CHECKING:
-    from ..recipes import BenchmarkRun, Choice, Progress, Recipe, Results, Step
+    from ..engines import Session
+    from ..recipes import BenchmarkRun, Progress, Recipe, Results, Step
 
-_SWEEP = (
-    Option("fresh", bool, "Start over, also where a run that was broken off could go on"),
-    Option("order", str, "Order of the runs: interleaved (without it) or random"),
-    Option("seed", str, "Number that a random order follows"),
-    Option("stop_on_failure", bool, "Stop at the first run that fails; without it the rest goes on"),
-    Option("results", str, "Folder for the results (results/NAME); for pull and analyze also that of a run"),
-    Option("dry_run", bool, "Print what would be run and do nothing"),
-)
-_REACHING = tuple(option for option in REMOTE if option.name not in ("sudo", "ask_password", "verbose"))
 #: Steps that can be run by themselves, in their order.
 STEPS = ("build", "push", "configure", "run", "pull", "analyze")
 
@@ -63,13 +56,13 @@ _DOCS = {
 }
 
 
-class _RecipeTask(OperationTask[..., Any]):
+class _RecipeTask(OperationTask[..., "Results | None"]):
     """One step of a recipe, or several. Its options are known once somebody asks for them."""
 
     def __init__(
         self, recipe: "Callable[[], Recipe]", steps: Sequence[str], doc: str, collection: str
     ) -> None:
-        def body(c: Context, **given: Any) -> Any:
+        def body(c: Context, **given: object) -> "Results | None":
             return _carry_out(c, recipe(), steps, given)
 
         body.__name__ = steps[0] if len(steps) == 1 else "all"
@@ -82,18 +75,7 @@ class _RecipeTask(OperationTask[..., Any]):
     @property
     def options(self) -> Sequence[Option]:
         """Those of the hosts, of the sweep and of the recipe."""
-        recipe = self._recipe()
-        roles = tuple(
-            Option(role.name, list, f"Host list of the {role.name}: a file, or a name in hostlists/")
-            for role in recipe.roles
-        )
-        own = tuple(
-            Option(choice.name, type(choice.default) if choice.default is not None else str, choice.help)
-            for choice in recipe.options
-        )
-        known = {option.name for option in (*roles, *own)}
-        exclude = tuple(option for option in HOSTS if option.name == "exclude" and option.name not in known)
-        return (*roles, *exclude, *own, *_SWEEP, *_REACHING)
+        return recipe_options(self._recipe())
 
     @options.setter
     def options(self, value: Sequence[Option]) -> None:
@@ -107,70 +89,73 @@ class _RecipeTask(OperationTask[..., Any]):
         return None
 
 
-def _carry_out(c: Context, recipe: "Recipe", steps: Sequence[str], given: dict[str, Any]) -> "Results | None":
-    name = recipe.name
-    with usage_errors(name):
-        recipe = recipe.prepare(recipe, {choice.name: _chosen(given, choice) for choice in recipe.options})
-        show = _Progress()
+# -- the steps
+
+
+def _carry_out(
+    c: Context, recipe: "Recipe", steps: Sequence[str], given: dict[str, object]
+) -> "Results | None":
+    """Do the steps; if something failed on a host, that is exit status 1."""
+    with usage_errors(recipe.name):
+        asked = RecipeOptions(recipe, given)
+        options = _options(c, given)
+        progress = _SweepProgress(sys.stderr)
         if tuple(steps) == ("analyze",):  # for which the folder is enough
-            results = _analyze(c, recipe, given, show)
+            results = _analyze(asked, options, progress)
         else:
-            results = _cycle(c, recipe, steps, given, show)
+            results = _run(asked, steps, options, _pool(c), progress)
     if results is not None and results.failures:
         raise Exit(code=1)
     return results
 
 
-def _analyze(c: Context, recipe: "Recipe", given: dict[str, Any], show: "_Progress") -> "Results | None":
-    from ..recipes import analyze
+def _analyze(asked: RecipeOptions, options: Options, progress: "_SweepProgress") -> "Results | None":
+    from ..recipes import analyze, latest
 
-    folder = _latest(_root(recipe, given))
-    if _options(c, given).flag("dry_run"):
+    folder = latest(asked.results())
+    if options.flag("dry_run"):
         write_lines([f"analyze: {folder}"])
         return None
-    with _failures(recipe):
-        return analyze(recipe, folder, note=show.note)
+    with _failures(asked.recipe):
+        return analyze(asked.recipe, folder, note=progress.note)
 
 
-def _cycle(
-    c: Context, recipe: "Recipe", steps: Sequence[str], given: dict[str, Any], show: "_Progress"
+def _run(
+    asked: RecipeOptions,
+    steps: Sequence[str],
+    options: Options,
+    session: "Session",
+    progress: "_SweepProgress",
 ) -> "Results | None":
-    from ..recipes import ORDERS, BenchmarkRun
+    from ..recipes import BenchmarkRun, has_results, planned
 
-    options = _options(c, given)
-    hosts = _without_excluded(options, {role.name: _hosts(given, role.name) for role in recipe.roles})
-    order = _own(given, "order", "interleaved")
-    if order not in ORDERS:
-        raise UsageError(f"--order {order}: must be one of {', '.join(ORDERS)}")
-    seed = _own(given, "seed", None)
-    seed = None if seed is None else positive(f"--seed {seed}", seed)
-    root, folder = _root(recipe, given), None
-    if _is_of_a_run(root):
+    hosts, order, seed = asked.hosts(options), asked.order(), asked.seed()
+    root, folder = asked.results(), None
+    if has_results(root):
         if "run" in steps:
             raise UsageError(f"--results {root}: has a run's results already: name the folder above it")
         root, folder = root.parent, root
-    cycle = BenchmarkRun(
-        recipe,
+    run = BenchmarkRun(
+        asked.recipe,
         hosts,
         options.settings(),
         root,
-        _pool(c),
-        note=show.note,
-        progress=show.tell,
+        session,
+        note=progress.note,
+        progress=progress.show,
         python=sys.executable,
     )
     if options.flag("dry_run"):
-        write_lines(_planned(cycle, steps, order, seed))
+        write_lines(planned(run, steps, order, seed))
         return None
     try:
-        with _failures(recipe):
-            return _steps(cycle, steps, order, seed, given, folder)
+        with _failures(asked.recipe):
+            return _steps(run, steps, asked, folder)
     except KeyboardInterrupt:
-        show.close()
-        salvaged = _salvage(cycle, pulls="pull" in steps)
-        raise Exit(f"{recipe.name}: interrupted{salvaged}", code=130) from None
+        progress.close()
+        raise Exit(f"{asked.recipe.name}: interrupted{_salvaged(run, steps)}", code=130) from None
     finally:
-        show.close()
+        progress.close()
 
 
 @contextmanager
@@ -185,149 +170,57 @@ def _failures(recipe: "Recipe") -> Iterator[None]:
 
 
 def _steps(
-    cycle: "BenchmarkRun",
-    steps: Sequence[str],
-    order: str,
-    seed: int | None,
-    given: dict[str, Any],
-    folder: Path | None,
+    run: "BenchmarkRun", steps: Sequence[str], asked: RecipeOptions, folder: Path | None
 ) -> "Results | None":
+    from ..recipes import latest
+
     for step in steps:
         if step == "run":
-            fresh, stop = _is_on(given, "fresh"), _is_on(given, "stop_on_failure")
-            folder = cycle.run(fresh, order, seed, stop)
+            fresh, stop = asked.is_on("fresh"), asked.is_on("stop_on_failure")
+            folder = run.run(fresh, asked.order(), asked.seed(), stop)
         elif step == "pull":
-            cycle.pull(folder or _latest(cycle.root))
+            run.pull(folder or latest(run.root))
         elif step == "analyze":
-            return cycle.analyze(folder or _latest(cycle.root))
+            return run.analyze(folder or latest(run.root))
         else:
-            getattr(cycle, step)()
+            getattr(run, step)()
     return None
 
 
-def _root(recipe: "Recipe", given: dict[str, Any]) -> Path:
-    return Path(_own(given, "results", Path("results") / recipe.name))
+def _salvaged(run: "BenchmarkRun", steps: Sequence[str]) -> str:
+    """Pull and show what there is until now, if that is asked for; what is left, in words."""
+    from ..recipes import RecipeFailed, ResultFolder
 
-
-def _is_of_a_run(folder: Path) -> bool:
-    return (folder / "plan.json").is_file()
-
-
-def _latest(root: Path) -> Path:
-    """The last folder of results below `root`, or that itself."""
-    from ..recipes import folders
-
-    if _is_of_a_run(root):
-        return root
-    found = folders(root)
-    if not found:
-        raise UsageError(f"{root}: no results yet: run the benchmark first")
-    return found[-1]
-
-
-def _salvage(cycle: "BenchmarkRun", pulls: bool) -> str:
-    """Bring and show what there is until now; what is left, in words."""
-    from ..recipes import RecipeFailed, unfinished
-
-    folder = cycle.folder
-    if folder is None:
+    if run.folder is None:
         return ""
-    if pulls:
-        cycle.go_on()
+    if "pull" in steps:
         try:
-            cycle.pull(folder)
-            cycle.analyze(folder)
+            run.pull(run.folder)
+            run.analyze(run.folder)
         except (RecipeFailed, UsageError) as error:
             print(f"nothing to show yet: {error}", file=sys.stderr)
-    left = unfinished(folder, {"parameters": cycle.recipe.parameters, "runs": cycle.recipe.runs})
+    left = ResultFolder.read(run.folder).unfinished()
     return f"; {left} runs are left: the same command goes on with them" if left else ""
 
 
-def _own(given: dict[str, Any], name: str, default: Any) -> Any:
-    """An option of a benchmark's own, or its default where it is not given or nothing."""
-    value = given.get(name)
-    return default if value is None or value == "" else value
+# -- progress
 
 
-def _is_on(given: dict[str, Any], name: str, default: bool = False) -> bool:
-    value = _own(given, name, default)
-    return switch(f"--{name.replace('_', '-')} {value}", value)
+class _SweepProgress:
+    """How far a sweep is: a line that is redrawn on a terminal, else a line for each tenth of it."""
 
-
-def _chosen(given: dict[str, Any], choice: "Choice") -> Any:
-    if isinstance(choice.default, bool):
-        return _is_on(given, choice.name, choice.default)
-    return _own(given, choice.name, choice.default)
-
-
-def _hosts(given: dict[str, Any], role: str) -> list[Host]:
-    """The hosts of a role: none where it is not given; what is given must have some."""
-    lists = given.get(role)
-    if lists is None:
-        return []
-    names = lists.split() if isinstance(lists, str) else [str(name) for name in lists]
-    hosts = [host for name in names for host in read_list(name)]
-    if not hosts:
-        raise UsageError(f"no hosts in {' and '.join(names) or f'--{role}'}")
-    return hosts
-
-
-def _without_excluded(options: Options, hosts: dict[str, list[Host]]) -> dict[str, list[Host]]:
-    """The hosts of all roles without those that are excluded."""
-    everyone = [host for own in hosts.values() for host in own]
-    if not everyone and not options.is_given("exclude"):
-        return hosts  # all is done here
-    kept = set(options.without_excluded(everyone))
-    left = {role: [host for host in own if host in kept] for role, own in hosts.items()}
-    for role, own in left.items():
-        if hosts[role] and not own:
-            raise UsageError(f"no {role} are left by --exclude")
-    return left
-
-
-def _planned(cycle: "BenchmarkRun", steps: Sequence[str], order: str, seed: int | None) -> Iterator[str]:
-    """What the steps would do, in lines."""
-    from ..recipes import points
-
-    recipe = cycle.recipe
-    if "build" in steps and recipe.build:
-        yield f"build: {recipe.build}"
-    for role in recipe.roles:
-        entries = ", ".join(host.entry for host in cycle.hosts[role.name])
-        yield f"{role.name}: {entries}"
-        told = {"push": role.files, "configure": role.config, "pull": role.results}
-        for step in steps:
-            if told.get(step):
-                yield f"  {step}: {' '.join(told[step])}"
-        if "run" in steps and role.ready:
-            yield f"  service: {role.command}"
-            yield f"  ready once: {role.ready}"
-    if "run" not in steps:
-        return
-    acting = [role for role in recipe.roles if not role.ready]
-    for point in points(recipe.parameters, recipe.runs, recipe.warmup, order, seed):
-        values = {**dict(point.parameters), "POINT": point.name, "RUN": point.run}
-        for role in acting:
-            for host in cycle.commands(role, role.command, values):
-                _, _, command = host.variables["COMMAND"].partition("\n")
-                yield f"{point.name}: {host.entry}: {command}"
-
-
-class _Progress:
-    """How far it is, on standard error: a line that is redrawn on a terminal, else one in ten."""
-
-    def __init__(self) -> None:
-        self._terminal = sys.stderr.isatty()
-        self._drawn = False
-        self._told = 0
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._line = StatusLine(stream) if stream.isatty() else None
+        self._tenths = 0
 
     def note(self, text: str) -> None:
-        """Something that happened."""
-        self._erase()
-        print(text, file=sys.stderr, flush=True)
+        """Write a line about something that happened."""
+        self.close()
+        print(text, file=self._stream, flush=True)
 
-    def tell(self, step: "Step | None", progress: "Progress", error: str) -> None:
-        """A step of the sweep is done."""
+    def show(self, step: "Step | None", progress: "Progress", error: str) -> None:
+        """Show how far it is after a step; before the first one, what was done already."""
         if step is None:
             if progress.found:
                 self.note(f"{progress.found} of {progress.total} runs are done already")
@@ -336,23 +229,21 @@ class _Progress:
             self.note(f"{step.name}: failed: {escaped(error)}")
         left = "" if progress.left is None else f", {duration(progress.left)} left"
         failed = f", {progress.failed} failed" if progress.failed else ""
-        line = f"{progress.done}/{progress.total} runs{failed}{left}: {step.name}"
-        tenth = progress.done * 10 // max(1, progress.total)
-        if self._terminal:
-            print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
-            self._drawn = True
-        elif tenth > self._told:
-            self._told = tenth
-            print(line, file=sys.stderr, flush=True)
-
-    def _erase(self) -> None:
-        if self._drawn:
-            print("\r\x1b[K", end="", file=sys.stderr)
-            self._drawn = False
+        text = f"{progress.done}/{progress.total} runs{failed}{left}: {step.name}"
+        tenths = progress.done * 10 // max(1, progress.total)
+        if self._line is not None:
+            self._line.draw(text)
+        elif tenths > self._tenths:
+            self._tenths = tenths
+            print(text, file=self._stream, flush=True)
 
     def close(self) -> None:
-        """Take the line away."""
-        self._erase()
+        """Remove the line that is redrawn."""
+        if self._line is not None:
+            self._line.erase()
+
+
+# -- the tasks
 
 
 def _uds_vs_tcp() -> "Recipe":
@@ -370,8 +261,8 @@ def _network() -> "Recipe":
 @task(
     positional=["a", "b"],
     help={
-        "a": "OutputFolder of results",
-        "b": "OutputFolder of results",
+        "a": "Folder of results",
+        "b": "Folder of results",
         "metric": "Column of samples.csv (what the benchmark is about)",
     },
 )

@@ -1,7 +1,6 @@
 """The record of runs as Invoke tasks."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from invoke import Collection, Context, task
 
@@ -36,7 +35,7 @@ def _description(past: PastRun) -> str:
     return escaped(past.description.replace(" [?HOST]", ""))
 
 
-def show(c: Context, run: str | Sequence[str] = (), **options: Any) -> None:
+def show(c: Context, run: str | Sequence[str] = (), **options: object) -> None:
     """Show a run, the last one without its name: hosts by how it ended there, and the slowest."""
     with usage_errors("runs.show"):
         names = [run] if isinstance(run, str) else list(run)

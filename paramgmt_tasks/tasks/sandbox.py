@@ -5,13 +5,17 @@ import shlex
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from invoke import Collection, Context, Exit, task
 
-from .operations import lcmd, rcmd, rhosts, rpull, rpush, rscript
+from .operations import _options, lcmd, rcmd, rhosts, rpull, rpush, rscript
 from .options import positive
 from .run_operation import usage_errors
+
+if TYPE_CHECKING:
+    from ..sandbox import Sandbox
+    from .keywords import HostOptions
 
 _SCRIPT = """\
 #!/bin/sh
@@ -19,14 +23,14 @@ echo "hello $(whoami)@?HOST, how are you?"
 """
 
 
-def _sandbox() -> Any:
+def _sandbox() -> "Sandbox":
     from ..sandbox import Sandbox
 
     return Sandbox(_project() / ".sandbox")
 
 
 def _project() -> Path:
-    """The nearest folder with `hostlists/`, here or above; this one without."""
+    """The nearest folder with `hostlists/`, here or above; else this one."""
     here = Path.cwd()
     return next((folder for folder in (here, *here.parents) if (folder / "hostlists").is_dir()), here)
 
@@ -86,25 +90,34 @@ def demo(c: Context, count: str = "3") -> None:
         print(f"demo: {count} SSH servers on this machine, each operation on them, and their end")
         return
     with usage_errors("demo"), tempfile.TemporaryDirectory(prefix="paramgmt-demo-") as folder:
+        unrecorded = _unrecorded(c)
         fleet = Sandbox(Path(folder) / "fleet")
-        before, state = os.getcwd(), os.environ.get("XDG_STATE_HOME")
-        os.environ["XDG_STATE_HOME"] = folder  # what it does is not of the user's record
+        before = os.getcwd()
         try:
             print(f"Bringing up {count} SSH servers on this machine...", flush=True)
             fleet.up(positive(f"--count {count}", count))
             os.chdir(folder)
-            _play(c, {"hosts": [str(fleet.hosts)], "exclude": []})
+            _play(unrecorded, fleet.hosts)
         finally:
             os.chdir(before)
-            if state is None:
-                del os.environ["XDG_STATE_HOME"]
-            else:
-                os.environ["XDG_STATE_HOME"] = state
             fleet.down()
     print("All of it succeeded, and the servers are gone. A fleet to try things on:  inv sandbox.up")
 
 
-def _play(c: Context, hosts: dict[str, Any]) -> None:
+def _unrecorded(c: Context) -> Context:
+    """The same configuration, but what is done with it does not go to the user's record of runs.
+
+    Raises:
+        UsageError: settings that cannot be used.
+    """
+    _options(c, {})  # looks at all settings
+    config = c.config.clone()
+    config.update({"paramgmt": {"runs_kept": 0}})
+    return Context(config)
+
+
+def _play(c: Context, host_list: Path) -> None:
+    hosts: HostOptions = {"hosts": [host_list], "exclude": []}
     Path("f1.txt").write_text("some text\n")
     Path("s1.sh").write_text(_SCRIPT)
     _show("rhosts")

@@ -3,10 +3,9 @@
 import shlex
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from ..model import Failure, Outcome, Output
-from ..ssh import START_TIMEOUT, Classified, HostConnection, NoAnswer, Sudo, at_eof
+from ..ssh import START_TIMEOUT, Classified, ExecChannel, HostConnection, NoAnswer, Sudo
 from ..steps import Steps, WaitForIO
 from .compression import Piece
 from .errors import Refused
@@ -14,7 +13,6 @@ from .remote_scripts import READY
 from .shared import RateLimiter, SharedTransfers
 from .timeouts import STALLED, OutOfTime
 
-_READ = 256 * 1024
 #: Bytes that a host's shell may print before the script begins.
 _NOISE = 64 * 1024
 #: Bytes of messages that are kept of a transfer, and of those that serve nothing, how many end it.
@@ -29,11 +27,11 @@ class ScriptSession:
     """A script that runs on the host: sends to it and receives from it. Its standard error goes to `err`."""
 
     def __init__(
-        self, channel: Any, connection: HostConnection, shared: SharedTransfers, err: Output
+        self, channel: ExecChannel, connection: HostConnection, shared: SharedTransfers, err: Output
     ) -> None:
         self.channel = channel
         #: What has come on standard output and was not asked for yet.
-        self.data = b"".join(channel.transport.receive_data(channel))
+        self.data = b"".join(channel.read())
         self._shared = shared
         self._err = err
         #: Bytes that were sent or received.
@@ -51,7 +49,7 @@ class ScriptSession:
             OutOfTime: the operation's timeout has passed.
         """
         # Checked apart from the wait, which a host that always sends ends at once.
-        if self._is_over() or not (yield from self.channel.transport.until(done, self.limit())):
+        if self._is_over() or not (yield from self.channel.until(done, self.limit())):
             self._give_up()
 
     def limit(self) -> float:
@@ -78,10 +76,10 @@ class ScriptSession:
 
     def pieces(self) -> Steps[list[Piece]]:
         """What comes next on standard output, as it comes; none at the end."""
-        channel, transport = self.channel, self.channel.transport
+        channel = self.channel
 
         def has_come() -> bool:
-            return transport.has_come(channel) or channel.recv_stderr_ready() or at_eof(channel)
+            return channel.has_come() or channel.recv_stderr_ready() or channel.at_eof()
 
         while True:
             yield from self.wait(has_come)
@@ -89,15 +87,14 @@ class ScriptSession:
             if pieces:
                 yield from self._count(sum(map(len, pieces)))
                 return pieces
-            if at_eof(channel):
+            if channel.at_eof():
                 return []
 
     def _receive(self) -> list[Piece]:
         """What has come on standard output; what has come on standard error is kept."""
         while self.channel.recv_stderr_ready():
-            self._keep_message(self.channel.recv_stderr(_READ))
-        pieces: list[Piece] = self.channel.transport.receive_data(self.channel)
-        return pieces
+            self._keep_message(self.channel.read_stderr())
+        return self.channel.read()
 
     def _keep_message(self, message: bytes) -> None:
         """Keep what comes on standard error, as far as there is room for it."""
@@ -128,13 +125,11 @@ class ScriptSession:
         Raises:
             Refused: more than `most` bytes come.
         """
-        channel, transport = self.channel, self.channel.transport
+        channel = self.channel
         answer, rest = bytearray(self.data), memoryview(question)
         while rest and len(answer) <= most:
-            yield from self.wait(
-                lambda: channel.send_ready() or transport.has_come(channel) or at_eof(channel)
-            )
-            if at_eof(channel):
+            yield from self.wait(lambda: channel.send_ready() or channel.has_come() or channel.at_eof())
+            if channel.at_eof():
                 break
             # A host that cannot send its answers does not read on.
             answer += b"".join(self._receive())
@@ -196,7 +191,7 @@ class ScriptSession:
 
     def _broken(self) -> bool:
         """Whether the channel is closed because the connection broke."""
-        return bool(self.channel.closed and not self.channel.closed_by_peer)
+        return self.channel.closed and not self.channel.closed_by_peer
 
     def send(self, pieces: Iterable[bytes]) -> Steps[None]:
         """Send all pieces and the end, unless the script ends before."""
@@ -204,20 +199,20 @@ class ScriptSession:
         for piece in pieces:
             rest = memoryview(piece)
             while rest:
-                yield from self.wait(lambda: channel.send_ready() or at_eof(channel))
-                if at_eof(channel):
+                yield from self.wait(lambda: channel.send_ready() or channel.at_eof())
+                if channel.at_eof():
                     return
                 rest = yield from self._send_some(rest)
         channel.shutdown_write()
 
     def _send_some(self, data: memoryview) -> Steps[memoryview]:
         """Send as much as the window has room for; what is left."""
-        channel, transport = self.channel, self.channel.transport
+        channel = self.channel
         rest = data
         while rest and channel.send_ready():
-            rest = rest[transport.send_data(channel, rest) :]
+            rest = rest[channel.send_now(rest) :]
         yield from self._count(len(data) - len(rest))
-        if not (yield from transport.sending(self.limit())):
+        if not (yield from channel.drained(self.limit())):
             self._give_up()
         return rest
 
@@ -226,11 +221,11 @@ class ScriptSession:
         channel = self.channel
         while pieces := (yield from self.pieces()):
             self._count_useless(sum(map(len, pieces)))
-        yield from self.wait(channel.status_event.is_set)
+        yield from self.wait(channel.has_status)
         if self._messages > _MESSAGES:
             self._err.write(f"\n({self._messages - _MESSAGES} bytes more of messages)\n".encode())
         channel.close()
-        channel.transport.flush()
+        channel.flush()
         return channel.exit_status if channel.exit_status >= 0 else None
 
 
@@ -258,5 +253,5 @@ def open_session(
         if not has_input:
             channel.shutdown_write()
     if has_input:  # as far as the host reads it: ready() tells whether it does
-        yield from channel.transport.send(channel, b"paramgmt\n", session.limit())
+        yield from channel.send_all(b"paramgmt\n", session.limit())
     return session

@@ -5,7 +5,6 @@ import struct
 from collections import deque
 from collections.abc import Generator
 from contextlib import suppress
-from typing import Any
 
 import paramiko
 from paramiko.sftp import (
@@ -31,7 +30,7 @@ from paramiko.sftp import (
 from paramiko.sftp_attr import SFTPAttributes
 
 from ..model import Failure, Outcome
-from ..ssh import Classified
+from ..ssh import Answers, Classified, SFTPSession
 
 #: Bytes of a packet, and of the names that are known at once; how many answers nobody waits for.
 _PACKET, _NAMES, _UNASKED = 256 * 1024, 32 * 1024 * 1024, 64
@@ -50,7 +49,7 @@ class Nonsense(Classified):
         super().__init__(Failure(Outcome.FAILED, f"the host's SFTP server sends {what}"))
 
 
-class Client(paramiko.SFTPClient):
+class Client(SFTPSession):
     """paramiko's, with bounds to what the server may say: what it sends is not to be trusted.
 
     Raises:
@@ -61,21 +60,28 @@ class Client(paramiko.SFTPClient):
     _due = 0
     held = 0
 
-    def _async_request(self, *args: Any) -> Any:
+    def on_question(self) -> None:
+        """One more answer is due."""
         self._due += 1
-        return super()._async_request(*args)  # type: ignore[misc]
 
-    def _read_packet(self) -> tuple[int, bytes]:
+    def read_packet(self) -> tuple[int, bytes]:
+        """The kind and the content of the next packet."""
         self._due -= 1
         if self._due < -_UNASKED:
             raise Nonsense("answers to nothing")
-        (size,) = struct.unpack(">I", self._read_all(4))  # type: ignore[attr-defined]
+        (size,) = struct.unpack(">I", self.read_exactly(4))
         if not 0 < size <= _PACKET:
             raise Nonsense(f"a packet of {size} bytes")
-        data = self._read_all(size)  # type: ignore[attr-defined]
+        data = self.read_exactly(size)
         return data[0], data[1:]
 
-    def _convert_status(self, message: paramiko.Message) -> None:
+    def check_status(self, message: paramiko.Message) -> None:
+        """Raise what a status means.
+
+        Raises:
+            EOFError: there is no more.
+            OSError: any other failure, with the server's text.
+        """
         code = message.get_int()
         if code == SFTP_EOF:
             raise EOFError
@@ -83,11 +89,11 @@ class Client(paramiko.SFTPClient):
             text = message.get_binary()[:_REASON].decode("utf-8", "replace")
             raise OSError(_ERRORS[code], text) if code in _ERRORS else OSError(text)
 
-    def _answer(self, expected: int, kind: int, *args: Any) -> paramiko.Message:
-        answer, message = self._request(kind, *args)  # type: ignore[attr-defined]
+    def _answer(self, expected: int, kind: int, *fields: object) -> paramiko.Message:
+        answer, message = self.ask(kind, *fields)
         if answer != expected:
             raise Nonsense("an answer of another kind than the question")
-        return message  # type: ignore[no-any-return]
+        return message
 
     def stat(self, path: bytes | str) -> SFTPAttributes:
         """What is at a path, behind all links."""
@@ -120,9 +126,9 @@ class Client(paramiko.SFTPClient):
                 _text(message)  # what `ls -l` prints
                 _attributes(message)
             if held > _NAMES:
-                self._request(CMD_CLOSE, handle)  # type: ignore[attr-defined]
+                self.ask(CMD_CLOSE, handle)
                 raise OSError("more names than there is room for")
-        self._request(CMD_CLOSE, handle)  # type: ignore[attr-defined]
+        self.ask(CMD_CLOSE, handle)
         return [name for name in names[:most] if name not in (".", "..")]
 
     def pieces(self, path: str, size: int) -> Generator[bytes, None, None]:
@@ -140,7 +146,7 @@ class Client(paramiko.SFTPClient):
 
         def ask(at: int, count: int) -> tuple[int, int, int]:
             reading.due += 1
-            return self._async_request(reading, CMD_READ, handle, int64(at), count), at, count
+            return self.ask_ahead(reading, CMD_READ, handle, int64(at), count), at, count
 
         asked: deque[tuple[int, int, int]] = deque()
         end, broken = 0, False
@@ -165,17 +171,17 @@ class Client(paramiko.SFTPClient):
         finally:
             with suppress(OSError, EOFError, paramiko.SSHException):  # told by what follows
                 while not broken and reading.due:
-                    self._read_response()  # type: ignore[attr-defined]
+                    self.receive()
                 if not broken:
-                    self._request(CMD_CLOSE, handle)  # type: ignore[attr-defined]
+                    self.ask(CMD_CLOSE, handle)
 
     def _data(self, reading: "_Reading", number: int) -> bytes | None:
-        while number not in reading.answers:
-            self._read_response()  # type: ignore[attr-defined]
-        kind, message = reading.answers.pop(number)
+        while number not in reading.found:
+            self.receive()
+        kind, message = reading.found.pop(number)
         if kind == CMD_STATUS:
             try:
-                self._convert_status(message)
+                self.check_status(message)
             except EOFError:
                 return None
         if kind != CMD_DATA:
@@ -183,15 +189,17 @@ class Client(paramiko.SFTPClient):
         return _bytes(message)
 
 
-class _Reading:
+class _Reading(Answers):
     """Answers to what was asked for of a file, in any order."""
 
     def __init__(self) -> None:
-        self.answers: dict[int, tuple[int, paramiko.Message]] = {}
+        super().__init__()
+        #: How many have not come yet.
         self.due = 0
 
-    def _async_response(self, kind: int, message: paramiko.Message, number: int) -> None:
-        self.answers[number] = kind, message
+    def on_answer(self, kind: int, message: paramiko.Message, number: int) -> None:
+        """An answer has come."""
+        super().on_answer(kind, message, number)
         self.due -= 1
 
 

@@ -181,7 +181,7 @@ def test_a_caller_that_raises_where_a_host_starts_is_no_reason_to_wait_for_ever(
     with Fleet(sshd.hosts(3), cluster.settings()) as fleet:
         report = fleet.perform(RemoteCommand("true"), on_start=refuse).report()
         assert {result.outcome for result in report} <= {Outcome.LOST, Outcome.ERROR}
-        assert "cannot be taken: no more" in caplog.text
+        assert "cannot be handled: no more" in caplog.text
         assert fleet.run("true").report().ok
 
 

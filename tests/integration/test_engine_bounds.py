@@ -12,7 +12,7 @@ import pytest
 from paramgmt_tasks import Fleet, Outcome, Settings
 from paramgmt_tasks.ssh.connection import HostConnection
 from paramgmt_tasks.ssh.failures import Classified
-from paramgmt_tasks.ssh.paramiko_internals import transport
+from paramgmt_tasks.ssh.paramiko_internals import channel as channels
 from paramgmt_tasks.steps import WaitForPermission, run_to_end
 
 pytest.importorskip("asyncssh")
@@ -143,7 +143,7 @@ def test_a_host_that_answers_by_half_a_message_is_not_asked_again(
 ) -> None:
     import asyncssh
 
-    monkeypatch.setattr(transport, "_REST_OF_MESSAGE", 0.2)
+    monkeypatch.setattr(channels, "_REST_OF_MESSAGE", 0.2)
 
     class Server(asyncssh.SSHServer):
         def connection_made(self, connection: Any) -> None:

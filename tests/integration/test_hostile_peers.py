@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from paramgmt_tasks import Fleet, Outcome, Pull, Push, RemoteCommand, Settings
-from paramgmt_tasks.ssh import allowance, command
+from paramgmt_tasks.ssh import allowance, sudo
 
 pytest.importorskip("asyncssh")
 
@@ -154,7 +154,7 @@ def test_a_host_that_takes_no_input_does_not_hold_sudos_password_back_for_ever(f
 
 
 def test_sudo_that_asks_for_something_else_is_given_up(faulty, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "SUDO_TIMEOUT", 0.5, raising=False)
+    monkeypatch.setattr(sudo, "SUDO_TIMEOUT", 0.5)
 
     async def run(process: Any) -> None:
         process.stderr.write(b"Verification code: ")

@@ -76,13 +76,3 @@ def _user() -> str:
     import getpass
 
     return getpass.getuser()
-
-
-def test_every_option_of_the_readme_exists_and_the_other_way_round(inv) -> None:
-    table = README.partition("## Options")[2].partition("The default of each")[0]
-    documented = set(re.findall(r"--[a-z][a-z-]+", table))
-    offered = set()
-    for task in ("rhosts", "lcmd", "rcmd", "rpush", "rpull"):
-        offered |= set(re.findall(r"--[a-z][a-z-]+", inv("--help", task).stdout.partition("Options:")[2]))
-    own = {"--command", "--files"}  # the words themselves, which Invoke also takes as options
-    assert offered - own == documented

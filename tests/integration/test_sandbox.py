@@ -13,12 +13,15 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_demonstration_ends_with_all_succeeded_and_nothing_left(inv, tmp_path: Path) -> None:
+def test_the_demonstration_ends_with_all_succeeded_and_nothing_left(
+    inv, tmp_path: Path, blank_home: Path
+) -> None:
     done = inv("demo", TMPDIR=str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("3 succeeded, 0 failed, 3 total") == 6
     assert "hello " in done.stdout
     assert list(tmp_path.iterdir()) == []
+    assert list(blank_home.iterdir()) == [], "it is not of the user's record"
 
 
 def test_a_sandbox_comes_up_is_worked_on_and_goes(inv, project: Path, blank_home: Path) -> None:

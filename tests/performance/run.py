@@ -323,9 +323,9 @@ def main() -> None:
     tables.complete(report)
     print(tables.text(report))
     (given.output / "performance.json").write_text(json.dumps(report, indent=1) + "\n")
-    (given.output / "performance.md").write_text(tables.markdown(report))
+    (given.output / "performance-tables.md").write_text(tables.markdown(report))
     chart = tables.chart(report, given.output / "performance.svg")
-    written = ["performance.json", "performance.md", *(["performance.svg"] if chart else [])]
+    written = ["performance.json", "performance-tables.md", *(["performance.svg"] if chart else [])]
     print(f"Written to {given.output}: {', '.join(written)}", file=sys.stderr)
 
 

@@ -5,6 +5,21 @@ from pathlib import Path
 from typing import Any
 
 Row = dict[str, Any]
+#: What the page of tables begins with.
+_HEAD = """# Performance: the tables
+
+What `inv perf` measured, as it writes it. [performance.md](performance.md) says how, and what it means.
+
+- "CPU" is user and system time of the client's whole process tree; "CPU ms/host" is without what the
+  client costs on one host.
+- "MB" is the sum of the tree's memory at its highest; "MB, shared once" counts once what several
+  processes share.
+- "servers' CPU s" is what all servers used meanwhile.
+- Ratios are to the best peer among those that reached all hosts that can be reached; if engines are
+  compared, to the engine `threads`.
+- "(once)" marks a client that ran once, since it was slow.
+
+"""
 #: Head, figure and form of the columns; one without a figure in any row is left out.
 _COLUMNS: list[tuple[str, str, Callable[[Any], str]]] = [
     ("wall s", "wall", "{:.2f}".format),
@@ -71,12 +86,12 @@ def text(report: dict[str, Any]) -> str:
 
 
 def markdown(report: dict[str, Any]) -> str:
-    """A table a workload."""
-    parts = []
+    """A page with a table a workload."""
+    parts = [_HEAD.rstrip(), ""]
     for work in report["workloads"]:
         heads, *lines = _table(work)
         parts += [
-            f"### {work['title']}",
+            f"## {work['title']}",
             "",
             f"| {' | '.join(heads)} |",
             "|---|" + "---:|" * (len(heads) - 1),
@@ -85,7 +100,7 @@ def markdown(report: dict[str, Any]) -> str:
             name = f"**{cells[0]}**" if row["ours"] and not work.get("engines") else cells[0]
             parts.append(f"| {' | '.join([name, *cells[1:]])} |")
         parts.append("")
-    return "\n".join(parts)
+    return "\n".join(parts[:-1]) + "\n"
 
 
 def chart(report: dict[str, Any], path: Path) -> bool:

@@ -2,6 +2,8 @@
 
 import ast
 import importlib
+import inspect
+import re
 import sys
 from pathlib import Path
 
@@ -129,3 +131,49 @@ def test_programs_for_hosts_need_python_3_8_and_its_own_modules_only(path: Path)
     imports = [name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names]
     assert set(imports) <= sys.stdlib_module_names
     assert not any(isinstance(node, ast.ImportFrom) for node in ast.walk(tree))
+
+
+#: The modules that know what these keep private, and how such a name looks.
+DOORS = ("ssh.paramiko_internals", "tasks.command_line")
+UPSTREAM = ("paramiko", "fabric", "invoke")
+PRIVATE = r"_(?!replace|asdict|fields)[a-z]\w*"  # those are what a NamedTuple has for all
+OUTSIDE = sorted(name for name in NAMES if not name.startswith(DOORS))
+
+
+def private_names(kind: type) -> dict[str, str]:
+    """What the bases of a class that are theirs have with one underscore in front, and which has it."""
+    names = {}
+    for base in kind.__mro__:
+        if base.__module__.split(".")[0] in UPSTREAM:
+            given = re.findall(rf"self\.({PRIVATE})", inspect.getsource(base))
+            names |= {
+                name: base.__qualname__ for name in (*vars(base), *given) if re.fullmatch(PRIVATE, name)
+            }
+    return names
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_no_subclass_touches_what_upstream_keeps_private(name: str) -> None:
+    module = importlib.import_module(f"paramgmt_tasks.{name}" if name != "__init__" else "paramgmt_tasks")
+    for node in ast.parse(NAMES[name].read_text()).body:
+        kind = getattr(module, node.name, None) if isinstance(node, ast.ClassDef) else None
+        if not isinstance(kind, type) or kind.__module__ != module.__name__:
+            continue
+        used = {n.name for n in ast.walk(node) if isinstance(n, ast.FunctionDef)}
+        used |= {n.attr for n in ast.walk(node) if isinstance(n, ast.Attribute)}
+        used |= {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+        theirs = private_names(kind)
+        found = [f"{private} of {theirs[private]}" for private in used & theirs.keys()]
+        assert not found, f"{kind.__qualname__} touches {', '.join(found)}"
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_a_private_name_is_used_only_where_it_is_made(name: str) -> None:
+    tree = ast.parse(NAMES[name].read_text())
+    attributes = [(n.attr, ast.unparse(n.value), n) for n in ast.walk(tree) if isinstance(n, ast.Attribute)]
+    own = {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)}
+    own |= {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
+    own |= {attribute for attribute, whose, _ in attributes if whose in ("self", "cls")}
+    for attribute, whose, node in attributes:
+        if re.fullmatch(PRIVATE, attribute) and whose not in sys.stdlib_module_names:
+            assert attribute in own, f"line {node.lineno}: {whose}.{attribute}"

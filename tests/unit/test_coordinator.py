@@ -3,26 +3,36 @@
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 from paramgmt_tasks import Host, Outcome, Push, RemoteCommand, Settings
 from paramgmt_tasks.engines.coordinator import WorkerEngine
+from paramgmt_tasks.engines.messages import (
+    AddHosts,
+    HostDone,
+    Permit,
+    Ready,
+    RelayToWorker,
+    Results,
+    ToWorker,
+)
+from paramgmt_tasks.model import FileSpool
 from paramgmt_tasks.transfer.relay import FileRelay
 
 
 class Link:
-    """Keeps what it is sent, and has room when it is told so."""
+    """Keeps what it is sent, and has room when its test says so."""
 
-    ahead = uncertain = 0.0
+    ahead: float = 0.0
+    uncertain: float = 0.0
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.alive = True
-        self.spools: dict[Any, Any] = {}
-        self.sent: list[tuple[Any, ...]] = []
+        self.spools: dict[tuple[int, int], FileSpool] = {}
+        self.sent: list[ToWorker] = []
         self.room = threading.Event()
 
-    def send(self, *message: Any) -> bool:
+    def send(self, message: ToWorker) -> bool:
         self.sent.append(message)
         return self.alive
 
@@ -30,10 +40,21 @@ class Link:
         self.room.wait(10)
 
     def kinds(self) -> list[str]:
-        return [message[0] for message in self.sent]
+        return [
+            type(message.message if isinstance(message, RelayToWorker) else message).__name__
+            for message in self.sent
+        ]
+
+    def hosts(self) -> list[int]:
+        return [
+            position
+            for message in self.sent
+            if isinstance(message, AddHosts)
+            for position, _ in message.hosts
+        ]
 
 
-class Elsewhere(WorkerEngine):
+class Elsewhere(WorkerEngine[Link]):
     """Workers that have not this machine's files."""
 
     shares_filesystem = False
@@ -63,34 +84,34 @@ def until(done) -> None:
 HOSTS = [Host(name, name) for name in "abcd"]
 
 
-def test_hosts_come_to_a_worker_only_behind_their_files(tmp_path: Path) -> None:
+def test_hosts_come_to_a_worker_only_after_their_files(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x" * 600_000)
     workers = Elsewhere()
     one, two = workers.links
     workers.perform(HOSTS, Push((str(tmp_path / "file"),), "/there"), Settings())
-    until(lambda: "tree" in one.kinds() and "tree" in two.kinds())
+    until(lambda: "TreeBegins" in one.kinds() and "TreeBegins" in two.kinds())
     workers.lose(two)
     one.room.set()
     two.room.set()
-    until(lambda: one.kinds().count("hosts") == 2)
-    assert one.kinds()[-3:] == ["whole", "hosts", "hosts"]
-    assert one.kinds().count("tree") == 1
-    assert [index for message in one.sent if message[0] == "hosts" for index, _ in message[2]] == [0, 2, 1, 3]
+    until(lambda: one.kinds().count("AddHosts") == 2)
+    assert one.kinds()[-3:] == ["TreeEnds", "AddHosts", "AddHosts"]
+    assert one.kinds().count("TreeBegins") == 1
+    assert one.hosts() == [0, 2, 1, 3]
 
 
 def test_what_a_lost_worker_was_let_start_is_lost_and_the_rest_goes_to_another() -> None:
     workers = Elsewhere()
     one, two = workers.links
-    told: list[int] = []
-    run = workers.perform(HOSTS, RemoteCommand("true"), Settings(), on_start=told.append)
-    workers.handle(two, "ready", 1, 1)
-    assert two.sent[-1] == ("go", 1, [1])
-    assert told == [1]
+    started: list[int] = []
+    run = workers.perform(HOSTS, RemoteCommand("true"), Settings(), on_start=started.append)
+    workers.handle(two, Ready(1, 1))
+    assert two.sent[-1] == Permit(1, [1])
+    assert started == [1]
     workers.lose(two)
     assert run.finished_hosts == {1}
     result = next(run)
     assert (result.outcome, result.reason) == (Outcome.LOST, "two is gone; the command may have run")
-    assert [index for index, _ in one.sent[-1][2]] == [3]
+    assert one.hosts() == [0, 2, 3]
     workers.lose(one)
     assert {result.reason for result in run} == {"no worker is left"}
 
@@ -99,20 +120,20 @@ def test_no_host_starts_before_all_are_ready_that_are_to_start_together() -> Non
     workers = Elsewhere()
     one, two = workers.links
     workers.perform(HOSTS, RemoteCommand("true"), Settings(together=True))
-    for link, index in ((one, 0), (two, 1), (one, 2)):
-        workers.handle(link, "ready", 1, index)
-    assert "go" not in one.kinds() + two.kinds()
-    done, times = (Outcome.UNREACHABLE, None, 3, "refused", 0), (1.0, 2.0, None, None)
-    workers.handle(two, "results", 1, 1, [(3, done, times, [[], []])])
-    assert (one.sent[-1], two.sent[-1]) == (("go", 1, [0, 2]), ("go", 1, [1]))
+    for link, position in ((one, 0), (two, 1), (one, 2)):
+        workers.handle(link, Ready(1, position))
+    assert "Permit" not in one.kinds() + two.kinds()
+    unreachable = HostDone(3, Outcome.UNREACHABLE, attempts=3, reason="refused", started=1.0, finished=2.0)
+    workers.handle(two, Results(1, 1, [unreachable]))
+    assert (one.sent[-1], two.sent[-1]) == (Permit(1, [0, 2]), Permit(1, [1]))
 
 
 def test_what_was_interrupted_on_its_way_to_a_worker_is_not_begun(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x" * 600_000)
     workers = Elsewhere()
     run = workers.perform(HOSTS, Push((str(tmp_path / "file"),), "/there"), Settings())
-    until(lambda: all("tree" in link.kinds() for link in workers.links))
+    until(lambda: all("TreeBegins" in link.kinds() for link in workers.links))
     threading.Timer(0.1, lambda: [link.room.set() for link in workers.links]).start()
     run.cancel(0.0)
     assert {result.outcome for result in run} == {Outcome.CANCELLED}
-    assert all("hosts" not in link.kinds() for link in workers.links)
+    assert all("AddHosts" not in link.kinds() for link in workers.links)

@@ -6,8 +6,8 @@ import pytest
 
 from paramgmt_tasks.model.errors import UsageError
 from paramgmt_tasks.recipes import charts, network, statistics, uds_vs_tcp
-from paramgmt_tasks.recipes.comparison import compare
-from paramgmt_tasks.recipes.recipe import Recipe, json_lines
+from paramgmt_tasks.recipes.analysis import compare
+from paramgmt_tasks.recipes.recipe import Recipe, json_lines, points
 
 
 def prepared(module: Any, **given: object) -> Recipe:
@@ -45,6 +45,20 @@ def test_options_that_cannot_be_used_are_named(module: Any, given: dict[str, str
     with pytest.raises(UsageError) as raised:
         prepared(module, **given)
     assert message in str(raised.value)
+
+
+def test_warm_ups_come_first_and_runs_are_interleaved() -> None:
+    found = points({"size": [1, 2], "via": ["u", "t"]}, runs=2, warmup=1)
+    assert [(p.run, dict(p.parameters)["size"], dict(p.parameters)["via"]) for p in found] == [
+        (run, size, via) for run in (-1, 0, 1) for size in (1, 2) for via in ("u", "t")
+    ]
+
+
+def test_a_random_order_follows_its_seed() -> None:
+    one, again, other = (points({"n": range(20)}, 2, 1, "random", seed) for seed in (1, 1, 2))
+    assert one == again != other
+    assert [p.run for p in one[:20]] == [-1] * 20
+    assert sorted(p.name for p in one) == sorted(p.name for p in other)
 
 
 def test_of_samples_with_one_name_the_last_counts_and_what_was_cut_off_does_not(tmp_path: Path) -> None:

@@ -11,11 +11,15 @@ import paramiko
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from paramgmt_tasks.ssh.allowance import Allowance, check_prompts, extensions
+from paramgmt_tasks.ssh.allowance import check_prompts, extensions
+from paramgmt_tasks.ssh.paramiko_internals import sockets
 from paramgmt_tasks.ssh.paramiko_internals import stream as streams
-from paramgmt_tasks.ssh.paramiko_internals.packetizer import ChannelData, StreamPacketizer, _Direction
-from paramgmt_tasks.ssh.paramiko_internals.stream import Stream, TooLate
-from paramgmt_tasks.ssh.paramiko_internals.transport import LeanTransport, _channel_data
+from paramgmt_tasks.ssh.paramiko_internals.channel import ExecChannel
+from paramgmt_tasks.ssh.paramiko_internals.outbox import Outbox
+from paramgmt_tasks.ssh.paramiko_internals.packetizer import Direction, StreamPacketizer
+from paramgmt_tasks.ssh.paramiko_internals.sockets import TooLate
+from paramgmt_tasks.ssh.paramiko_internals.stream import Stream
+from paramgmt_tasks.ssh.paramiko_internals.transport import LeanTransport
 
 
 @pytest.fixture
@@ -44,7 +48,7 @@ def test_a_message_that_comes_in_bytes_is_not_copied_for_each(pair, monkeypatch:
 def test_who_waits_for_the_rest_of_a_message_tells_once(pair, monkeypatch: pytest.MonkeyPatch) -> None:
     stream, theirs = pair
     stalls: list[int] = []
-    stream.on_stall = lambda: stalls.append(1)
+    stream.outbox.on_stall = lambda: stalls.append(1)
     now = [100.0]
     monkeypatch.setattr(streams.time, "monotonic", lambda: now[0])
     receive = Stream._receive
@@ -64,37 +68,37 @@ def test_who_waits_for_the_rest_of_a_message_tells_once(pair, monkeypatch: pytes
 def test_a_peer_that_takes_nothing_is_waited_for_until_the_deadline(pair) -> None:
     stream, _ = pair
     stalls: list[int] = []
-    stream.on_stall = lambda: stalls.append(1)
-    stream.gather(bytes(10_000_000))
+    stream.outbox.on_stall = lambda: stalls.append(1)
+    stream.outbox.gather(bytes(10_000_000))
     with pytest.raises(TooLate):
-        stream.flush(time.monotonic() + 0.05)
+        stream.outbox.flush(time.monotonic() + 0.05)
     assert stalls
-    assert stream.unsent(), "what is left may go on when there is room"
+    assert stream.outbox.unsent(), "what is left may go on when there is room"
 
 
 def test_a_peer_that_takes_nothing_for_long_is_dead(pair, monkeypatch: pytest.MonkeyPatch) -> None:
     stream, theirs = pair
-    monkeypatch.setattr(streams, "DEAD", 0.05)
-    stream.gather(bytes(10_000_000))
+    monkeypatch.setattr(sockets, "DEAD", 0.05)
+    stream.outbox.gather(bytes(10_000_000))
     with pytest.raises(EOFError):
-        stream.flush()
-    assert not stream.unsent()
+        stream.outbox.flush()
+    assert not stream.outbox.unsent()
     theirs.setblocking(False)
     assert theirs.recv(1)
 
 
 def test_a_peer_that_takes_little_by_little_is_not(pair, monkeypatch: pytest.MonkeyPatch) -> None:
     stream, theirs = pair
-    wait = Stream._wait_for_room
+    wait = Outbox._wait_for_room
 
-    def and_take(self: Stream, until: float) -> None:
+    def and_take(self: Outbox, until: float) -> None:
         theirs.recv(1_000_000)
         wait(self, until)
 
-    monkeypatch.setattr(Stream, "_wait_for_room", and_take)
-    stream.gather(*[bytes(100_000)] * 100)
-    stream.flush()
-    assert not stream.unsent()
+    monkeypatch.setattr(Outbox, "_wait_for_room", and_take)
+    stream.outbox.gather(*[bytes(100_000)] * 100)
+    stream.outbox.flush()
+    assert not stream.outbox.unsent()
 
 
 @pytest.mark.parametrize("count", [-12, 300_000])
@@ -152,7 +156,7 @@ def test_a_message_of_data_ends_with_its_data(pair, length: int) -> None:
     stream, theirs = pair
     packetizer = StreamPacketizer(stream)
     key, first = AESGCM(bytes(16)), bytes(12)
-    packetizer._inbound = _Direction(key, first)
+    packetizer._inbound = Direction(key, first)
     payload = struct.pack(">BIII", 94, 0, length, 0)
     plain = bytes((18,)) + payload + bytes(18)
     head = struct.pack(">I", len(plain))
@@ -162,13 +166,13 @@ def test_a_message_of_data_ends_with_its_data(pair, length: int) -> None:
 
 
 def test_data_in_single_bytes_are_not_kept_as_single_bytes() -> None:
-    channel = SimpleNamespace(pieces=[], unread=0, transport=SimpleNamespace(allowance=Allowance()))
-    most = 0
+    channel = ExecChannel(0, limit=1)
+    assert channel.read() == []
     for _ in range(100_000):
-        _channel_data(channel, ChannelData(0, memoryview(b"x")))
-        most = max(most, len(channel.pieces))
-    assert b"".join(channel.pieces) == b"x" * 100_000
-    assert most < 10_000
+        channel.on_data(memoryview(b"x"))
+    pieces = channel.read()
+    assert b"".join(pieces) == b"x" * 100_000
+    assert len(pieces) < 10_000
 
 
 def test_a_transport_takes_no_name_of_a_threads_own() -> None:

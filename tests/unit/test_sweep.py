@@ -1,13 +1,13 @@
 import json
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
 from paramgmt_tasks.model.errors import UsageError
 from paramgmt_tasks.recipes import sweep
-from paramgmt_tasks.recipes.sweep import ResultStore, Step, StepFailed, points, run_steps
+from paramgmt_tasks.recipes.result_folder import ResultStore
+from paramgmt_tasks.recipes.sweep import Step, StepFailed, run_steps
 
 
 @pytest.fixture
@@ -16,24 +16,24 @@ def kept(tmp_path: Path) -> ResultStore:
 
 
 def recorder(done: list[str], failing: tuple[str, ...] = ()):
-    def make(name: str, *after: str, **more) -> Step:
+    def make(name: str, **more) -> Step:
         def action() -> str:
             done.append(name)
             if name in failing:
                 raise StepFailed(f"{name} is broken")
             return name.upper()
 
-        return Step(name, action, after, **more)
+        return Step(name, action, **more)
 
     return make
 
 
-def test_steps_are_done_in_their_order_as_far_as_dependencies_allow(kept: ResultStore) -> None:
+def test_steps_are_done_in_their_order_and_a_failure_stops_none(kept: ResultStore) -> None:
     done: list[str] = []
-    step = recorder(done)
-    run_steps([step("b", "a"), step("c"), step("a"), step("d", "b", "c")], kept)
-    assert done == ["c", "a", "b", "d"]
-    assert kept.read("a")["result"] == "A"
+    step = recorder(done, failing=("a",))
+    run_steps([step("c"), step("a"), step("b")], kept)
+    assert done == ["c", "a", "b"]
+    assert kept.read("b")["result"] == "B"
 
 
 def test_what_is_done_is_not_done_again_and_what_failed_is(kept: ResultStore) -> None:
@@ -45,14 +45,6 @@ def test_what_is_done_is_not_done_again_and_what_failed_is(kept: ResultStore) ->
     done.clear()
     second = run_steps([recorder(done)(name) for name in "abc"], kept)
     assert (done, second.found, second.failed) == (["b"], 2, 0)
-
-
-def test_steps_after_one_that_failed_are_left_out(kept: ResultStore) -> None:
-    done: list[str] = []
-    step = recorder(done, failing=("a",))
-    run_steps([step("a"), step("b", "a"), step("c", "b"), step("d")], kept)
-    assert done == ["a", "d"]
-    assert kept.read("b") is None
 
 
 def test_the_rest_is_left_where_one_failure_is_to_stop_all(kept: ResultStore) -> None:
@@ -71,52 +63,30 @@ def test_what_is_not_kept_is_done_each_time(kept: ResultStore) -> None:
     assert (progress.total, progress.found) == (1, 1)
 
 
-@pytest.mark.parametrize("max_parallel", [1, 3])
-def test_no_more_than_asked_for_are_under_way(kept: ResultStore, max_parallel: int) -> None:
-    lock, now, most = threading.Lock(), [0], [0]
-
-    def action() -> None:
-        with lock:
-            now[0] += 1
-            most[0] = max(most[0], now[0])
-        time.sleep(0.02)
-        with lock:
-            now[0] -= 1
-
-    run_steps([Step(str(n), action) for n in range(9)], kept, max_parallel=max_parallel)
-    assert most[0] == max_parallel
-
-
-def test_a_circle_is_named(kept: ResultStore) -> None:
-    step = recorder([])
-    with pytest.raises(UsageError, match=r"steps that wait for each other: .*a"):
-        run_steps([step("a", "b"), step("b", "a")], kept)
-
-
-def test_an_interruption_ends_what_is_under_way_and_writes_nothing_of_it(kept: ResultStore) -> None:
-    stopped = threading.Event()
+def test_an_interruption_ends_what_is_under_way_and_writes_nothing_of_it(
+    kept: ResultStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, stopped = threading.Event(), threading.Event()
+    real_wait = sweep.wait
 
     def action() -> str:
+        begun.set()
         assert stopped.wait(10)
         return "cut off"
 
-    def on_progress(step, progress, error) -> None:
-        if step is not None:
+    def wait(futures: list) -> None:
+        if kept.done("a"):
+            assert begun.wait(10)
             raise KeyboardInterrupt
+        real_wait(futures)
 
+    monkeypatch.setattr(sweep, "wait", wait)
     with pytest.raises(KeyboardInterrupt):
-        run_steps(
-            [Step("a", lambda: 1), Step("b", action)],
-            kept,
-            max_parallel=2,
-            on_progress=on_progress,
-            interrupt=stopped.set,
-        )
-    assert kept.done("a")
+        run_steps([Step("a", lambda: 1), Step("b", action)], kept, interrupt=stopped.set)
     assert kept.read("b") is None
 
 
-def test_the_time_left_is_that_of_steps_alike(kept: ResultStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_time_left_is_that_of_steps_alike() -> None:
     timing = sweep._Timing()
     steps = {name: Step(name, lambda: None, like=name[0]) for name in ("s1", "s2", "l1", "l2", "x1")}
     timing.add(steps["s1"], 1.0)
@@ -135,17 +105,3 @@ def test_a_file_that_was_cut_off_counts_as_nothing(kept: ResultStore) -> None:
     (kept.folder / "a.json").write_text('{"step": "a", "resu')
     run_steps([Step("a", lambda: 1)], kept)
     assert json.loads((kept.folder / "a.json").read_text())["result"] == 1
-
-
-def test_warm_ups_come_first_and_runs_are_interleaved() -> None:
-    found = points({"size": [1, 2], "via": ["u", "t"]}, runs=2, warmup=1)
-    assert [(p.run, dict(p.parameters)["size"], dict(p.parameters)["via"]) for p in found] == [
-        (run, size, via) for run in (-1, 0, 1) for size in (1, 2) for via in ("u", "t")
-    ]
-
-
-def test_a_random_order_follows_its_seed() -> None:
-    one, again, other = (points({"n": range(20)}, 2, 1, "random", seed) for seed in (1, 1, 2))
-    assert one == again != other
-    assert [p.run for p in one[:20]] == [-1] * 20
-    assert sorted(p.name for p in one) == sorted(p.name for p in other)

@@ -1,36 +1,26 @@
-"""Stream: a socket read before a deadline and in large pieces, and written in many."""
+"""Stream: a socket, read before a deadline and in large pieces; what it sends is its outbox's."""
 
-import os
 import socket
-import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
 import paramiko
 
-from ...steps import WaitForIO
+from .outbox import Outbox
+from .sockets import SocketLike, TooLate, shut_down
 
-#: Bytes that are asked for at once; where as many come, so many.
+#: Bytes that are asked for at once, at first and after as many have come.
 _READ, _READ_MANY = 16 * 1024, 512 * 1024
 #: Buffers that no stream uses right now: a thread needs one, however many its streams.
 _spare: dict[int, list[bytearray]] = {_READ: [], _READ_MANY: []}
 #: Bytes of those of one size that are kept.
 _SPARE = 2 * 1024 * 1024
-#: Pieces that are sent at once.
-_PIECES = 64
-#: Seconds that a thread may be kept by one host while others count on it.
+#: Seconds that one host may keep a thread on which others count.
 _STALL = 0.05
-#: Seconds after which a peer is taken for dead that takes nothing, or that the kernel cannot reach.
-DEAD = 120.0
-#: Seconds that a read waits which has no limit.
+#: Seconds that a read without a limit waits.
 _FOREVER = 1e6
-#: Seconds between two looks whether enough was waited, where a thread waits for one connection alone.
+#: Seconds between two looks whether to wait on, in a thread that waits for one connection alone.
 _LOOK = 0.25
-
-
-class TooLate(Exception):
-    """The deadline of a read has passed. Not an OSError: paramiko would go on and on."""
 
 
 class Stream:
@@ -39,50 +29,46 @@ class Stream:
     So messages that follow each other leave together: half the packets of a handshake.
     """
 
-    def __init__(self, sock: Any) -> None:
+    def __init__(self, sock: SocketLike) -> None:
         self._sock = sock
-        #: What was received and not read yet is from `_at` to `_end`; room for more is lent while it reads.
+        self._socket = sock if isinstance(sock, socket.socket) else None
+        #: Whether the descriptor says when something comes, and when there is room for more.
+        self.waitable = self._socket is not None
+        #: What was received and not read yet is from `_at` to `_end`; the rest is room while it reads.
         self._buffer = bytearray()
         self._at = self._end = 0
         self._many = False
-        self._unsent: list[Any] = []
-        #: Bytes that have gone.
-        self.sent = 0
-        self._is_socket = isinstance(sock, socket.socket)
-        #: Held while something is added to what is sent, or leaves.
-        self.sending = threading.RLock()
-        #: That of a read; none is ever without, or a write would wait too.
+        #: What is sent.
+        self.outbox = Outbox(sock)
+        #: Seconds that a read waits; it always has a limit, or a write would wait too.
         self._timeout = 0.0
         sock.settimeout(self._timeout)
-        self._closed = False
-        #: Whether what is sent may wait until the next read.
-        self.gathers = False
-        #: Seconds on the monotonic clock at which a read gives up.
+        #: When a read gives up, in monotonic seconds.
         self.deadline: float | None = None
-        #: The same for a write that has no deadline of its own.
-        self.write_deadline: float | None = None
         #: Seconds more for the rest of a message of which a part has come.
         self.grace = 0.0
         #: Whether a read waits for a message to begin.
         self.waits = True
-        #: Called before a read or a write keeps its thread, which others may count on, waiting for long.
-        self.on_stall: Callable[[], object] = lambda: None
-        #: Whether to wait no longer, asked now and then of what is no socket, and nobody can wake.
+        #: Whether to wait no longer; asked now and then about what is no socket, which nobody can wake.
         self.enough: Callable[[], bool] = lambda: False
         #: Whether a part of a message was read, so that giving up would lose it.
         self.within_message = False
-        #: Since when a part of a message has been here whose rest has not, and whether that was told of.
+        #: Since when only a part of a message has been here, and whether `on_stall` was called for it.
         self._begun_at: float | None = None
         self._stalled = False
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self._sock, name)
+
+    def fileno(self) -> int:
+        """The socket's descriptor; -1 once closed."""
+        return self._sock.fileno()
 
     def settimeout(self, seconds: float | None) -> None:
         """Nothing: paramiko would wake up ten times a second."""
 
     def read(self, count: int) -> memoryview:
-        """Exactly `count` bytes, which stand there until the next call."""
+        """Exactly `count` bytes, which are valid until the next call."""
         while self.held() < count:
             self._fill(count)
         self._begun_at, self._stalled = None, False
@@ -113,7 +99,7 @@ class Stream:
         ends = None
         if self.deadline is not None:
             ends = self.deadline + (self.grace if begun else 0.0)
-        self.flush(ends)
+        self.outbox.flush(ends)
         left = None
         if ends is not None:
             left = ends - time.monotonic()
@@ -124,7 +110,7 @@ class Stream:
         self._make_room(wanted)
         if begun and (left is None or left > _STALL):
             count = self._receive_rest(left)
-        elif self._is_socket:
+        elif self.waitable:
             count = self._receive(left)
         else:
             count = self._receive_watchfully(left, self.enough)
@@ -150,8 +136,10 @@ class Stream:
             if count is not None:
                 return count
             self._stalled = True
-            self.on_stall()
-        return self._receive(seconds) if self._is_socket else self._receive_watchfully(seconds, lambda: False)
+            self.outbox.on_stall()
+        if self.waitable:
+            return self._receive(seconds)
+        return self._receive_watchfully(seconds, lambda: False)
 
     def _make_room(self, wanted: int) -> None:
         """Have room for `wanted` bytes from `_at`, and for many if many came the last time."""
@@ -183,7 +171,7 @@ class Stream:
                 return count
 
     def _receive(self, seconds: float | None) -> int | None:
-        """How many bytes have come; 0 at the end, None where nothing comes."""
+        """How many bytes have come; 0 at the end, None if nothing comes."""
         if seconds is None:
             seconds = _FOREVER
         if seconds != self._timeout:
@@ -191,102 +179,17 @@ class Stream:
             self._timeout = seconds
         room = memoryview(self._buffer)[self._end :]
         try:
-            if self._is_socket:
-                return self._sock.recv_into(room)  # type: ignore[no-any-return]
+            if self._socket is not None:
+                return self._socket.recv_into(room)
             data = self._sock.recv(len(room))
         except (TimeoutError, BlockingIOError):
             return None
         room[: len(data)] = data
         return len(data)
 
-    def write(self, *pieces: Any) -> None:
-        """Send `pieces`, now or with what follows them."""
-        self.gather(*pieces)
-        self.gathered()
-
-    def gather(self, *pieces: Any) -> None:
-        """Add `pieces` to what is to be sent."""
-        with self.sending:
-            self._unsent += pieces
-
-    def gathered(self) -> None:
-        """Send what was gathered, unless it may wait."""
-        if not self.gathers:
-            self.flush()
-
-    def flush(self, deadline: float | None = None) -> None:
-        """Send what was gathered, by `deadline` in monotonic seconds.
-
-        Raises:
-            EOFError: the connection is gone, or its peer has taken nothing for DEAD seconds.
-            TooLate: the deadline has passed.
-            TimeoutError: that for writes has.
-        """
-        if not self._unsent:
-            return
-        ends = self.write_deadline if deadline is None else deadline
-        with self.sending:
-            gives_up = time.monotonic() + DEAD
-            while True:
-                before = self.sent
-                if self.push():
-                    return
-                now = time.monotonic()
-                if self.sent > before:
-                    gives_up = now + DEAD
-                if now >= gives_up:
-                    self._unsent.clear()
-                    raise EOFError("the host takes nothing any more")
-                if ends is not None and now >= ends:
-                    raise TimeoutError("the host takes nothing") if deadline is None else TooLate
-                self.on_stall()
-                self._wait_for_room(min(gives_up, gives_up if ends is None else ends))
-
-    def _wait_for_room(self, until: float) -> None:
-        if self._is_socket:
-            WaitForIO(self._sock.fileno(), until, writable=True).block()
-        else:  # whose descriptor does not tell
-            time.sleep(max(0.0, min(until - time.monotonic(), _STALL)))
-
-    def unsent(self) -> int:
-        """How many pieces were gathered and have not gone yet."""
-        return len(self._unsent)
-
-    def push(self) -> bool:
-        """Send what was gathered as far as it goes without waiting; whether all has gone.
-
-        Raises:
-            EOFError: the connection is gone.
-        """
-        with self.sending:
-            return self._send()
-
-    def _send(self) -> bool:
-        unsent = self._unsent
-        while unsent and not self._closed:
-            try:
-                if self._is_socket:  # not by a method of its own: the time limit of a read would hold
-                    count = os.writev(self._sock.fileno(), unsent[:_PIECES])
-                else:
-                    count = self._sock.send(b"".join(unsent))
-            except (TimeoutError, BlockingIOError):
-                return False
-            except (OSError, ValueError):
-                unsent.clear()
-                raise EOFError from None
-            self.sent += count
-            gone = 0
-            while gone < len(unsent) and count >= len(unsent[gone]):
-                count -= len(unsent[gone])
-                gone += 1
-            del unsent[:gone]
-            if count:
-                unsent[0] = memoryview(unsent[0])[count:]
-        return True
-
     def close(self) -> None:
         """Close the socket; whoever reads is woken up."""
-        self._closed = True
+        self.outbox.closed = True
         shut_down(self._sock)
 
 
@@ -296,27 +199,3 @@ def _buffer(size: int) -> bytearray:
         return _spare[size].pop()
     except LookupError:  # not asked first: other threads take some too
         return bytearray(size)
-
-
-def keep_alive(sock: Any) -> None:
-    """Have the kernel find out where a peer is gone, and send small messages at once."""
-    if not isinstance(sock, socket.socket) or sock.family == socket.AF_UNIX:
-        return
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
-        if hasattr(socket, name):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(DEAD * 1000))
-
-
-def shut_down(sock: Any) -> None:
-    """Close a socket and wake whoever is in recv(), which close() alone does not."""
-    try:
-        if isinstance(sock, socket.socket):
-            sock.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass
-    if sock is not None:
-        sock.close()

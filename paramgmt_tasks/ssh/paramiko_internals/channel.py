@@ -1,0 +1,320 @@
+"""ExecChannel: one command's channel, whose output bypasses paramiko's buffers and whose waits are steps.
+
+It is a paramiko.Channel, so that SFTP and Fabric can use it too; what reads and writes here never blocks.
+"""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+import paramiko
+from paramiko.common import (
+    MSG_CHANNEL_CLOSE,
+    MSG_CHANNEL_DATA,
+    MSG_CHANNEL_EXTENDED_DATA,
+    MSG_CHANNEL_REQUEST,
+    cMSG_CHANNEL_OPEN,
+    cMSG_CHANNEL_REQUEST,
+    cMSG_CHANNEL_WINDOW_ADJUST,
+)
+
+from ...steps import MAY_BLOCK, Steps
+from ..allowance import BULK, check_window, signal_name
+from ..failures import NoAnswer
+from .message_pump import Awaited
+from .messages import ChannelHandler, MessageTransport
+from .packetizer import ChannelData
+from .upstream import PrivateChannel
+
+#: What is received or sent without copying: paramiko's messages give bytes, ours a view of the packet.
+Data = bytes | memoryview
+
+#: Seconds for the rest of a message that has begun to come when a command's time is up.
+_REST_OF_MESSAGE = 5.0
+_NO_START = "no answer to the request to start the command"
+#: More bytes than a channel holds before it is read.
+_WINDOW = 2**30
+#: Bytes of standard error that are read at once: all there can be.
+_STDERR = 4 * 1024 * 1024
+#: Pieces of what has come that are kept as they are: one of a byte takes hundreds.
+_KEPT_APART = 1024
+#: Pieces that may wait to be sent before more is accepted from a command's standard input.
+_GATHERED = 64
+
+
+class OutOfTime(TimeoutError):
+    """A deadline passed before what was waited for."""
+
+
+class ExecChannel(PrivateChannel):
+    """The channel of one command: its request, what it reads and writes, and how it ended.
+
+    `limit` is how many seconds a request may wait for its answer.
+    """
+
+    transport: MessageTransport
+
+    def __init__(self, number: int, limit: float) -> None:
+        super().__init__(number)
+        self.limit = limit
+        #: When the channel was asked for, in monotonic seconds.
+        self.began = time.monotonic()
+        #: The name of the signal that ended the command, empty without one.
+        self.exit_signal = ""
+        #: Whether the host has closed the channel, rather than the connection broken.
+        self.closed_by_peer = False
+        #: What `request` found no room for of what was to be sent along.
+        self.unsent = b""
+        #: What has come on standard output, None before the first `read`; until then paramiko keeps it.
+        self._pieces: list[Data] | None = None
+        #: How many bytes these have.
+        self._unread = 0
+
+    # -- starting
+
+    def another(self, limit: float) -> Steps["ExecChannel"]:
+        """Open one more channel over the same connection, see open_session."""
+        return open_session(self.transport, limit)
+
+    def request(self, command: bytes, no_input: bool, first: bytes = b"") -> None:
+        """Ask for a command; with `no_input` its standard input ends at once.
+
+        It goes out with `flush`, or the next message that is read, and with it `first` on its standard
+        input. What the window does not hold of that becomes `unsent`.
+        """
+        self._event_pending()
+        self._ask("exec", True, command)
+        self.unsent = first[self.send_now(memoryview(first)) :] if first else b""
+        if no_input and not self.unsent:
+            self.shutdown_write()
+
+    def confirmation(self) -> Steps[None]:
+        """The answer to `request`.
+
+        Raises:
+            NoAnswer, paramiko.SSHException: no answer, a refusal, or a broken connection.
+        """
+        come = True
+        with contextlib.suppress(EOFError, OSError, paramiko.SSHException):  # raised again below
+            come = yield from self.until(self.event.is_set, time.monotonic() + self.limit)
+        if not come:
+            raise NoAnswer(_NO_START)
+        self._wait_for_event()
+
+    def signal(self, name: str) -> None:
+        """Ask for the command to be sent a signal, such as TERM; there is no answer."""
+        self._ask("signal", False, name.encode())
+
+    def _ask(self, kind: str, wants_answer: bool, argument: bytes) -> None:
+        request = paramiko.Message()
+        request.add_byte(cMSG_CHANNEL_REQUEST)
+        request.add_int(self.remote_chanid)
+        request.add_string(kind)
+        request.add_boolean(wants_answer)
+        request.add_string(argument)
+        self.transport.send_message(request)
+
+    # -- waiting
+
+    def until(self, done: Callable[[], bool], deadline: float | None = None) -> Steps[bool]:
+        """Steps that read messages until `done`; they return False if the deadline passes first.
+
+        Raises:
+            EOFError, OSError, paramiko.SSHException: the connection is broken.
+        """
+        return self.transport.until(done, deadline)
+
+    def wait_for(self, done: Callable[[], bool], deadline: float | None) -> Steps[None]:
+        """As `until`, for a command that may always send something.
+
+        Raises:
+            OutOfTime: the deadline has passed.
+            EOFError, OSError, paramiko.SSHException: the connection is broken.
+        """
+        # Asked for apart from the wait, which a command that never stops printing always ends at once.
+        late = deadline is not None and time.monotonic() >= deadline
+        if late or not (yield from self.until(done, deadline)):
+            raise OutOfTime("no answer in time")
+
+    def at_eof(self) -> bool:
+        """Whether nothing more can come."""
+        return bool(self.eof_received or self.closed)
+
+    def has_status(self) -> bool:
+        """Whether the command has ended and its return code is known, or never will be."""
+        return self.status_event.is_set()
+
+    # -- reading
+
+    def read(self) -> list[Data]:
+        """What has come on standard output, in pieces; they bypass paramiko's buffer from now on.
+
+        `has_come` says whether there are some.
+        """
+        pieces, self._pieces, self._unread = self._pieces, [], 0
+        if pieces is None:
+            self.in_window_sofar += BULK - self.in_window_size
+            self.in_window_threshold = BULK // 4
+            pieces = []
+        if self.recv_ready():  # it came before the first call
+            return [self.recv(_WINDOW)]
+        more = self._check_add_window(sum(map(len, pieces)))
+        if more > 0:
+            adjust = paramiko.Message()
+            adjust.add_byte(cMSG_CHANNEL_WINDOW_ADJUST)
+            adjust.add_int(self.remote_chanid)
+            adjust.add_int(more)
+            self.transport.send_message(adjust)
+        return pieces
+
+    def has_come(self) -> bool:
+        """Whether there is something to `read`, and nothing more can be received without waiting.
+
+        So what follows is done once for many packets.
+        """
+        return bool(self._pieces) and not self.transport.packetizer.holds_message()
+
+    def read_stderr(self) -> bytes:
+        """What has come on standard error."""
+        return self.recv_stderr(_STDERR) if self.recv_stderr_ready() else b""
+
+    def on_data(self, data: Data) -> None:
+        """Data has come on standard output.
+
+        Raises:
+            paramiko.SSHException: more than the window allows.
+        """
+        pieces = self._pieces
+        if pieces is None:
+            super()._feed(bytes(data))
+            check_window(len(self.in_buffer), self.in_window_size)
+        elif data:
+            pieces.append(data)
+            self._unread += len(data)
+            if len(pieces) > _KEPT_APART:
+                pieces[:] = [b"".join(pieces)]
+            check_window(self._unread, BULK)
+
+    def _handle_request(self, m: paramiko.Message) -> None:
+        # paramiko drops the name of the signal that ended a command.
+        position = m.packet.tell()
+        if m.get_string() == b"exit-signal":
+            m.get_boolean()
+            self.exit_signal = signal_name(m.get_string())
+        m.packet.seek(position)
+        super()._handle_request(m)
+
+    def _handle_close(self, m: paramiko.Message) -> None:
+        # paramiko closes a channel alike if the host does and if the connection breaks.
+        self.closed_by_peer = True
+        super()._handle_close(m)
+
+    # -- writing
+
+    def send_now(self, data: memoryview) -> int:
+        """Send what the window holds of `data`; how many bytes. As Channel.send.
+
+        Nothing waits: there has to be a window. It leaves with `drained`, or the next message that is read.
+        """
+        with self.lock:
+            count = min(len(data), self.out_window_size)
+            self.out_window_size -= count
+        for start in range(0, count, self.out_max_packet_size):
+            piece = data[start : min(start + self.out_max_packet_size, count)]
+            self.transport.send_message(ChannelData(self.remote_chanid, piece))
+        return count
+
+    def takes_more(self) -> bool:
+        """Whether there is a window, and most of what was sent before has gone."""
+        return self.out_window_size > 0 and not self.closed and self.transport.unsent() < _GATHERED
+
+    def send_all(self, data: bytes, deadline: float | None) -> Steps[bool]:
+        """Send all of something short; False if the deadline passes or the channel ends before.
+
+        paramiko's own `sendall` waits for a window as long as the host likes.
+        """
+        rest = memoryview(data)
+        while rest:
+            ready = yield from self.until(lambda: self.send_ready() or self.closed, deadline)
+            if not ready or self.closed:
+                return False
+            rest = rest[self.send_now(rest) :]
+        return True
+
+    def drained(self, deadline: float) -> Steps[bool]:
+        """Steps that send what was gathered; False if the deadline passes first."""
+        return self.transport.drained(deadline)
+
+    def flush(self) -> None:
+        """Send what waits for the next message to be read, as far as it goes at once."""
+        self.transport.flush()
+
+
+def open_session(transport: MessageTransport, limit: float) -> Steps[ExecChannel]:
+    """Open a channel for one command, within `limit` seconds, and without the reader thread.
+
+    Raises:
+        NoAnswer, ConnectionResetError: the connection is of no use any more.
+        paramiko.ssh_exception.ChannelException: the host refuses another channel.
+    """
+    if transport.is_alive():
+        yield MAY_BLOCK  # paramiko waits for the end of a key exchange before it sends
+    transport.set_grace(_REST_OF_MESSAGE)
+    transport.allowance.serve()
+    window, packet = transport.default_window_size, transport.default_max_packet_size
+    with transport.lock:
+        channel = ExecChannel(transport._next_channel(), limit)
+        number = channel.chanid
+        transport._channels.put(number, channel)
+        transport.channels_seen[number] = True
+        opened = transport.channel_events[number] = threading.Event()
+        channel._set_transport(transport)
+        channel._set_window(window, packet)
+    channel.event = Awaited(transport.pump, limit, _NO_START)
+    request = paramiko.Message()
+    request.add_byte(cMSG_CHANNEL_OPEN)
+    request.add_string("session")
+    for field in (number, window, packet):
+        request.add_int(field)
+    try:
+        transport.send_message(request)
+        come = yield from transport.until(opened.is_set, time.monotonic() + limit)
+    except (EOFError, OSError, paramiko.SSHException):
+        # A kept connection may have died since: it shows here, before anything is started.
+        raise ConnectionResetError("connection closed") from None
+    if not come:
+        raise NoAnswer("no answer to the request for a channel")
+    if transport._channels.get(number) is None:
+        raise transport.get_exception() or ConnectionResetError("connection closed")
+    return channel
+
+
+def _on_data(transport: MessageTransport, channel: PrivateChannel, message: paramiko.Message) -> None:
+    data: Data = message.get_binary()
+    transport.allowance.data(len(data))
+    if isinstance(channel, ExecChannel):
+        channel.on_data(data)
+    else:
+        channel._feed(bytes(data))
+        check_window(len(channel.in_buffer), channel.in_window_size)
+
+
+def _on_extended_data(
+    transport: MessageTransport, channel: PrivateChannel, message: paramiko.Message
+) -> None:
+    before = len(channel.in_stderr_buffer)
+    channel._feed_extended(message)
+    unread = len(channel.in_stderr_buffer)
+    transport.allowance.data(unread - before)  # of another kind it is dropped
+    check_window(unread, max(BULK, channel.in_window_size))
+
+
+#: What is done with messages of a channel that paramiko does not handle as is needed here.
+HANDLERS: Mapping[int, ChannelHandler] = {
+    MSG_CHANNEL_DATA: _on_data,
+    MSG_CHANNEL_EXTENDED_DATA: _on_extended_data,
+    # By name, which paramiko's table does not: ExecChannel has its own.
+    MSG_CHANNEL_REQUEST: lambda _, channel, message: channel._handle_request(message),
+    MSG_CHANNEL_CLOSE: lambda _, channel, message: channel._handle_close(message),
+}

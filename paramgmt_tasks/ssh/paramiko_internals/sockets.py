@@ -1,0 +1,56 @@
+"""What a connection runs over: a socket, or something like one that a jump host opens."""
+
+import socket
+from typing import Protocol
+
+#: Seconds after which a peer that receives nothing, or that the kernel cannot reach, counts as dead.
+DEAD = 120.0
+#: What is sent.
+Piece = bytes | bytearray | memoryview
+
+
+class SocketLike(Protocol):
+    """What a stream reads and writes: a socket, or a channel to a host that a jump host reaches."""
+
+    def recv(self, size: int, /) -> bytes:
+        """What comes next, at most that many bytes."""
+
+    def send(self, data: bytes, /) -> int:
+        """Send some of it; how many bytes."""
+
+    def settimeout(self, seconds: float | None, /) -> None:
+        """Let `recv` and `send` wait that long."""
+
+    def fileno(self) -> int:
+        """The descriptor."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
+class TooLate(Exception):
+    """A deadline has passed. Not an OSError: paramiko would go on and on."""
+
+
+def keep_alive(sock: SocketLike) -> None:
+    """Have the kernel find out if a peer is gone, and send small messages at once."""
+    if not isinstance(sock, socket.socket) or sock.family == socket.AF_UNIX:
+        return
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
+        if hasattr(socket, name):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(DEAD * 1000))
+
+
+def shut_down(sock: SocketLike | None) -> None:
+    """Close a socket and wake whoever is in recv(), which close() alone does not."""
+    try:
+        if isinstance(sock, socket.socket):
+            sock.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
+    if sock is not None:
+        sock.close()

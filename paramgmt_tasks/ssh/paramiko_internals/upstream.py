@@ -1,0 +1,29 @@
+"""paramiko's classes, whose private names upstream.pyi declares, as far as they are touched here.
+
+paramiko's own types leave them out. tests/unit/test_upstream.py holds paramiko to what is declared.
+"""
+
+from paramiko import Agent, Channel, SFTPClient, SSHClient, Transport
+from paramiko.auth_handler import AuthHandler
+from paramiko.kex_gex import KexGexSHA256
+from paramiko.packet import Packetizer
+
+PrivateChannel = Channel
+PrivateTransport = Transport
+PrivateAuthHandler = AuthHandler
+PrivatePacketizer = Packetizer
+PrivateGroupExchange = KexGexSHA256
+PrivateClient = SSHClient
+PrivateAgent = Agent
+PrivateSFTPClient = SFTPClient
+
+__all__ = [
+    "PrivateAgent",
+    "PrivateAuthHandler",
+    "PrivateChannel",
+    "PrivateClient",
+    "PrivateGroupExchange",
+    "PrivatePacketizer",
+    "PrivateSFTPClient",
+    "PrivateTransport",
+]
