@@ -15,10 +15,30 @@ def _python(c: Context, arguments: str, module: bool = True) -> None:
     c.run(f'"{sys.executable}" {option}{arguments}', pty=sys.stdout.isatty(), in_stream=False)
 
 
+#: Two processes, in each of which a file's tests share their servers.
+_IN_PARALLEL = "-n 2 --dist loadfile"
+#: Those that need nothing but this machine's Python.
+_QUICK = "tests/unit paramgmt_tasks"
+
+
+@task(
+    help={
+        "path": "those under a path, such as tests/integration/test_inv.py",
+        "k": "those whose names match, as pytest's -k",
+        "all": "those too that start servers, and a little of each fuzzer",
+    }
+)
+def test(c: Context, path: str = "", k: str = "", all: bool = False) -> None:
+    """Run the quick tests and the examples in docstrings; with --all, everything."""
+    chosen = path or ("" if all or k else _QUICK)
+    options = "" if path else _IN_PARALLEL
+    _python(c, f"pytest -q {options} {chosen}" + (f" -k {shlex.quote(k)}" if k else ""))
+
+
 @task
-def test(c: Context, path: str = "", k: str = "") -> None:
-    """Run the tests: all, those under a path, or those that match -k."""
-    _python(c, f"pytest {path}" + (f" -k '{k}'" if k else ""))
+def coverage(c: Context) -> None:
+    """Measure how much of the package all tests run, in their own process and in those they start."""
+    _python(c, f"pytest -q {_IN_PARALLEL} --cov --cov-report=term:skip-covered")
 
 
 @task
@@ -26,6 +46,12 @@ def lint(c: Context) -> None:
     """Check style and formatting."""
     _python(c, "ruff check .")
     _python(c, "ruff format --check .")
+
+
+@task
+def docs(c: Context) -> None:
+    """Write docs/options.md from the definitions of the options."""
+    _python(c, "paramgmt_tasks.tasks.options_page >docs/options.md")
 
 
 @task
@@ -49,10 +75,11 @@ def perf(c: Context, rounds: int = 5, only: str = "", clients: str = "", output:
     _python(c, " ".join(["tests/performance/run.py", *options]), module=False)
 
 
-@task(lint, types, test)
+@task(lint, types)
 def check(c: Context) -> None:
-    """Run lint, types and tests: what has to pass before a change lands."""
+    """Run lint, types and all tests: what has to pass before a change lands."""
+    test(c, all=True)
 
 
-for development in (test, lint, types, check, perf):
+for development in (test, lint, types, check, coverage, docs, perf):
     ns.add_task(development)

@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from os import PathLike, fspath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .engines import Session, processors
 from .execution import Run
@@ -50,8 +50,8 @@ class Fleet:
     `hosts` are entries of a host list, ranges such as `web[01-20]` too, or Hosts. Without any there is
     nothing to work on, and each operation is refused. Safe for many threads: each operation has connections
     to itself while it runs. With a `pool` its connections outlive the fleet; without one the fleet closes
-    what it opened. At the end of a `with` block the fleet waits for what still runs, or ends it where the
-    block is left by an exception; after that there are no more operations.
+    what it opened. At the end of a `with` block the fleet waits for what still runs, or ends it if the
+    block is left by an exception; after that each operation is refused.
 
     Raises:
         UsageError: a malformed host, an unusable identity or ssh_config.
@@ -166,9 +166,13 @@ class Fleet:
         return settings
 
     def _check(self, settings: Settings) -> None:
-        """What settings name is there."""
+        """Make sure that what the settings name is there.
+
+        Raises:
+            UsageError: it is not.
+        """
         if settings.identity and settings.engine != "dask":  # whose workers have their own
-            self.pool.threads.resources.identities.require(settings.identity)
+            self.pool.threads.require_identity(settings.identity)
         if settings.jump:
             for hop in settings.jump.split(","):
                 try:
@@ -179,12 +183,12 @@ class Fleet:
     # -- its end
 
     def wait(self) -> None:
-        """Wait until nothing of this fleet's runs any more."""
+        """Wait until all operations of this fleet are over."""
         for run in list(self._runs):
             run.wait()
 
     def close(self) -> None:
-        """End what still runs, and close the connections unless they are a pool's.
+        """Cancel what still runs, and close the connections unless they are a pool's.
 
         After that each operation is refused.
         """
@@ -207,7 +211,7 @@ class Fleet:
 
 
 def _chosen(settings: Settings, hosts: int) -> Settings:
-    """Settings with an engine where `auto` stands: processes where they are worth their start."""
+    """Settings with an engine in place of `auto`: processes if they are worth their start."""
     if settings.engine != "auto":
         return settings
     cores = processors()
@@ -221,7 +225,7 @@ def _chosen(settings: Settings, hosts: int) -> Settings:
     return replace(settings, engine="processes", workers=workers)
 
 
-def _hosts(given: Any) -> list[Host]:
+def _hosts(given: object) -> list[Host]:
     """Hosts as they were given, ranges expanded."""
     if isinstance(given, (str, bytes, Host)) or not isinstance(given, Iterable):
         shown = str(given) if isinstance(given, Host) else given
@@ -238,7 +242,7 @@ def _hosts(given: Any) -> list[Host]:
     return hosts
 
 
-def _names(given: Any) -> tuple[str, ...]:
+def _names(given: str | PathLike[str] | Iterable[str | PathLike[str]]) -> tuple[str, ...]:
     several = [given] if isinstance(given, (str, PathLike)) or not isinstance(given, Iterable) else given
     try:
         return tuple(fspath(name) for name in several)
@@ -247,9 +251,13 @@ def _names(given: Any) -> tuple[str, ...]:
 
 
 def _check_operation(operation: Operation) -> None:
-    """Raises UsageError: nothing to do, or what is no text."""
+    """Make sure that an operation has something to do.
+
+    Raises:
+        UsageError: it has not, or something in it is no text.
+    """
     if isinstance(operation, (RemoteCommand, LocalCommand)):
-        command: Any = operation.command
+        command: object = operation.command
         if isinstance(command, (list, tuple)) and all(isinstance(word, str) for word in command):
             raise UsageError(f"command {command!r}: must be one text, such as {shlex.join(command)!r}")
         if not isinstance(command, str):
@@ -267,7 +275,7 @@ def _check_operation(operation: Operation) -> None:
         raise UsageError(f"{operation!r}: must be an operation, such as RemoteCommand('uptime')")
 
 
-def _check_names(names: Any, what: str) -> None:
+def _check_names(names: tuple[str, ...], what: str) -> None:
     if isinstance(names, str) or not all(isinstance(name, str) for name in names):
         raise UsageError(f"{what} {names!r}: must be a tuple of names")
     if not names or not all(names):

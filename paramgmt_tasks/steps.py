@@ -1,7 +1,8 @@
 """Steps: work that says what it waits for instead of waiting, so that one thread can do that of many hosts.
 
-Steps are a generator that yields a Wait whenever it cannot go on. Who runs them waits for it, alone
-(`finish`) or for many at once (`Watch`), and resumes them; they then see for themselves what has come.
+Steps are a generator that yields a Wait whenever it cannot go on. Whoever runs them waits for it, for one
+host (`run_to_end`) or for many at once (`Reactor`), and resumes them; they then look for themselves what has
+come.
 """
 
 import contextlib
@@ -13,7 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Generator
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 #: Seconds that the system can wait at once: as milliseconds they have 31 bits, and more is an error.
 LONGEST_WAIT = 2_000_000.0
@@ -29,17 +30,44 @@ class Wait:
         """Wait for it in this thread."""
 
 
-#: What follows may block the thread: another one has to look after the rest.
+#: What follows may block the thread: another one has to take over the other hosts.
 MAY_BLOCK = Wait()
 
 Steps = Generator[Wait, None, Result]
 
 
 class WaitForPermission(Wait):
-    """What a host waits for that is ready to go on, but not before it may; `go` is called then."""
+    """The wait of a host that is ready to start; `on_permit` is called when it may."""
 
-    def __init__(self, go: Callable[[], None]) -> None:
-        self.on_permit = go
+    def __init__(self, on_permit: Callable[[], None]) -> None:
+        self.on_permit = on_permit
+
+    def __str__(self) -> str:
+        return "permission to start"
+
+
+class Gate(Protocol):
+    """What lets only some hosts do something at once."""
+
+    def free_at(self) -> float | None:
+        """The monotonic second at which there may be a free slot; None if there is one now."""
+
+    def wait(self) -> None:
+        """Wait in this thread until there may be a free slot."""
+
+
+class WaitForSlot(Wait):
+    """The wait for a free slot of a gate."""
+
+    def __init__(self, gate: Gate) -> None:
+        self.gate = gate
+
+    def __str__(self) -> str:
+        return "a slot of the handshake gate"
+
+    def block(self) -> None:
+        """Wait for it in this thread."""
+        self.gate.wait()
 
 
 class WaitForIO(Wait):
@@ -53,8 +81,14 @@ class WaitForIO(Wait):
         self.deadline = deadline
         self.event = selectors.EVENT_WRITE if writable else selectors.EVENT_READ
 
+    def __str__(self) -> str:
+        what = "a pause" if self.descriptor is None else f"the host (descriptor {self.descriptor})"
+        if self.deadline is None:
+            return what
+        return f"{what}, at most {max(0.0, self.deadline - time.monotonic()):.1f} s more"
+
     def on_watched(self, watch: "Reactor[Job]", number: int) -> bool:
-        """It is watched from now on; whether it has been over before."""
+        """The reactor `watch` has it from now on, under this number; whether it has been over before."""
         return False
 
     def block(self) -> None:
@@ -70,21 +104,25 @@ class WaitForIO(Wait):
 
 
 def run_to_end(steps: Steps[Result]) -> Result:
-    """Take all steps in this thread, and return what they return."""
-    try:
-        while True:
-            next(steps).block()
-    except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]
+    """Run steps to their end in this thread, and return what they return."""
+
+    results: list[Result] = []
+
+    def run() -> Generator[Wait, None, None]:
+        results.append((yield from steps))
+
+    for wait in run():
+        wait.block()
+    return results[0]
 
 
 class Reactor(Generic[Job]):
-    """Jobs that wait for descriptors. One thread polls; any thread may add a job, or hurry one."""
+    """Jobs that wait for descriptors. One thread polls; any thread may add a job, or resume one."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()  # what is collected as garbage while it is held may hurry a job
+        self._lock = threading.RLock()  # what is collected as garbage while it is held may resume a job
         self._numbers = itertools.count()
-        self._waiting: dict[int, tuple[Job, int | None]] = {}
+        self._waiting: dict[int, tuple[Job, WaitForIO, bool]] = {}
         self._deadlines: list[tuple[float, int]] = []
         self._resumed_jobs: list[int] = []
         self._wakes_at = 0.0
@@ -103,12 +141,12 @@ class Reactor(Generic[Job]):
             self._selector.register(self._bell, selectors.EVENT_READ, None)
 
     def add(self, job: Job, wait: WaitForIO) -> None:
-        """Have a job given by `poll` when what it waits for is over, or its deadline has passed."""
+        """Have `poll` return a job when what it waits for is over, or its deadline has passed."""
         self.open()
         with self._lock:
             number = next(self._numbers)
             watched = wait.descriptor is not None and self._register(wait.descriptor, wait.event, number)
-            self._waiting[number] = (job, wait.descriptor if watched else None)
+            self._waiting[number] = (job, wait, watched)
             if wait.deadline is not None:
                 heapq.heappush(self._deadlines, (wait.deadline, number))
                 if wait.deadline < self._wakes_at:
@@ -117,7 +155,7 @@ class Reactor(Generic[Job]):
             self.resume(number)
 
     def _register(self, descriptor: int, event: int, number: int) -> bool:
-        """Watch a descriptor; False, and its job goes on at once, where it was closed meanwhile."""
+        """Watch a descriptor; if it was closed meanwhile, return False and resume its job at once."""
         try:
             with contextlib.suppress(KeyError):  # of a connection that was closed
                 self._selector.unregister(descriptor)
@@ -127,14 +165,19 @@ class Reactor(Generic[Job]):
             return False
         return True
 
+    def waiting(self) -> list[tuple[Job, WaitForIO]]:
+        """The jobs that wait now, and what for."""
+        with self._lock:
+            return [(job, wait) for job, wait, _ in self._waiting.values()]
+
     def resume(self, number: int) -> None:
-        """Have a job given at once, unless it was."""
+        """Have `poll` return a job at once, unless it has returned it."""
         with self._lock:
             self._resumed_jobs.append(number)
         self.wake()
 
     def resume_all(self) -> None:
-        """Have all jobs given at once."""
+        """Have `poll` return all jobs at once."""
         with self._lock:
             self._resumed_jobs.extend(self._waiting)
         self.wake()
@@ -164,17 +207,19 @@ class Reactor(Generic[Job]):
             self._wakes_at = 0.0
             while self._deadlines and self._deadlines[0][0] <= now:
                 ready.append(heapq.heappop(self._deadlines)[1])
-            hurried, self._resumed_jobs = self._resumed_jobs, []
-            return [job for number in (*ready, *hurried) for job in self._take(number)]
+            resumed, self._resumed_jobs = self._resumed_jobs, []
+            return [job for number in (*ready, *resumed) for job in self._remove(number)]
 
-    def _take(self, number: int) -> list[Job]:
+    def _remove(self, number: int) -> list[Job]:
+        """The job of this number, unless it was removed before."""
         found = self._waiting.pop(number, None)
         if found is None:
             return []
-        job, descriptor = found
-        key = None if descriptor is None else self._selector.get_map().get(descriptor)
-        if descriptor is not None and key is not None and key.data == number:
-            self._selector.unregister(descriptor)
+        job, wait, watched = found
+        if watched and wait.descriptor is not None:
+            key = self._selector.get_map().get(wait.descriptor)
+            if key is not None and key.data == number:
+                self._selector.unregister(wait.descriptor)
         return [job]
 
     def close(self) -> None:

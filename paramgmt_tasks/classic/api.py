@@ -1,9 +1,9 @@
 """The classic Python API: ParaMgmt's Controller, over the same fleet."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TextIO
+from typing import Generic, TextIO, TypeVar
 
 from ..display import blocks, shown_on
 from ..fleet import Fleet
@@ -20,37 +20,51 @@ from ..model import (
     parse_lines,
 )
 
+_T = TypeVar("_T")
+
+
+class _Of(Generic[_T]):
+    """What a Result has from its HostResult."""
+
+    def __init__(self, read: Callable[[HostResult], _T]) -> None:
+        self._read = read
+
+    def __get__(self, result: "Result | None", owner: "type[Result]") -> _T:
+        if result is None:
+            raise AttributeError("it is known of a result only")
+        return self._read(result.result)
+
 
 @dataclass(frozen=True)
 class Result:
-    """What happened on one host, as ParaMgmt's results have it, and all that a HostResult has besides."""
+    """What happened on one host, as ParaMgmt's results have it, and all that a HostResult has besides.
+
+    `host` is the host as written, `description` the first line of what is printed, `attempts` how often the
+    host was tried, and `retcode` the return code, or if there is none that of ssh, 255.
+    """
 
     result: HostResult
 
-    def __getattr__(self, name: str) -> Any:
-        if "result" not in self.__dict__:  # while it is copied
-            raise AttributeError(name)
-        return getattr(self.result, name)
+    host = _Of(lambda result: result.host.entry)
+    description = _Of(lambda result: result.description)
+    retcode = _Of(lambda result: result.exit_status)
+    attempts = _Of(lambda result: result.attempts)
 
-    @property
-    def host(self) -> str:
-        """The host as written."""
-        return self.result.host.entry
-
-    @property
-    def description(self) -> str:
-        """The first line of what is printed."""
-        return self.result.description
-
-    @property
-    def retcode(self) -> int:
-        """The return code; 255 where there is none, as of ssh."""
-        return self.result.exit_status
-
-    @property
-    def attempts(self) -> int:
-        """How often the host was tried."""
-        return self.result.attempts
+    index = _Of(lambda result: result.index)
+    outcome = _Of(lambda result: result.outcome)
+    return_code = _Of(lambda result: result.return_code)
+    exit_status = _Of(lambda result: result.exit_status)
+    reason = _Of(lambda result: result.reason)
+    ok = _Of(lambda result: result.ok)
+    out = _Of(lambda result: result.out)
+    err = _Of(lambda result: result.err)
+    dropped = _Of(lambda result: result.dropped)
+    seconds = _Of(lambda result: result.seconds)
+    started = _Of(lambda result: result.started)
+    finished = _Of(lambda result: result.finished)
+    requested = _Of(lambda result: result.requested)
+    confirmed = _Of(lambda result: result.confirmed)
+    facts = _Of(lambda result: result.facts)
 
     @property
     def stdout(self) -> str:
@@ -59,7 +73,7 @@ class Result:
 
     @property
     def stderr(self) -> str:
-        """Standard error as text, and where the host was not reached, why."""
+        """Standard error as text, and if the host was not reached, why."""
         text = self.result.stderr.decode("utf-8", "replace").rstrip("\r\n")
         return text or ("" if self.result.ok or self.result.return_code else self.result.reason)
 
@@ -72,7 +86,7 @@ class Controller:
     """Hosts, and the operations on all of them. Attributes may be changed between calls.
 
     `ssh_connect_timeout` are seconds for one of `ssh_connection_attempts` to reach a host; here all tries
-    share their product. Nothing is printed where `quiet`.
+    share their product. Nothing is printed if `quiet`.
     """
 
     def __init__(
@@ -121,7 +135,7 @@ class Controller:
             connect_timeout=float(self.ssh_connect_timeout * self.ssh_connection_attempts),
         )
         report = Report([])
-        if self.hosts:  # ParaMgmt does nothing where there are none
+        if self.hosts:  # ParaMgmt does nothing if there are none
             with Fleet(self.hosts, settings) as fleet:
                 report = fleet.report(operation)
         if not self.quiet:

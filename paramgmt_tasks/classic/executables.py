@@ -1,4 +1,4 @@
-"""The six classic executables, with ParaMgmt's options, abbreviations and exit statuses; and `paramgmt`.
+"""The six classic executables, with ParaMgmt's options, abbreviations and exit statuses.
 
 A script that was written for ParaMgmt 0.3 runs unchanged. What is new here has long options only.
 """
@@ -9,28 +9,10 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from invoke import Exit
-from invoke.program import Program
 
+from ..__main__ import paramgmt as paramgmt  # it was here before
 from .._version import __version__
-from ..model import UsageError, escaped
-from ..tasks import (
-    CHANGED,
-    COPY,
-    HOSTS,
-    OPPOSITES,
-    REMOTE,
-    RUN,
-    TOGETHER,
-    UNSAFE_LINKS,
-    Option,
-    Options,
-    log_to_stderr,
-    namespace,
-    operation_of,
-    perform,
-    print_hosts,
-    stand_in,
-)
+from ..tasks import OPPOSITES, OPTIONS, Option, Options, operation_of, perform, print_hosts, usage_errors
 
 #: Options that ParaMgmt has, by their names here, with its own short and long ones.
 _CLASSIC = {
@@ -47,14 +29,7 @@ _WORDS = {
     "rpull": ("file", "remote files and folders"),
     "rscript": ("script", "local scripts"),
 }
-_OPTIONS: dict[str, tuple[Option, ...]] = {
-    "rhosts": (),
-    "lcmd": RUN,
-    "rcmd": (*RUN, *REMOTE, TOGETHER),
-    "rpush": (*RUN, *REMOTE, *COPY, CHANGED),
-    "rpull": (*RUN, *REMOTE, *COPY, UNSAFE_LINKS),
-    "rscript": (*RUN, *REMOTE),
-}
+#: A host failed; ParaMgmt has the status of ssh for that.
 _FAILED = 255
 
 
@@ -73,16 +48,10 @@ def _parser(name: str, description: str) -> _Parser:
     parser.add_argument(
         "-f", "--hostfile", dest="hosts", metavar="FILE", help="file of hosts, - for standard input"
     )
-    parser.add_argument("--exclude", action="append", metavar="HOST", help=HOSTS[2].help)
-    for option in _OPTIONS[name]:
-        flags = _CLASSIC.get(option.name, (f"--{option.flag}",))
-        actions = {bool: "store_true", list: "append", str: "store"}
-        shown = option.help.replace("%", "%%")
-        parser.add_argument(*flags, dest=option.name, help=shown, action=actions[option.kind])
-        if option.kind is bool:
-            parser.add_argument(
-                f"--{option.opposite}", dest=option.name, help=argparse.SUPPRESS, action="store_false"
-            )
+    (exclude,) = (option for option in OPTIONS[name] if option.name == "exclude")
+    parser.add_argument("--exclude", action="append", metavar="HOST", help=exclude.help)
+    for option in _options(name):
+        _add(parser, option)
     if words:
         parser.add_argument("words", nargs="*", default=[], metavar=words, help=words_help)
         parser.epilog = OPPOSITES
@@ -90,14 +59,28 @@ def _parser(name: str, description: str) -> _Parser:
     return parser
 
 
+def _options(name: str) -> list[Option]:
+    """The options of a task but those for hosts, which ParaMgmt's executables call otherwise."""
+    return [option for option in OPTIONS[name] if option.group != "Hosts"]
+
+
+def _add(parser: argparse.ArgumentParser, option: Option) -> None:
+    flags = _CLASSIC.get(option.name, (f"--{option.flag}",))
+    action = {bool: "store_true", list: "append", str: "store"}[option.kind]
+    parser.add_argument(*flags, dest=option.name, help=option.help.replace("%", "%%"), action=action)
+    if option.kind is bool:
+        parser.add_argument(
+            f"--{option.opposite}", dest=option.name, help=argparse.SUPPRESS, action="store_false"
+        )
+
+
 def _abbreviated(tokens: Sequence[str], name: str) -> list[str]:
     """Long options of ParaMgmt's in full: one that came since must not make their short forms ambiguous."""
-    own = {option.name for option in _OPTIONS[name]}
-    classic = ["--hosts", "--hostfile", "--help"] + [
-        flags[1] for key, flags in _CLASSIC.items() if key in own
-    ]
-    known = {f"--{option.flag}" for option in _OPTIONS[name]} | {"--exclude", "--version"}
-    known |= {f"--{option.opposite}" for option in _OPTIONS[name]}
+    own = _options(name)
+    classic = ["--hosts", "--hostfile", "--help"]
+    classic += [flags[1] for key, flags in _CLASSIC.items() if key in {option.name for option in own}]
+    known = {"--exclude", "--version"} | {f"--{option.flag}" for option in own}
+    known |= {f"--{option.opposite}" for option in own}
     found = []
     for token in tokens:
         flag, equals, value = token.partition("=")
@@ -109,7 +92,7 @@ def _abbreviated(tokens: Sequence[str], name: str) -> list[str]:
 
 
 def _parse(parser: argparse.ArgumentParser, name: str, argv: Sequence[str]) -> argparse.Namespace:
-    """The words behind `--` are the command's; where some stand before it too, all are, without the `--`."""
+    """The words after `--` are the command's; if some are before it too, all are, without the `--`."""
     at = list(argv).index("--") if "--" in argv else len(argv)
     given = parser.parse_args(_abbreviated(argv[:at], name))
     if hasattr(given, "words"):
@@ -123,33 +106,31 @@ def _parse(parser: argparse.ArgumentParser, name: str, argv: Sequence[str]) -> a
 
 def _main(name: str, description: str) -> Callable[[], int]:
     def main() -> int:
-        stand_in()
-        parser = _parser(name, description)
-        given = vars(_parse(parser, name, sys.argv[1:]))
-        words = given.pop("words", [])
-        if "hosts" in given:
-            given["hosts"] = [given["hosts"]]
-        options = Options(given, {})
-        log_to_stderr()
         try:
-            if name == "rhosts":
-                print_hosts(options)
-            else:
-                report = perform(options, operation_of(name, words, options))
-                return 0 if report.ok else _FAILED
-        except UsageError as error:
-            print(f"{name}: {escaped(str(error))}", file=sys.stderr)
-            return 2
+            with usage_errors(name):
+                given = vars(_parse(_parser(name, description), name, sys.argv[1:]))
+                return _carry_out(name, given.pop("words", []), given)
         except KeyboardInterrupt:
             return 130
         except Exit as end:
             if end.message:
                 print(end.message, file=sys.stderr)
             return _FAILED if end.code == 1 else int(end.code)
-        return 0
 
     main.__name__ = name
     return main
+
+
+def _carry_out(name: str, words: Sequence[str], given: dict[str, object]) -> int:
+    """Do what an executable is for, and return its exit status."""
+    if "hosts" in given:
+        given["hosts"] = [given["hosts"]]
+    options = Options(given, {})
+    if name == "rhosts":
+        print_hosts(options)
+        return 0
+    report = perform(options, operation_of(name, words, options))
+    return 0 if report.ok else _FAILED
 
 
 rhosts = _main("rhosts", "Print each host of the list.")
@@ -158,8 +139,3 @@ rcmd = _main("rcmd", "Run a command on each host.")
 rpush = _main("rpush", "Copy local files and folders to each host.")
 rpull = _main("rpull", "Copy files and folders from each host here.")
 rscript = _main("rscript", "Run local scripts on each host, in order, until one fails.")
-
-
-def paramgmt() -> None:
-    """Invoke's program with this package's tasks, for where there is no tasks.py."""
-    Program(name="paramgmt", binary="paramgmt", version=__version__, namespace=namespace).run()

@@ -77,9 +77,7 @@ class Batch:
 
     def permit(self, positions: Iterable[int]) -> None:
         """Let those of these hosts start that are among `positions`."""
-        self._run.hosts.permit(
-            [self._indexes[position] for position in positions if position in self._indexes]
-        )
+        self._run.permit([self._indexes[position] for position in positions if position in self._indexes])
 
     def halt(self, reason: str) -> None:
         """Start nothing more."""

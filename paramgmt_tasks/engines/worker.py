@@ -7,7 +7,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 
 from ..execution import ConnectionPool, LocalRun
@@ -96,11 +96,10 @@ class RunContext:
         def ask(index: int) -> None:
             self._send(Ready(begin.run, positions[index]))
 
-        permission: dict[str, Callable[[int], None]] = {"ask": ask} if begin.needs_permission else {}
         if begin.folder is not None:
             os.chdir(begin.folder)
         elif begin.settings.identity:
-            self._pool.resources.identities.require(begin.settings.identity)
+            self._pool.require_identity(begin.settings.identity)
         return self._pool.perform(
             [host for _, host in hosts],
             begin.operation,
@@ -109,7 +108,7 @@ class RunContext:
             live=begin.live,
             files=FilesOfBatch(self._files, positions),
             spool=spool,
-            **permission,
+            ask=ask if begin.needs_permission else None,
         )
 
     def _report_results(self, batch: Batch) -> None:

@@ -7,16 +7,16 @@ from ..model import later
 if TYPE_CHECKING:
     from .connection_pool import ConnectionPool
     from .group import ParallelGroup
-    from .result_stream import Run
-    from .run import LocalRun
+    from .local_run import LocalRun
+    from .run import Run
 else:
     __getattr__ = later(
         __name__,
         {
             ".connection_pool": ["ConnectionPool"],
             ".group": ["ParallelGroup"],
-            ".result_stream": ["Run"],
-            ".run": ["LocalRun"],
+            ".local_run": ["LocalRun"],
+            ".run": ["Run"],
         },
     )
 

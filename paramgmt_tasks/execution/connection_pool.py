@@ -3,14 +3,18 @@
 import logging
 import resource
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
-from ..model import Host, Operation, Settings, check_together
-from ..ssh import HostConnection, SharedResources
-from .group import ParallelGroup
-from .run import LocalRun
+from .. import ssh
+from ..model import Host, Operation, Settings, Spool, check_together
+from .local_command import LocalWorks
+from .local_run import LocalRun, Works
+
+if TYPE_CHECKING:
+    from ..ssh import HostConnection, SharedResources
+    from ..transfer import LocalFiles
 
 log = logging.getLogger("paramgmt_tasks")
 
@@ -22,81 +26,119 @@ _SPARE_FILES, _FILES_A_HOST = 64, 3
 class ConnectionPool:
     """Connections in this process, and work over them. Safe for many threads.
 
-    A connection is lent to one run at a time; where another run wants the same host meanwhile, it gets
+    A connection is acquired by one run at a time; if another run wants the same host meanwhile, it gets
     another connection. It is that of one of `share` processes on this machine.
-
-    Raises:
-        UsageError: an ssh_config that cannot be read.
     """
 
     def __init__(self, share: int = 1) -> None:
         self.share = share
-        self.resources = SharedResources(share)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._resources: SharedResources | None = None
         # By id(): Fabric takes connections to one host for equal.
-        self._all: dict[int, tuple[HostConnection, Any]] = {}
-        self._idle: dict[Any, list[HostConnection]] = {}
+        self._all: dict[int, tuple[HostConnection, Hashable]] = {}
+        self._idle: dict[Hashable, list[HostConnection]] = {}
 
-    def perform(
-        self, hosts: Sequence[Host], operation: Operation, settings: Settings, **watching: Any
-    ) -> LocalRun:
-        """Begin an operation on hosts, in this process; `watching` is as for LocalRun.
+    @property
+    def resources(self) -> "SharedResources":
+        """What the connections share; local commands need none of it.
 
         Raises:
-            UsageError: settings that cannot be used.
+            UsageError: an ssh_config that cannot be read.
         """
-        connections = self.acquire(hosts, settings)
+        with self._lock:
+            if self._resources is None:
+                self._resources = ssh.SharedResources(self.share)
+            return self._resources
+
+    def perform(
+        self,
+        hosts: Sequence[Host],
+        operation: Operation,
+        settings: Settings,
+        *,
+        on_start: Callable[[int], object] | None = None,
+        live: bool = False,
+        ask: Callable[[int], object] | None = None,
+        files: "LocalFiles | None" = None,
+        spool: Spool | None = None,
+    ) -> LocalRun:
+        """Begin an operation on hosts, in this process; `files` are those that are copied.
+
+        The other arguments are as for LocalRun.
+
+        Raises:
+            UsageError: settings or an ssh_config that cannot be used.
+        """
+        connections = [] if operation.local else self.acquire(hosts, settings)
         try:
-            fanout = max(1, min(settings.fanout, len(connections)))
+            fanout = max(1, min(settings.fanout, len(hosts)))
             kept = len(self) if settings.keep else self.connected()
             fanout, keep = _fit_files(fanout, kept, settings.keep)
-            if settings.together and "ask" not in watching:
-                check_together(settings, fanout, len(connections))
-            group = ParallelGroup.from_connections(connections, replace(settings, fanout=fanout, keep=keep))
-            return group.perform(operation, release=self.release, **watching)
+            if settings.together and ask is None:
+                check_together(settings, fanout, len(hosts))
+            settings = replace(settings, fanout=fanout, keep=keep)
+            if operation.local:
+                works: Works = LocalWorks(hosts, settings)
+            else:
+                from .remote_work import RemoteWorks  # with what local commands do not need: Fabric
+
+                works = RemoteWorks(hosts, connections, settings, files, self.release)
+            run = LocalRun(
+                hosts, operation, settings, works, on_start=on_start, live=live, ask=ask, spool=spool
+            )
+            return run.start()
         except BaseException:
             for connection in connections:
                 self.release(connection)
             raise
 
-    def acquire(self, hosts: Iterable[Host], settings: Settings) -> list[HostConnection]:
-        """A connection for each host, one made before where host and settings are the same."""
-        lent: list[HostConnection] = []
-        reached = _reaching(settings)
+    def acquire(self, hosts: Iterable[Host], settings: Settings) -> "list[HostConnection]":
+        """A connection for each host, one made before if host and settings are the same."""
+        acquired: list[HostConnection] = []
+        reached = (settings.user, settings.port, settings.identity, settings.jump, settings.host_keys)
+        resources = self.resources
         try:
             with self._lock:
                 for host in hosts:
-                    lent.append(self._acquire(host, settings, reached))  # noqa: PERF401
+                    acquired.append(self._acquire(host, settings, reached, resources))  # noqa: PERF401
         except BaseException:
-            for connection in lent:
+            for connection in acquired:
                 self.release(connection)
             raise
-        return lent
+        return acquired
 
-    def _acquire(self, host: Host, settings: Settings, reached: Any) -> HostConnection:
+    def _acquire(
+        self, host: Host, settings: Settings, reached: Hashable, resources: "SharedResources"
+    ) -> "HostConnection":
         options = tuple(host.options.items())
-        key: Any = (host.entry, host.address, host.user, host.port, options, reached)
+        key = (host.entry, host.address, host.user, host.port, options, reached)
         idle = self._idle.get(key)
         if idle:
             connection = idle.pop()
+            connection.use(settings)
         else:
-            connection = HostConnection(host, settings=settings, resources=self.resources)
+            connection = ssh.HostConnection(host, settings=settings, resources=resources)
             self._all[id(connection)] = connection, key
-        connection.entry = host
-        connection.use(settings)
         return connection
 
-    def release(self, connection: HostConnection) -> None:
-        """A connection that was lent is free again."""
+    def release(self, connection: "HostConnection") -> None:
+        """A connection that was acquired is free again."""
         with self._lock:
             if id(connection) in self._all:
                 self._idle.setdefault(self._all[id(connection)][1], []).append(connection)
 
     def address(self, host: Host, settings: Settings) -> str:
         """Where a host is reached, as its line and ssh_config say."""
-        (connection,) = self.acquire([host], settings)
-        self.release(connection)
-        return str(connection.host)
+        resources = self.resources
+        return ssh.resolve(host, settings, resources.ssh_config, resources.defaults.login).address
+
+    def require_identity(self, path: str) -> None:
+        """Make sure that an identity the user named can be used.
+
+        Raises:
+            UsageError: it cannot, and the agent does not hold it either.
+        """
+        self.resources.identities.require(path)
 
     def __len__(self) -> int:
         return len(self._all)
@@ -112,19 +154,17 @@ class ConnectionPool:
             connections = [connection for connection, _ in self._all.values()]
             self._all.clear()
             self._idle.clear()
+            resources, self._resources = self._resources, None
         for connection in connections:
             connection.close()
-        self.resources.close()
-
-
-def _reaching(settings: Settings) -> Any:
-    return (settings.user, settings.port, settings.identity, settings.jump, settings.host_keys)
+        if resources is not None:
+            resources.close()
 
 
 def _fit_files(fanout: int, connections: int, keep: bool) -> tuple[int, bool]:
     """Raise the soft limit of open files as far as needed and allowed.
 
-    What it allows is returned: how many hosts at once, and whether connections are kept that are to be.
+    Returns what it allows: how many hosts at once, and whether connections are kept that are to be.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _SPARE_FILES + connections + _FILES_A_HOST * fanout

@@ -1,16 +1,18 @@
 """ParallelGroup: Fabric's ThreadingGroup made to hold thousands, with retry and a result for every host."""
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fabric.exceptions import GroupException
 from fabric.group import GroupResult
 
-from ..model import Failure, Host, Operation, Settings
-from ..ssh import FabricGroup, HostConnection, SharedResources
+from ..model import Host, Operation, Settings
+from ..ssh import FabricGroup, HostConnection, HostRun, Permit, SharedResources, classify
 from ..steps import MAY_BLOCK, Steps
-from .run import LocalRun
+from .local_command import LocalWorks
+from .local_run import LocalRun, Works
+from .remote_work import RemoteWorks, retry_delay
 from .scheduler import Scheduler
 
 
@@ -36,58 +38,84 @@ class ParallelGroup(FabricGroup):
             HostConnection(host, settings=self.settings, resources=resources, **kwargs) for host in hosts
         )
 
-    @classmethod
-    def from_connections(
-        cls, connections: Iterable[HostConnection], settings: Settings | None = None
-    ) -> "ParallelGroup":
-        """A group of connections that exist already."""
-        group = cls.__new__(cls)
-        list.__init__(group, connections)
-        group.settings = settings or Settings()
-        return group
+    def perform(
+        self,
+        operation: Operation,
+        *,
+        on_start: Callable[[int], object] | None = None,
+        live: bool = False,
+    ) -> LocalRun:
+        """Do `operation` on every host; the run gives the results as they come.
 
-    def perform(self, operation: Operation, **watching: Any) -> LocalRun:
-        """Do `operation` on every host; the run gives the results as they come, and takes `watching`."""
-        return LocalRun(list(self), operation, self.settings, **watching)
+        `on_start` and `live` are as for LocalRun.
+        """
+        connections: list[HostConnection] = list(self)
+        hosts = [connection.target.host for connection in connections]
+        if operation.local:
+            works: Works = LocalWorks(hosts, self.settings)
+        else:
+            works = RemoteWorks(hosts, connections, self.settings)
+        return LocalRun(hosts, operation, self.settings, works, on_start=on_start, live=live).start()
 
     def call_all(self, method: str, *args: Any, **kwargs: Any) -> GroupResult:
         """Call a method of Fabric's on every connection, in bounded parallel."""
-        results = GroupResult()
-        for connection, value in _Calls(self, method, args, kwargs, self.settings).outcomes():
-            results[connection] = value
+        calls = _Calls(list(self), self.settings, lambda cxn: getattr(cxn, method)(*args, **kwargs))
+        results = GroupResult(zip(self, calls.outcomes(), strict=True))
         if any(isinstance(value, BaseException) for value in results.values()):
             raise GroupException(results)
         return results
 
 
-class _Calls(Scheduler):
-    """A method of Fabric's, called on every connection."""
+class _Calls:
+    """A call of Fabric's for every connection, the outcome of which is what it returns or raises."""
 
-    def __init__(self, group: ParallelGroup, method: str, args: Any, kwargs: Any, settings: Settings) -> None:
-        self._call: Callable[[HostConnection], Any] = lambda cxn: getattr(cxn, method)(*args, **kwargs)
-        self._values: dict[int, Any] = {}
+    def __init__(
+        self,
+        connections: Sequence[HostConnection],
+        settings: Settings,
+        call: Callable[[HostConnection], object],
+    ) -> None:
+        self._connections, self._settings, self._call = connections, settings, call
+        self._outcomes: dict[int, object] = {}
         self._finished = threading.Semaphore(0)
-        super().__init__(list(group), settings)
+        self._scheduler = Scheduler(self, len(connections), settings)
+        permit = Permit(on_stall=self._scheduler.stand_in)
+        self._runs = [HostRun(connection, permit) for connection in connections]
 
-    def do(self, index: int) -> Steps[None]:
-        """Call the method; what it raises once connected is its answer, and not tried again."""
-        connection = self.connections[index]
-        yield from connection.opening()
+    def attempt(self, index: int) -> Steps[None]:
+        """Make the call; what it raises once the host is reached is its outcome, and not tried again."""
+        connection = self._connections[index]
+        yield from self._runs[index].opening()
         yield MAY_BLOCK
         try:
-            self._values[index] = self._call(connection)
+            outcome: object = self._call(connection)
         except Exception as error:
-            self._values[index] = error
-        self.close_unless_kept(index)
+            outcome = error
+        self._finish(index, outcome)
+
+    def on_error(self, index: int, error: BaseException) -> float | None:
+        """The host was not reached: after the last try, the exception is the outcome."""
+        connection, attempts = self._connections[index], self._scheduler.attempts[index]
+        delay = retry_delay(connection, self._settings, classify(error), error, attempts.count)
+        if delay is None:
+            self._finish(index, error)
+        return delay
+
+    def _finish(self, index: int, outcome: object) -> None:
+        if not self._settings.keep:
+            self._connections[index].discard()
+        self._outcomes[index] = outcome
         self._finished.release()
 
-    def fail(self, index: int, failure: Failure, error: BaseException) -> None:
-        """The connection was not made: its exception is the answer."""
-        self._values[index] = error
-        self._finished.release()
+    def on_end(self, index: int) -> None:
+        """Nothing more is done over a connection."""
+        self._runs[index].release()
 
-    def outcomes(self) -> list[tuple[HostConnection, Any]]:
-        """Wait for all, and pair them with what came of them, in the group's order."""
-        for _ in self.connections:
+    def outcomes(self) -> list[object]:
+        """Make the calls, and wait for all; what came of them, in the order of the connections."""
+        for connection in self._connections:
+            connection.renew()
+        self._scheduler.start()
+        for _ in self._connections:
             self._finished.acquire()
-        return [(cxn, self._values[index]) for index, cxn in enumerate(self.connections)]
+        return [self._outcomes[index] for index in range(len(self._connections))]

@@ -6,23 +6,126 @@ import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from ..model import Outcome, Output, Settings
-from ..ssh import GRACE, CommandStatus
-from ..steps import LONGEST_WAIT
+from ..model import (
+    CommandStatus,
+    Failure,
+    Host,
+    LocalCommand,
+    Operation,
+    Outcome,
+    Output,
+    Settings,
+    UsageError,
+    one_line,
+    reason_of,
+)
+from ..ssh import PERMITTED, Permit
+from ..steps import LONGEST_WAIT, MAY_BLOCK, Steps
+from .run import Unmoved
 
 _READ = 65536
+#: Seconds that a command has to end by itself after TERM, as on hosts.
+GRACE = 2.0
+
+
+class LocalWorks:
+    """A LocalCommand for each of some hosts."""
+
+    def __init__(self, hosts: Sequence[Host], settings: Settings) -> None:
+        self._hosts, self._settings = hosts, settings
+        #: A command here transfers nothing.
+        self.shared = Unmoved()
+
+    def on(self, index: int, permit: Permit) -> "LocalWork":
+        """The work for one host."""
+        return LocalWork(self._hosts[index], permit, self._settings)
+
+
+class LocalWork:
+    """A LocalCommand for one host."""
+
+    requested = confirmed = None
+
+    def __init__(self, host: Host, permit: Permit, settings: Settings) -> None:
+        self.host = host
+        self.started = False
+        self._permit, self._settings = permit, settings
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def attempt(self, operation: Operation, out: Output, err: Output) -> Steps[CommandStatus]:
+        """Run the command.
+
+        Raises:
+            UsageError: it could not be started.
+        """
+        assert isinstance(operation, LocalCommand)
+        yield MAY_BLOCK
+        self._permit.on_start()
+        try:
+            done = run(operation.command, self._settings, self._on_started, out, err)
+        except OSError as error:
+            raise UsageError(f"/bin/sh here: {reason_of(error)}") from None
+        finally:
+            self._process = None
+        if self._permit.cancelled() and done.outcome is Outcome.SIGNALLED:
+            return CommandStatus(Outcome.LOST, None, "interrupted; ended")
+        return done
+
+    def _on_started(self, process: "subprocess.Popen[bytes]") -> None:
+        self._process, self.started = process, True
+        if self._permit.cancelled():
+            signal_all(process, signal.SIGTERM)
+
+    def classify(self, error: BaseException) -> Failure:
+        """Why a command could not be run."""
+        text = one_line(str(error)) or type(error).__name__
+        return Failure(
+            Outcome.ERROR, text if isinstance(error, UsageError) else f"{type(error).__name__}: {text}"
+        )
+
+    def is_verdict(self, error: BaseException) -> bool:
+        """Whether an error says by itself how it ended."""
+        return False
+
+    def retry_delay(self, failure: Failure, error: BaseException, attempts: int) -> float | None:
+        """Never: what fails here fails again."""
+        return None
+
+    def interrupt(self) -> None:
+        """Have the command end."""
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the command."""
+        self._signal(signal.SIGKILL)
+
+    def abandon(self) -> None:
+        """End the command."""
+        self.kill()
+
+    def _signal(self, number: int) -> None:
+        process = self._process
+        if process is not None:
+            signal_all(process, number)
+
+    def close_unless_kept(self) -> None:
+        """Nothing is open."""
+
+    def release(self) -> None:
+        """Nothing is acquired, but the permit would keep the run."""
+        self._permit = PERMITTED
 
 
 def run(
     command: str,
     settings: Settings,
-    started: Callable[[subprocess.Popen[bytes]], None],
+    on_start: Callable[[subprocess.Popen[bytes]], None],
     out: Output,
     err: Output,
 ) -> CommandStatus:
-    """Run a command by /bin/sh in a process group of its own; `started` is told of it.
+    """Run a command by /bin/sh in a process group of its own; `on_start` is called with it.
 
     Raises:
         OSError: it could not be started.
@@ -36,9 +139,9 @@ def run(
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
-    started(process)
+    on_start(process)
     try:
-        if not _converse(process, out, err, settings):
+        if not _communicate(process, out, err, settings):
             ending = "ended" if end(process) else "it may still run"
             return CommandStatus(Outcome.TIMED_OUT, None, f"timed out after {settings.timeout:g} s; {ending}")
     finally:
@@ -53,8 +156,8 @@ def run(
     return CommandStatus(outcome, code, f"return code {code}" if code else "")
 
 
-def _converse(process: "subprocess.Popen[bytes]", out: Output, err: Output, settings: Settings) -> bool:
-    """Send the command its input and take its output until both streams end; False where time is up."""
+def _communicate(process: "subprocess.Popen[bytes]", out: Output, err: Output, settings: Settings) -> bool:
+    """Send the command its input and read its output until both streams end; False if time is up."""
     deadline = None if settings.timeout is None else time.monotonic() + min(settings.timeout, LONGEST_WAIT)
     unsent = memoryview(settings.stdin or b"")
     with selectors.DefaultSelector() as selector:
@@ -92,9 +195,9 @@ def _converse(process: "subprocess.Popen[bytes]", out: Output, err: Output, sett
 
 
 def end(process: "subprocess.Popen[bytes]") -> bool:
-    """End a command and all it has started: TERM, and KILL where some of it is left after that.
+    """End a command and all it has started: TERM, and KILL if some of it is left after that.
 
-    Whether it has ended: what runs as another user may not be ended.
+    Returns whether it has ended: what runs as another user may not be ended.
     """
     for number in (signal.SIGTERM, signal.SIGKILL):
         signal_all(process, number)

@@ -20,7 +20,16 @@ from .later import later
 from .operations import Copying, LocalCommand, Operation, Pull, Push, RemoteCommand, Script, describe
 from .output import IN_MEMORY, FileSpool, Output, Reader, Room, Spool
 from .ownership import doubt, make_private
-from .results import PATIENCE, HostResult, Outcome, OutputEvent, Report, count_outcomes, unless_not_kept
+from .results import (
+    PATIENCE,
+    CommandStatus,
+    HostResult,
+    Outcome,
+    OutputEvent,
+    Report,
+    count_outcomes,
+    unless_not_kept,
+)
 from .retry import Failure, RetryPolicy
 from .rollout import Rollout, check_together
 from .settings import Changes, Settings, check
@@ -33,6 +42,7 @@ __all__ = [
     "PATIENCE",
     "SSH_OPTIONS",
     "Changes",
+    "CommandStatus",
     "Copying",
     "Failure",
     "FileSpool",

@@ -38,6 +38,15 @@ class Outcome(str, Enum):
 
 
 @dataclass(frozen=True)
+class CommandStatus:
+    """How a command that was started ended. `return_code` is None if it ended without one."""
+
+    outcome: Outcome
+    return_code: int | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class OutputEvent:
     """The command of a host has written something: `out` and `err` have more than the last time."""
 

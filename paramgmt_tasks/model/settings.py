@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from .errors import UsageError
 from .ssh_options import check_user
@@ -24,14 +24,14 @@ _PAIRS = "such as {'JOBS': '8'}"
 class _Environment:
     """A field for variables of the environment: set as a mapping or as pairs, kept as pairs."""
 
-    def __get__(self, settings: object | None, owner: Any) -> tuple[tuple[str, str], ...]:
+    def __get__(self, settings: object | None, owner: type[object]) -> tuple[tuple[str, str], ...]:
         return () if settings is None else settings.__dict__["env"]
 
     def __set__(self, settings: object, value: Mapping[str, str] | Iterable[tuple[str, str]]) -> None:
         settings.__dict__["env"] = _variables(value)
 
 
-def _variables(value: Any) -> tuple[tuple[str, str], ...]:
+def _variables(value: object) -> tuple[tuple[str, str], ...]:
     """Raises UsageError, which shows no values: they may be secrets."""
     if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
         raise UsageError(f"env: must be a mapping, {_PAIRS}")
@@ -59,19 +59,19 @@ class Settings:
     tries of a transfer, None without a bound.
     `fanout` is how many hosts are worked on at once, `attempts` how often each is tried;
     `together` connects to all hosts before a command is started on any, and then starts it on all at once.
-    `canary` hosts are worked on first, and the others only where all of those are ok; `batch` hosts then
-    finish before the next ones begin; where more than `max_fail` hosts fail no more begin. `batch` and
+    `canary` hosts are worked on first, and the others only if all of those are ok; `batch` hosts then
+    finish before the next ones begin; once more than `max_fail` hosts have failed no more begin. `batch` and
     `max_fail` are numbers of hosts, or shares such as "10%".
     `engine` is where hosts are worked on: `threads` in this process, `processes` in `workers` of them on this
     machine (without: as many as it has processors), `dask` at `workers` (without: all) of the Dask cluster of
-    a `scheduler`, an address or a scheduler file; `auto` takes threads or processes, by the number of hosts.
+    a `scheduler`, an address or a scheduler file; `auto` is threads or processes, by the number of hosts.
     The `tls_` files are the cluster's; without them the configuration of dask.distributed holds.
     `insecure_scheduler` allows connections to the cluster that are not encrypted.
     `keep` leaves its connection open for the next operation.
     `identity` is a private key file, `jump` is `[user@]host[:port]`, several separated by commas.
     `limit_rate` is how many bytes a second are copied to or from a host, `limit_rate_all` all hosts together.
-    `max_output` is how many bytes are kept of what each host writes; its command goes on where that is more.
-    `password` is for sudo where `sudo` is set, else for logging in. `stdin` goes to every host.
+    `max_output` is how many bytes are kept of what each host writes; its command goes on if it writes more.
+    `password` is for sudo if `sudo` is set, else for logging in. `stdin` goes to every host.
     `env` is given as a mapping or as pairs of name and value.
 
     Raises:
@@ -159,7 +159,7 @@ class Changes(TypedDict, total=False):
     max_output: int
 
 
-def check(name: str, value: Any, said: str = "") -> None:
+def check(name: str, value: object, said: str = "") -> None:
     """Make sure that a setting may have a value; `said` is what an error calls it, if not by its name.
 
     Raises:
@@ -185,67 +185,66 @@ def share(value: int | str, hosts: int, least: int = 0) -> int:
     return int(found[1]) * hosts // 100 if found[2] else int(found[1])
 
 
-def _whole(least: int, most: int | None = None) -> Callable[[str, Any], None]:
+def _whole(least: int, most: int | None = None) -> Callable[[str, object], None]:
     kind = f"{least} or more" if most is None else f"from {least} to {most}"
 
-    def check(name: str, value: Any) -> None:
-        whole = isinstance(value, Integral) and not isinstance(value, bool)
-        if not whole or value < least or (most is not None and value > most):
+    def check(name: str, value: object) -> None:
+        number = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None
+        if number is None or number < least or (most is not None and number > most):
             raise UsageError(f"{name} {value!r}: must be a whole number, {kind}")
 
     return check
 
 
-def _positive(kind: str, none: str = "without a limit") -> Callable[[str, Any], None]:
-    def check(name: str, value: Any) -> None:
-        number = isinstance(value, Real) and not isinstance(value, bool)
-        if not number or not 0 < value <= _LARGEST:
+def _positive(kind: str, none: str = "without a limit") -> Callable[[str, object], None]:
+    def check(name: str, value: object) -> None:
+        if not isinstance(value, Real) or isinstance(value, bool) or value <= 0 or not value <= _LARGEST:
             raise UsageError(f"{name} {value!r}: must be a number of {kind} above 0; None is {none}")
 
     return check
 
 
-def _share(least: int) -> Callable[[str, Any], None]:
-    def check(name: str, value: Any) -> None:
+def _share(least: int) -> Callable[[str, object], None]:
+    def check(name: str, value: object) -> None:
         try:
-            share(value, hosts=1, least=least)
+            share(str(value), hosts=1, least=least)
         except UsageError as error:
             raise UsageError(f"{name} {error}") from None
 
     return check
 
 
-def _one_of(names: tuple[str, ...]) -> Callable[[str, Any], None]:
-    def check(name: str, value: Any) -> None:
+def _one_of(names: tuple[str, ...]) -> Callable[[str, object], None]:
+    def check(name: str, value: object) -> None:
         if value not in names:
             raise UsageError(f"{name} {value!r}: must be one of {', '.join(names)}")
 
     return check
 
 
-def _switch(name: str, value: Any) -> None:
+def _switch(name: str, value: object) -> None:
     if not isinstance(value, bool):
         raise UsageError(f"{name} {value!r}: must be True or False")
 
 
-def _text(name: str, value: Any) -> None:
+def _text(name: str, value: object) -> None:
     if not isinstance(value, str):
         raise UsageError(f"{name} {value!r}: must be text")
     if not value or "\0" in value:
         raise UsageError(f"{name} {value!r}: must not be empty, nor have a NUL in it")
 
 
-def _user(name: str, value: Any) -> None:
+def _user(name: str, value: object) -> None:
     _text(name, value)
-    check_user(value)
+    check_user(str(value))
 
 
-def _password(name: str, value: Any) -> None:
+def _password(name: str, value: object) -> None:
     if not isinstance(value, str):  # which is not shown
         raise UsageError(f"{name}: must be text")
 
 
-def _bytes(name: str, value: Any) -> None:
+def _bytes(name: str, value: object) -> None:
     if not isinstance(value, bytes):
         raise UsageError(f"{name}: must be bytes; of text, text.encode() gives them")
 
@@ -253,7 +252,7 @@ def _bytes(name: str, value: Any) -> None:
 #: Those that may name files, also as paths.
 _FILES = ("identity", "scheduler", "tls_ca", "tls_cert", "tls_key")
 #: How each setting that is not its default is checked.
-_CHECKS: dict[str, Callable[[str, Any], None]] = {
+_CHECKS: dict[str, Callable[[str, object], None]] = {
     **dict.fromkeys(("jump", *_FILES), _text),
     **dict.fromkeys(("sequential", "together", "insecure_scheduler", "keep", "sudo"), _switch),
     **dict.fromkeys(("fanout", "attempts", "workers", "max_output"), _whole(1)),

@@ -6,47 +6,58 @@ from ..model import later
 
 if TYPE_CHECKING:
     from . import config
-    from .command import CommandStatus, communicate, kill_on_disconnect, with_env
-    from .connection import START_TIMEOUT, HostConnection, SharedResources
+    from .command import communicate, kill_on_disconnect, with_env
+    from .connection import HostConnection
     from .failures import Classified, Denied, NoAnswer, classify
-    from .handshake_gate import HandshakeGate, WaitForSlot
+    from .handshake_gate import HandshakeGate
+    from .host_run import START_TIMEOUT, HostRun
     from .paramiko_internals import Answers, ExecChannel, FabricGroup, SFTPSession
+    from .permit import PERMITTED, Permit
+    from .shared import SharedResources
     from .sudo import Sudo
+    from .target import Target, resolve
     from .termination import GRACE
 else:
     __getattr__ = later(
         __name__,
         {
             ".": ["config"],
-            ".command": ["CommandStatus", "communicate", "kill_on_disconnect", "with_env"],
-            ".connection": ["HostConnection", "SharedResources", "START_TIMEOUT"],
+            ".command": ["communicate", "kill_on_disconnect", "with_env"],
+            ".connection": ["HostConnection"],
             ".failures": ["Denied", "Classified", "NoAnswer", "classify"],
-            ".handshake_gate": ["WaitForSlot", "HandshakeGate"],
+            ".handshake_gate": ["HandshakeGate"],
+            ".host_run": ["START_TIMEOUT", "HostRun"],
             ".paramiko_internals": ["Answers", "ExecChannel", "FabricGroup", "SFTPSession"],
+            ".permit": ["PERMITTED", "Permit"],
+            ".shared": ["SharedResources"],
             ".sudo": ["Sudo"],
+            ".target": ["Target", "resolve"],
             ".termination": ["GRACE"],
         },
     )
 
 __all__ = [
     "GRACE",
+    "PERMITTED",
     "START_TIMEOUT",
     "Answers",
     "Classified",
-    "CommandStatus",
     "Denied",
     "ExecChannel",
     "FabricGroup",
     "HandshakeGate",
     "HostConnection",
+    "HostRun",
     "NoAnswer",
+    "Permit",
     "SFTPSession",
     "SharedResources",
     "Sudo",
-    "WaitForSlot",
+    "Target",
     "classify",
     "communicate",
     "config",
     "kill_on_disconnect",
+    "resolve",
     "with_env",
 ]

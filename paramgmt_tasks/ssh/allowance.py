@@ -1,4 +1,4 @@
-"""What a host may say beside its data: so many messages, key exchanges, extensions and questions."""
+"""How much a host may send beside data: messages, key exchanges, extensions and questions."""
 
 import re
 import time
@@ -10,7 +10,7 @@ from paramiko.common import MSG_KEXINIT
 USELESS, USELESS_A_SECOND = 1000, 100
 #: How many of them go with one of data: some servers send one that hides its length.
 _WITH_DATA = 4
-#: Bytes of a channel that may be on their way where many are to come; with 16 MB sshd spends five times the
+#: Bytes of a channel that may be on their way when many are to come; with 16 MB sshd spends five times the
 #: processor time on moving what it has not sent yet.
 BULK = 4 * 1024 * 1024
 #: Bits of the largest group that a host may choose: what paramiko takes, 8192, costs this thread seconds.
@@ -21,9 +21,9 @@ KEX_METHOD = range(30, 50)
 #: its method, the largest of which has a key and a signature of 16384 bits: paramiko takes time for its
 #: numbers that grows with the square of their length.
 _LARGEST_KEXINIT, _LARGEST_KEX = 35_000, 16 * 1024
-#: Key exchanges after little, and how many more for each second; those do not count before which so many
-#: bytes went, and so many where it is one of those that take 50 ms and more. (OpenSSH asks after 33 kB where
-#: it is told to do so after 256.)
+#: Key exchanges after little, and how many more for each second; one does not count if that many bytes went
+#: before it, and more before one of those that take 50 ms and longer. (OpenSSH asks after 33 kB if its
+#: RekeyLimit is 256 bytes.)
 _EXCHANGES, _EXCHANGES_A_SECOND, _WORTH_A_KEY, _WORTH_A_SLOW_KEY = 10, 1, 32 * 1024, 16 * 1024 * 1024
 _SLOW = "diffie-hellman-"
 #: Extensions that a host may have (RFC 8308, section 2.5), and questions that it may ask at once.
@@ -33,7 +33,7 @@ _SIGNAL = re.compile(r"[A-Z0-9@.-]{1,32}", re.ASCII)
 
 
 class Allowance:
-    """Counts what one host says; what is too much is a paramiko.SSHException of each method."""
+    """Counts what one host sends; each method raises paramiko.SSHException if it is too much."""
 
     def __init__(self) -> None:
         self._useless, self._since = 0, time.monotonic()
@@ -56,7 +56,7 @@ class Allowance:
             raise paramiko.SSHException("a flood of messages that serve nothing")
 
     def data(self, size: int) -> None:
-        """A message with so many bytes of data has come: it pays for some others, unless it is empty."""
+        """A message with `size` bytes of data has come: it pays for some others, unless it is empty."""
         if not size:
             self.no_data()
         elif self._useless > 0:
@@ -76,9 +76,9 @@ class Allowance:
             raise paramiko.SSHException(f"{size} bytes in a message of the key exchange")
 
     def new_keys(self, received: int, sent: int, ours: bool) -> None:
-        """The host wants new keys after so many bytes under those in use, and all that was sent to it.
+        """The host wants new keys after `received` bytes under those in use, and all that was sent to it.
 
-        Not, where the exchange is `ours`, which it only agrees to.
+        It counts only if the exchange is not `ours`, which the host only agrees to.
         """
         since, self._sent_before = sent - self._sent_before, sent
         if ours or received + since >= (_WORTH_A_SLOW_KEY if self._slow else _WORTH_A_KEY):
@@ -93,17 +93,17 @@ class Allowance:
 
 
 def check_window(unread: int, window: int) -> None:
-    """Whether so much may stand unread of a channel.
+    """Make sure that no more of a channel is unread than its window allows.
 
     Raises:
-        paramiko.SSHException: it may not.
+        paramiko.SSHException: more is.
     """
     if unread > window:
         raise paramiko.SSHException("more data than the window allows")
 
 
 def check_prompts(message: paramiko.Message) -> None:
-    """Whether a host may ask what it asks: paramiko asks as many questions as it is told to.
+    """Make sure that a host asks few questions: paramiko asks as many as the message says.
 
     Raises:
         paramiko.SSHException: they are too many.
@@ -118,7 +118,7 @@ def check_prompts(message: paramiko.Message) -> None:
 
 
 def extensions(message: paramiko.Message) -> dict[str, bytes]:
-    """What a message of extensions says: paramiko counts as far as it is told to, also where that has ended.
+    """What a message of extensions says: paramiko counts as far as the message says, also after its end.
 
     Raises:
         paramiko.SSHException: they are too many.
@@ -136,6 +136,6 @@ def extensions(message: paramiko.Message) -> dict[str, bytes]:
 
 
 def signal_name(name: bytes) -> str:
-    """What a signal is called that a host says has ended a command."""
+    """The name of the signal that has ended a command, as a host sends it."""
     text = name.decode("ascii", "replace")
     return text if _SIGNAL.fullmatch(text) else "of a name that is none"

@@ -8,20 +8,19 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import paramiko
-from paramiko.auth_strategy import AuthStrategy
+from paramiko.auth_strategy import AuthSource, AuthStrategy
 from paramiko.ssh_exception import BadAuthenticationType, PasswordRequiredException
 
 from ..model import UsageError, reason_of
 from ..steps import MAY_BLOCK, Steps, run_to_end
 from .failures import Denied, NoAnswer, message_of
-from .paramiko_internals import LockedAgent
+from .paramiko_internals import LeanTransport, LockedAgent
 
 log = logging.getLogger("paramgmt_tasks")
 
-#: Tried where nothing names an identity, in ssh's order (ssh_config(5), IdentityFile).
+#: Tried if nothing names an identity, in ssh's order (ssh_config(5), IdentityFile).
 DEFAULT_FILES = ("~/.ssh/id_rsa", "~/.ssh/id_ecdsa", "~/.ssh/id_ed25519")
 
 
@@ -32,7 +31,7 @@ class Identities:
         self._lock = threading.Lock()
         self._files: dict[tuple[str, str | None], paramiko.PKey | str] = {}
         self._agent: LockedAgent | None = None
-        self._offers: dict[Any, list[paramiko.PKey]] = {}
+        self._offers: dict[tuple[object, ...], list[paramiko.PKey]] = {}
 
     def load(self, path: str, passphrase: str | None = None) -> paramiko.PKey | str:
         """The private key in `path`, or one line that says why there is none."""
@@ -40,7 +39,7 @@ class Identities:
             if (path, passphrase) not in self._files:
                 key = _read_key(Path(os.path.expanduser(path)), passphrase)
                 if isinstance(key, paramiko.PKey):
-                    # paramiko would derive the public half anew for each host that it is offered to.
+                    # paramiko would derive the public half again for each host that it is offered to.
                     public = key.asbytes()
                     key.asbytes = lambda: public  # type: ignore[method-assign]
                 self._files[path, passphrase] = key
@@ -94,7 +93,7 @@ class Identities:
         return self._offers[case]
 
     def close(self) -> None:
-        """Leave the agent."""
+        """Close the connection to the agent."""
         with self._lock:
             if self._agent is not None:
                 self._agent.close()
@@ -121,12 +120,12 @@ def _public_blob(path: Path) -> bytes | None:
 
 
 class Authentication(AuthStrategy):
-    """Offers the keys, then the password, and tells a refusal from a connection that went away.
+    """Offers the keys, then the password, and tells a refusal from a connection that was closed.
 
     Raises:
         Denied: the server accepts none of them.
         ConnectionResetError: the server closed the connection before it refused anything.
-        Silent: it did not answer before `deadline` (seconds on the monotonic clock).
+        NoAnswer: it did not answer before `deadline` (seconds on the monotonic clock).
     """
 
     def __init__(
@@ -138,15 +137,15 @@ class Authentication(AuthStrategy):
         self._password = password
         self._deadline = deadline
 
-    def get_sources(self) -> Iterator[Any]:
+    def get_sources(self) -> Iterator[AuthSource]:
         """Not used: `authenticate` walks the keys itself, to see how each was refused."""
         return iter(())
 
-    def authenticate(self, transport: paramiko.Transport) -> None:  # type: ignore[override]
+    def authenticate(self, transport: LeanTransport) -> None:  # type: ignore[override]
         """Authenticate on `transport`, or raise."""
         run_to_end(self.steps(transport))
 
-    def steps(self, transport: Any) -> Steps[None]:
+    def steps(self, transport: LeanTransport) -> Steps[None]:
         """Steps that authenticate on `transport`, or raise."""
         refused: list[str] = []
         for name, offer in self._ways(transport):
@@ -171,28 +170,29 @@ class Authentication(AuthStrategy):
         tried = ", ".join(refused) or "no key to offer"
         raise Denied(f"authentication failed for {self._username}: {tried}")
 
-    def _ways(self, transport: Any) -> Iterator[tuple[str, Callable[[], Steps[list[str]]]]]:
+    def _ways(self, transport: LeanTransport) -> Iterator[tuple[str, Callable[[], Steps[list[str]]]]]:
         for key in self._keys:
             yield key.get_name(), partial(transport.offer_key, self._username, key)
         if self._password is not None:
-            yield "password", partial(self._offer_password, transport)
+            yield "password", partial(self._offer_password, transport, self._password)
 
-    def _offer_password(self, transport: Any) -> Steps[list[str]]:
+    def _offer_password(self, transport: LeanTransport, password: str) -> Steps[list[str]]:
         yield MAY_BLOCK
+
+        def answer(title: str, instructions: str, questions: list[tuple[str, bool]]) -> list[str]:
+            """The password, if that is the one question; some servers have a round without any."""
+            if len(questions) > 1:
+                raise paramiko.SSHException("more questions than for a password")
+            return [password] * len(questions)
+
         try:
-            return transport.auth_password(self._username, self._password, fallback=False)  # type: ignore[no-any-return]
+            return transport.auth_password(self._username, password, fallback=False)
         except BadAuthenticationType as error:
             if "keyboard-interactive" not in error.allowed_types:
                 raise
             # As paramiko's own fallback, which would have the time once more.
             transport.auth_timeout = max(0.1, self._deadline - time.monotonic())
             try:
-                return transport.auth_interactive(self._username, self._answer)  # type: ignore[no-any-return]
+                return transport.auth_interactive(self._username, answer)
             except paramiko.SSHException:
                 raise error from None
-
-    def _answer(self, title: str, instructions: str, questions: list[Any]) -> list[str | None]:
-        """The password, where that is the one question; some servers have a round without any."""
-        if len(questions) > 1:
-            raise paramiko.SSHException("more questions than for a password")
-        return [self._password] * len(questions)

@@ -5,7 +5,6 @@ import locale
 import shlex
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import fabric
@@ -13,7 +12,7 @@ import paramiko
 from fabric.runners import Result as FabricResult
 from invoke.exceptions import CommandTimedOut, UnexpectedExit
 
-from ..model import Outcome, Output
+from ..model import CommandStatus, Outcome, Output
 from ..steps import Steps, run_to_end
 from .paramiko_internals import ExecChannel, OutOfTime
 from .sudo import Sudo
@@ -24,15 +23,6 @@ WRITE = 32704
 #: The variable that says which login shell has to run a command, so named that no other is.
 _AGAIN = "paramgmt_login_shell"
 _LOST = "connection lost; the command may have run"
-
-
-@dataclass(frozen=True)
-class CommandStatus:
-    """How a command that was started ended. `return_code` is None if it ended without one."""
-
-    outcome: Outcome
-    return_code: int | None
-    reason: str = ""
 
 
 def with_env(

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 from ..model import UsageError, Value, doubt, reason_of, ssh_options
 from .config_lookup import (
@@ -31,7 +30,7 @@ SYSTEM_FILE = "/etc/ssh/ssh_config"
 
 _DEEPEST = 16
 _LISTED = ("host", "originalhost", "user", "localuser", "tagged")
-#: Criteria of ssh since 9.4 that cannot be told here: where they decide, a host is not connected.
+#: Criteria of ssh since 9.4 that are not known here: if they decide, a host is not connected.
 _UNTOLD = ("localnetwork", "command", "version", "sessiontype")
 
 
@@ -46,16 +45,16 @@ _Conditions = tuple[Names | Match, ...]
 
 @dataclass(frozen=True)
 class _Block:
-    """Options that hold where all conditions do: of their own line and of those that include it."""
+    """Options that hold if all conditions do: of their own line and of those that include it."""
 
     conditions: _Conditions
     options: list[tuple[str, Value, str]] = field(default_factory=list)
 
 
 class SSHConfig:
-    """What ssh_config says of hosts; for use in place of paramiko's, which stops where ssh goes on.
+    """What ssh_config says of hosts; for use in place of paramiko's, which stops at what ssh accepts.
 
-    `parse` reads one more file, `lookup` and `find` tell what holds for a host. Blocks of literal names are
+    `parse` reads one more file, `lookup` and `find` say what holds for a host. Blocks of literal names are
     found by index, so that many hosts and many blocks do not multiply. Safe for many threads once parsed.
     """
 
@@ -198,7 +197,7 @@ class SSHConfig:
         Raises:
             UsageError: ssh would not connect to the host with these options.
         """
-        found: dict[str, Any] = {key: value for key, value in (given or {}).items() if value}
+        found = Found({key: value for key, value in (given or {}).items() if value})
         fixed = frozenset(found)
         context = Context(name, found, user or local_user(), port, self._run)
         self._apply(context, fixed)

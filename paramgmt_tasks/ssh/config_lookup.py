@@ -30,7 +30,11 @@ _TOKENS = {
 _TOKEN = re.compile(r"%(.?)|\$\{([^}]*)\}")
 
 #: Whether a name is meant, and whether it is one that is not.
-_Pattern = tuple[Callable[[str], Any], bool]
+_Pattern = tuple[Callable[[str], object], bool]
+
+
+#: Values as paramiko and Fabric know them: text, a number, or words.
+Options = Mapping[str, Any]
 
 
 class Found(dict[str, Any]):
@@ -47,7 +51,7 @@ class Found(dict[str, Any]):
 
 @dataclass(frozen=True, eq=False)
 class Names:
-    """What a `Host` line asks for; `literal` are its names where it has no wildcards."""
+    """What a `Host` line asks for; `literal` are its names if it has no wildcards."""
 
     patterns: list[_Pattern]
     literal: list[str] | None
@@ -64,11 +68,11 @@ class Match:
 class Context:
     """What is known of one host while it is looked up.
 
-    `run` tells whether a command of `Match exec` succeeds; it is also given the file and line.
+    `run` says whether a command of `Match exec` succeeds; its second argument is the file and line.
     """
 
     def __init__(
-        self, name: str, found: dict[str, Any], user: str, port: int, run: Callable[[str, str], bool]
+        self, name: str, found: Found, user: str, port: int, run: Callable[[str, str], bool]
     ) -> None:
         self.name, self.found, self.final = name, found, False
         self._user, self._port, self._run = user, port, run
@@ -107,7 +111,7 @@ class Context:
         return in_list(values[criterion], argument)
 
     def token(self, token: str) -> str:
-        """What a token stands for."""
+        """The value of a token."""
         found = self.found
         if token == "C":
             text = "".join(map(self.token, "lhpr"))
@@ -131,7 +135,7 @@ def finished(context: Context) -> Found:
     """What was found in its final form: tokens filled in, several words as one text, `none` left out.
 
     Raises:
-        UsageError: a token or variable that stands for nothing.
+        UsageError: a token or variable that has no value.
     """
     found, context.final = context.found, True
     for keyword, tokens in _TOKENS.items():
@@ -160,9 +164,9 @@ def _filled(text: str, keyword: str, tokens: str, context: Context) -> str:
     return text
 
 
-def as_found(options: Mapping[str, Any]) -> dict[str, Any]:
+def as_found(options: Options) -> Found:
     """Options as paramiko and Fabric know them: several words of one value are one text."""
-    found: dict[str, Any] = {}
+    found = Found()
     for keyword, value in options.items():
         if keyword in GATHERED:
             found[keyword] = value if isinstance(value, list) else [value]
@@ -197,14 +201,14 @@ def _expand(
     return _TOKEN.sub(fill, text)
 
 
-def canonical(host: str, found: Mapping[str, Any]) -> str:
+def canonical(host: str, found: Options) -> str:
     """The host's name with the first of CanonicalDomains that has it.
 
     Raises:
-        UsageError: none has it, and it must not be taken as it is.
+        UsageError: none has it, and the name must not be used as it is.
     """
-    behind = any(found.get(key, "none").lower() != "none" for key in ("proxycommand", "proxyjump"))
-    if behind and found["canonicalizehostname"] != "always":
+    proxied = any(found.get(key, "none").lower() != "none" for key in ("proxycommand", "proxyjump"))
+    if proxied and found["canonicalizehostname"] != "always":
         return host
     if host.count(".") > int(found.get("canonicalizemaxdots", 1)) or ":" in host:
         return host
@@ -221,7 +225,7 @@ def canonical(host: str, found: Mapping[str, Any]) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _pattern(pattern: str) -> Callable[[str], Any]:
+def _pattern(pattern: str) -> Callable[[str], object]:
     if not _is_wild(pattern):
         return pattern.__eq__
     parts = re.split(r"(\*+|\?)", pattern)
@@ -234,7 +238,7 @@ def _is_wild(pattern: str) -> bool:
 
 
 def names(patterns: list[str]) -> Names:
-    """What the words of a `Host` line ask for; the names behind `!` are not meant."""
+    """What the words of a `Host` line ask for; the names after `!` are not meant."""
     plain = [pattern for pattern in patterns if not pattern.startswith("!")]
     return Names(
         [(_pattern(pattern.removeprefix("!")), pattern.startswith("!")) for pattern in patterns],
@@ -260,7 +264,7 @@ def in_list(name: str, patterns: str) -> bool:
 
 @lru_cache(maxsize=1)
 def local_user() -> str:
-    """Who runs this, as ssh has it; as the environment says where there is no such account."""
+    """Who runs this, as ssh has it; as the environment says if there is no such account."""
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:

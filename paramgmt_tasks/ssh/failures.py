@@ -20,7 +20,7 @@ class Denied(paramiko.AuthenticationException):
 
 
 class Untrusted(paramiko.SSHException):
-    """The host key is not the known one, or not known where it has to be."""
+    """The host key is not the known one, or not known though it has to be."""
 
 
 class NoAnswer(TimeoutError):
@@ -28,7 +28,7 @@ class NoAnswer(TimeoutError):
 
 
 class Classified(Exception):
-    """A failure that is known already, such as a jump host's for all hosts behind it."""
+    """A failure that is known already, such as a jump host's for all hosts that it reaches."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.reason)
@@ -94,5 +94,5 @@ def _os_failure(error: OSError) -> Failure:
 
 
 def message_of(error: BaseException) -> str:
-    """The error's text as a reason, its type's name where it has none."""
+    """The error's text as a reason, its type's name if it has none."""
     return one_line(str(error)) or type(error).__name__

@@ -11,9 +11,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
-from ..steps import Steps, Wait
+from ..steps import Steps, WaitForSlot
 from .failures import classify
 
 #: How far it opens and closes, and where it begins: below MaxStartups' 10 of an sshd as it is installed.
@@ -154,14 +153,3 @@ class HandshakeGate:
     def _narrow(self, limit: int, now: float) -> None:
         self.limit = max(self._narrowest, limit)
         self._resting_until = now + REST
-
-
-@dataclass(frozen=True)
-class WaitForSlot(Wait):
-    """The wait for a place."""
-
-    gate: HandshakeGate
-
-    def block(self) -> None:
-        """Wait for it in this thread."""
-        self.gate.wait()

@@ -1,7 +1,5 @@
 """Host keys: which are accepted, which recorded, and which refused."""
 
-from typing import Any
-
 import paramiko
 
 from ..model import UsageError
@@ -40,7 +38,7 @@ class HostKeyVerifier(paramiko.MissingHostKeyPolicy):
         self._types: list[str] = [] if checking_mode == "ignore" else known.types(name)
         self._only_these = False
 
-    def transport(self, sock: SocketLike, **options: Any) -> LeanTransport:
+    def transport(self, sock: SocketLike, **options: object) -> LeanTransport:
         """A transport that asks for the key types known for the host first."""
         transport = LeanTransport(sock, **options)
         if self._types:

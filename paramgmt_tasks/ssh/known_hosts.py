@@ -27,7 +27,7 @@ class HashedEntry:
     blob: bytes
 
     def matches(self, name: str) -> bool:
-        """Whether this entry stands for `name`."""
+        """Whether this entry is `name`'s."""
         return hmac.compare_digest(hmac.digest(self.salt, _bytes(name), "sha1"), self.digest)
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -10,6 +11,16 @@ import threading
 #: Bytes of what it says that are kept, from the end.
 _KEPT = 4096
 _READ = 65536
+
+
+def expand_tokens(command: str, host: str, name: str, port: int, user: str) -> str:
+    """A ProxyCommand with its tokens filled in; `name` is the host's as it was written.
+
+    >>> expand_tokens("nc %h %p # 100%%", "10.0.0.1", "web1", 22, "nic")
+    'nc 10.0.0.1 22 # 100%'
+    """
+    values = {"%%": "%", "%h": host, "%n": name, "%p": str(port), "%r": user}
+    return re.sub("%.", lambda match: values.get(match[0], match[0]), command)
 
 
 class Proxy:

@@ -1,26 +1,23 @@
-"""The Invoke tasks, and the namespace for `inv` and for import into other projects."""
+"""The Invoke tasks, and the namespace for `inv` and for import into other projects.
+
+Beside them `OPTIONS` and what performs an operation from options: for ParaMgmt's executables.
+"""
 
 from invoke import Collection
 
 from .benchmark import benchmark
 from .benchmark import collection as benchmarks
-from .command_line import OPPOSITES, Option
+from .notes import usage_errors
 from .operations import lcmd, operation_of, print_hosts, rcmd, rhosts, rpull, rpush, rscript
-from .options import CHANGED, COPY, HOSTS, REMOTE, RUN, TOGETHER, UNSAFE_LINKS, Options
-from .run_operation import RunFailed, log_to_stderr, perform
+from .option_table import OPPOSITES, OPTIONS, Option
+from .options import Options
+from .run_operation import RunFailed, perform
 from .runs import runs
 from .sandbox import demo, sandbox
-from .streams import stand_in
 
 __all__ = [
-    "CHANGED",
-    "COPY",
-    "HOSTS",
     "OPPOSITES",
-    "REMOTE",
-    "RUN",
-    "TOGETHER",
-    "UNSAFE_LINKS",
+    "OPTIONS",
     "Option",
     "Options",
     "RunFailed",
@@ -28,7 +25,6 @@ __all__ = [
     "benchmarks",
     "demo",
     "lcmd",
-    "log_to_stderr",
     "namespace",
     "operation_of",
     "perform",
@@ -40,7 +36,7 @@ __all__ = [
     "rscript",
     "runs",
     "sandbox",
-    "stand_in",
+    "usage_errors",
 ]
 
 namespace = Collection("paramgmt", rhosts, lcmd, rcmd, rpush, rpull, rscript, runs, demo, sandbox, benchmarks)

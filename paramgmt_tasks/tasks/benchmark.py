@@ -10,11 +10,13 @@ from invoke import Collection, Context, Exit, task
 
 from ..display import StatusLine
 from ..model import UsageError, duration, escaped
-from .command_line import OperationTask, Option
-from .operations import _options, _pool
+from .command_line import OperationTask
+from .notes import usage_errors
+from .option_table import Option
 from .options import Options
 from .recipe_options import RecipeOptions, recipe_options
-from .run_operation import usage_errors, write_lines
+from .session import options_of, session_of
+from .streams import write_lines
 
 if TYPE_CHECKING:
     from ..engines import Session
@@ -98,12 +100,12 @@ def _carry_out(
     """Do the steps; if something failed on a host, that is exit status 1."""
     with usage_errors(recipe.name):
         asked = RecipeOptions(recipe, given)
-        options = _options(c, given)
+        options = options_of(c, given)
         progress = _SweepProgress(sys.stderr)
         if tuple(steps) == ("analyze",):  # for which the folder is enough
             results = _analyze(asked, options, progress)
         else:
-            results = _run(asked, steps, options, _pool(c), progress)
+            results = _run(asked, steps, options, session_of(c), progress)
     if results is not None and results.failures:
         raise Exit(code=1)
     return results

@@ -1,5 +1,6 @@
-"""The options of the operation tasks as keywords from Python, for whoever checks types.
+"""The options of the operation tasks as keywords from Python, for type checkers.
 
+A type checker reads no table, so they are written out here; tests hold them equal to the definitions.
 What is left out is as the configuration says; None, or an empty text, is without the option.
 """
 
@@ -20,7 +21,7 @@ Variables: TypeAlias = str | Iterable[str] | Mapping[str, str | int | float] | N
 
 
 class HostOptions(TypedDict, total=False):
-    """The options of `rhosts`, which all others take too."""
+    """The options of `rhosts`, which all other tasks have too."""
 
     hosts: Lists
     machines: Hosts
@@ -53,7 +54,7 @@ class RunOptions(HostOptions, total=False):
 
 
 class RemoteOptions(RunOptions, total=False):
-    """The options of `rscript`, which all that works on hosts takes."""
+    """The options of `rscript`, which all tasks that work on hosts have."""
 
     user: Text
     attempts: Number

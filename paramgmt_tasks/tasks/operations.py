@@ -1,99 +1,103 @@
 """The six operations as Invoke tasks."""
 
-import atexit
-import difflib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeAlias, TypeVar
 
-from invoke import Config, Context
+from invoke import Context
 
 from ..model import Host, LocalCommand, Operation, Pull, Push, RemoteCommand, Report, Script, UsageError
-from .command_line import OperationTask, Option, is_last_call
-from .options import CHANGED, COPY, DEFAULTS, HOSTS, REMOTE, RUN, TOGETHER, UNSAFE_LINKS, Options, switch
-from .run_operation import RunFailed, note_duplicates, perform, usage_errors, write_lines
+from .command_line import OperationTask
+from .invoke_internals import TypedWords
+from .notes import note_duplicates, usage_errors
+from .option_table import OPTIONS
+from .options import Options
+from .run_operation import RunFailed, perform
+from .session import options_of, session_of
+from .streams import write_lines
+from .values import switch
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from ..engines import Session
     from .keywords import CommandOptions, HostOptions, PullOptions, PushOptions, RemoteOptions, RunOptions
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _Words: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
-_SESSION = "_paramgmt_session"
 
 
-def _task(
-    *options: Option, words: str = "", words_help: str = ""
-) -> Callable[[Callable[_P, _R]], OperationTask[_P, _R]]:
+def _task(words: str = "", words_help: str = "") -> Callable[[Callable[_P, _R]], OperationTask[_P, _R]]:
     keywords = ("warn",) if words else ()
 
     def wrap(body: Callable[_P, _R]) -> OperationTask[_P, _R]:
+        options = OPTIONS[body.__name__]
         return OperationTask(body, options=options, words=words, words_help=words_help, keywords=keywords)
 
     return wrap
 
 
-@_task(*HOSTS)
+@_task()
 def rhosts(c: Context, **options: "Unpack[HostOptions]") -> list[Host]:
     """Print each host of the list."""
     with usage_errors("rhosts"):
-        return print_hosts(_options(c, options))
+        return print_hosts(options_of(c, options))
 
 
-@_task(*HOSTS, *RUN, words="command", words_help="The command; one with options goes behind --")
+@_task("command", "The command; one with options goes behind --")
 def lcmd(c: Context, command: str | Sequence[str] = "", **options: "Unpack[RunOptions]") -> Report:
     """Run a command on this machine, once for each host."""
     return _perform(c, "lcmd", options, command)
 
 
-@_task(
-    *HOSTS,
-    *RUN,
-    *REMOTE,
-    TOGETHER,
-    words="command",
-    words_help="The command; one with options goes behind --",
-)
+@_task("command", "The command; one with options goes behind --")
 def rcmd(c: Context, command: str | Sequence[str] = "", **options: "Unpack[CommandOptions]") -> Report:
     """Run a command on each host."""
     return _perform(c, "rcmd", options, command)
 
 
-@_task(
-    *HOSTS,
-    *RUN,
-    *REMOTE,
-    *COPY,
-    CHANGED,
-    words="files",
-    words_help="Local files and folders; several behind --",
-)
+@_task("files", "Local files and folders; several behind --")
 def rpush(c: Context, files: _Words = (), **options: "Unpack[PushOptions]") -> Report:
     """Copy local files and folders to each host."""
     return _perform(c, "rpush", options, files)
 
 
-@_task(
-    *HOSTS,
-    *RUN,
-    *REMOTE,
-    *COPY,
-    UNSAFE_LINKS,
-    words="files",
-    words_help="Remote files and folders; several behind --",
-)
+@_task("files", "Remote files and folders; several behind --")
 def rpull(c: Context, files: _Words = (), **options: "Unpack[PullOptions]") -> Report:
     """Copy files and folders from each host here."""
     return _perform(c, "rpull", options, files)
 
 
-@_task(*HOSTS, *RUN, *REMOTE, words="scripts", words_help="Local scripts; several behind --")
+@_task("scripts", "Local scripts; several behind --")
 def rscript(c: Context, scripts: _Words = (), **options: "Unpack[RemoteOptions]") -> Report:
     """Run local scripts on each host, in order, until one fails."""
     return _perform(c, "rscript", options, scripts)
+
+
+def _perform(c: Context, name: str, given: Mapping[str, object], words: _Words) -> Report:
+    """Do what a task is for; if hosts failed, `warn` decides whether that is an exception.
+
+    Raises:
+        Exit: what is given cannot be used.
+        RunFailed: hosts failed and there is no `warn`, or it was interrupted.
+    """
+    with usage_errors(name):
+        warn = given.get("warn")
+        warns = bool(c.config.run.warn) if warn is None else switch(f"warn {warn}", warn)
+        options = options_of(c, given)
+        operation = operation_of(name, words, options)
+        report = perform(options, operation, session_of(c), keep=_may_be_followed(words))
+    if not (report.ok or warns):
+        raise RunFailed(report)
+    return report
+
+
+def _may_be_followed(words: _Words) -> bool:
+    """Whether another task may use the connections: not if these words are the last of a command line.
+
+    Whatever else called the task may go on with another one.
+    """
+    return not (isinstance(words, TypedWords) and words.is_last)
 
 
 # -- from options to an operation
@@ -130,7 +134,7 @@ def operation_of(name: str, words: _Words, options: Options) -> Operation:
 
 
 def _destination(options: Options) -> str:
-    return options.text("destination") or str(DEFAULTS["destination"])
+    return str(options.text("destination"))
 
 
 def _line(command: _Words) -> str:
@@ -140,14 +144,6 @@ def _line(command: _Words) -> str:
     return line
 
 
-def _texts(words: _Words, what: str) -> tuple[str, ...]:
-    """One text or several as several."""
-    texts = tuple(words) if isinstance(words, Iterable) and not isinstance(words, str) else (words,)
-    if not all(isinstance(text, (str, os.PathLike)) for text in texts):
-        raise UsageError(f"{what} {words!r}: must be text, or a list of texts")
-    return tuple(map(str, texts))
-
-
 def _several(words: _Words, what: str) -> tuple[str, ...]:
     names = _texts(words, what) if words != "" else ()
     if not names or not all(names):
@@ -155,77 +151,9 @@ def _several(words: _Words, what: str) -> tuple[str, ...]:
     return names
 
 
-def _perform(c: Context, name: str, given: Mapping[str, Any], words: _Words) -> Report:
-    """Do what a task is for; where hosts failed, `warn` decides whether that is an exception.
-
-    Raises:
-        Exit: what is given cannot be used.
-        RunFailed: hosts failed and there is no `warn`, or it was interrupted.
-    """
-    with usage_errors(name):
-        warn = given.get("warn")
-        warn = bool(c.config.run.warn) if warn is None else switch(f"warn {warn}", warn)
-        options = _options(c, given)
-        report = perform(options, operation_of(name, words, options), _pool(c), keep=not is_last_call())
-    if not (report.ok or warn):
-        raise RunFailed(report)
-    return report
-
-
-# -- what the tasks of one `inv` call share
-
-
-def _options(c: Context, given: Mapping[str, Any]) -> Options:
-    """What is not given is in the configuration, and what is not there may be in the environment.
-
-    Invoke itself looks there only for what is configured. Were all defaults configured with the collection,
-    tasks of other projects that call these would be without them, and a mapping could not replace a None.
-
-    Raises:
-        UsageError: a setting that there is not.
-    """
-    section = c.config.get("paramgmt")
-    if section is not None and not hasattr(section, "items"):
-        raise UsageError(f"paramgmt in the configuration: {section}: must be settings, such as hosts: web")
-    configured = dict(section.items()) if section is not None else {}
-    environment = _environment(c.config)
-    for name in {**configured, **environment}:
-        if name not in DEFAULTS:
-            near = difflib.get_close_matches(str(name), DEFAULTS, 1)
-            meant = f"; did you mean {near[0]}?" if near else ": see the options of inv rcmd --help"
-            raise UsageError(f"{name}, below paramgmt in the configuration: no such setting{meant}")
-    for name, text in environment.items():
-        # To Invoke a text other than 0 is true where a switch is configured, be it `false`.
-        if name not in configured or (isinstance(configured[name], bool) and not _later(c.config, name)):
-            configured[name] = text
-    if c.config.run.dry:
-        given = {**given, "dry_run": True}
-    return Options(given, configured)
-
-
-def _environment(config: Config) -> dict[str, str]:
-    """The settings in the environment, as they stand there."""
-    prefix = f"{config.env_prefix or config.prefix}_PARAMGMT_".upper()
-    return {
-        name.removeprefix(prefix).lower(): text
-        for name, text in os.environ.items()
-        if name.startswith(prefix)
-    }
-
-
-def _later(config: Config, name: str) -> bool:
-    """Whether a setting stands where it goes before the environment: `inv -f FILE`, or a task's change."""
-    levels = (vars(config).get(level) for level in ("_runtime", "_overrides", "_modifications"))
-    return any(name in ((level or {}).get("paramgmt") or {}) for level in levels)
-
-
-def _pool(c: Context) -> "Session":
-    """The connections of this `inv` call, kept with its configuration, which all its tasks share."""
-    from ..engines import Session
-
-    pool: Session | None = c.config.__dict__.get(_SESSION)
-    if pool is None:
-        pool = Session()
-        c.config.__dict__[_SESSION] = pool
-        atexit.register(pool.close)
-    return pool
+def _texts(words: _Words, what: str) -> tuple[str, ...]:
+    """One text or several as several."""
+    texts = tuple(words) if isinstance(words, Iterable) and not isinstance(words, str) else (words,)
+    if not all(isinstance(text, (str, os.PathLike)) for text in texts):
+        raise UsageError(f"{what} {words!r}: must be text, or a list of texts")
+    return tuple(map(str, texts))

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..inventory import read_list
 from ..model import Host, UsageError
-from .command_line import Option
-from .options import HOSTS, REMOTE, Options, positive, switch
+from .option_table import HOSTS, REMOTE, Option
+from .options import Options
+from .values import positive, switch
 
 if TYPE_CHECKING:
     from ..recipes import Recipe

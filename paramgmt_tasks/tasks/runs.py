@@ -7,7 +7,8 @@ from invoke import Collection, Context, task
 from ..history import PastRun, past_runs, run_folders
 from ..model import Outcome, UsageError, escaped, fold, one_line
 from .command_line import OperationTask
-from .run_operation import usage_errors, write_lines
+from .notes import usage_errors
+from .streams import write_lines
 
 _SLOWEST = 5
 

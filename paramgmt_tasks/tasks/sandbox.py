@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from invoke import Collection, Context, Exit, task
 
-from .operations import _options, lcmd, rcmd, rhosts, rpull, rpush, rscript
-from .options import positive
-from .run_operation import usage_errors
+from .notes import usage_errors
+from .operations import lcmd, rcmd, rhosts, rpull, rpush, rscript
+from .session import options_of
+from .values import positive
 
 if TYPE_CHECKING:
     from ..sandbox import Sandbox
@@ -110,7 +111,7 @@ def _unrecorded(c: Context) -> Context:
     Raises:
         UsageError: settings that cannot be used.
     """
-    _options(c, {})  # looks at all settings
+    options_of(c, {})  # looks at all settings
     config = c.config.clone()
     config.update({"paramgmt": {"runs_kept": 0}})
     return Context(config)

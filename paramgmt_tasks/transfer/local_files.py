@@ -7,8 +7,8 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from ..model import Copying, Host, Outcome, Output, Pull, Push, UsageError
-from ..ssh import CommandStatus, HostConnection
+from ..model import CommandStatus, Copying, Host, Outcome, Output, Pull, Push, UsageError
+from ..ssh import HostRun
 from ..steps import Steps, WaitForIO
 from . import compression, local_tree, over_sftp, scripts, sums
 from .compression import Piece
@@ -59,9 +59,7 @@ class LocalFiles:
         """
         return PullSink(operation, coded)
 
-    def by_sftp(
-        self, index: int, connection: HostConnection, operation: Push | Pull, err: Output
-    ) -> CommandStatus:
+    def by_sftp(self, index: int, connection: HostRun, operation: Push | Pull, err: Output) -> CommandStatus:
         """Copy over SFTP what one host is sent, or sends."""
         return over_sftp.run(connection, operation, err)
 

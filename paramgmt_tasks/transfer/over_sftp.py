@@ -1,14 +1,15 @@
 """Push and Pull over SFTP, for hosts without tar or a shell: each file whole or not at all."""
 
-from ..model import Output, Pull, Push
-from ..ssh import CommandStatus, HostConnection
+from ..model import CommandStatus, Output, Pull, Push
+from ..ssh import HostRun
+from .connection_state import ConnectionState
 from .sftp_pull import pull
 from .sftp_push import push
 from .sftp_session import SftpTransfer
 from .timeouts import OutOfTime, timed_out
 
 
-def run(connection: HostConnection, operation: Push | Pull, err: Output) -> CommandStatus:
+def run(connection: HostRun, operation: Push | Pull, err: Output) -> CommandStatus:
     """Copy what `operation` says; the files that failed are named in `err`.
 
     Raises:
@@ -32,5 +33,5 @@ def run(connection: HostConnection, operation: Push | Pull, err: Output) -> Comm
     if transfer.settings.sudo:
         transfer.sftp.close()
     else:
-        connection.sftp_session = transfer.sftp  # the next transfer's
+        connection.attached(ConnectionState).sftp_session = transfer.sftp  # the next transfer's
     return transfer.status()

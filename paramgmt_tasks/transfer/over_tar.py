@@ -8,11 +8,12 @@ import posixpath
 import time
 from collections.abc import Sequence
 
-from ..model import Output, Pull, Push
-from ..ssh import CommandStatus, HostConnection
+from ..model import CommandStatus, Output, Pull, Push
+from ..ssh import HostRun
 from ..steps import MAY_BLOCK, Steps
 from . import compression, sums
 from .compression import Piece
+from .connection_state import ConnectionState
 from .errors import LocalError, Refused
 from .local_files import PullSink, status, status_of_error
 from .local_tree import Tree
@@ -30,7 +31,7 @@ _BIG = 4_000_000
 
 def run(
     index: int,
-    connection: HostConnection,
+    connection: HostRun,
     operation: Push | Pull,
     shared: SharedTransfers,
     out: Output,
@@ -45,15 +46,16 @@ def run(
     timeout = connection.settings.timeout
     if timeout is not None and connection.ends_at is None:
         connection.ends_at = time.monotonic() + timeout
+    state = connection.attached(ConnectionState)
     try:
-        if not connection.without_tar:
+        if not state.without_tar:
             if isinstance(operation, Push):
                 done = yield from _push(connection, operation, shared, out, err)
             else:
                 done = yield from _pull(index, connection, operation, shared, out, err)
             if done is not None:
                 return done
-            connection.without_tar = True
+            state.without_tar = True
         yield MAY_BLOCK
         return shared.files.by_sftp(index, connection, operation, err)
     except (OutOfTime, TimeoutError):
@@ -63,7 +65,7 @@ def run(
 
 
 def _push(
-    connection: HostConnection, operation: Push, shared: SharedTransfers, out: Output, err: Output
+    connection: HostRun, operation: Push, shared: SharedTransfers, out: Output, err: Output
 ) -> Steps[CommandStatus | None]:
     """Push; None if the host has no tar or no shell."""
     how, tree = operation.how, shared.cache.tree(operation)
@@ -116,7 +118,7 @@ def _destination_arguments(operation: Push, tree: Tree) -> list[str]:
 
 
 def _unchanged(
-    connection: HostConnection, tree: Tree, arguments: Sequence[str], shared: SharedTransfers, err: Output
+    connection: HostRun, tree: Tree, arguments: Sequence[str], shared: SharedTransfers, err: Output
 ) -> Steps[set[str] | None]:
     """The files that are the same on the host; None if it has no tar or no shell."""
     session = yield from open_session(connection, KNOWN, arguments, shared, err, has_input=True)
@@ -142,7 +144,7 @@ def _unchanged(
 
 def _pull(
     index: int,
-    connection: HostConnection,
+    connection: HostRun,
     operation: Pull,
     shared: SharedTransfers,
     out: Output,

@@ -8,8 +8,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 
-from ..model import Host, Operation, Outcome, Output, Pull, Push, Script, UsageError
-from ..ssh import CommandStatus
+from ..model import CommandStatus, Host, Operation, Outcome, Output, Pull, Push, Script, UsageError
 from . import compression, scripts
 from .errors import LocalError, Refused
 from .local_files import LocalFiles, PullSink, status_of_error

@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from ..model import Host, Outcome, Output, Pull, Push, UsageError, reason_of
-from ..ssh import CommandStatus, HostConnection
+from ..model import CommandStatus, Host, Outcome, Output, Pull, Push, UsageError, reason_of
+from ..ssh import HostRun
 from ..steps import Steps, WaitForIO
 from . import over_sftp, scripts
 from .errors import LocalError, Refused
@@ -146,7 +146,7 @@ class RelayedFiles(LocalFiles):
         return ForwardingSink(self, position, coded)
 
     def by_sftp(
-        self, position: int, connection: HostConnection, operation: Push | Pull, err: Output
+        self, position: int, connection: HostRun, operation: Push | Pull, err: Output
     ) -> CommandStatus:
         """Copy over SFTP between the host and a folder of this machine."""
         if isinstance(operation, Push):
@@ -247,9 +247,7 @@ class FilesOfBatch(LocalFiles):
         """As for the run's files, of the host at its position in the run's list."""
         return self._files.sink(self._positions[index], operation, coded)
 
-    def by_sftp(
-        self, index: int, connection: HostConnection, operation: Push | Pull, err: Output
-    ) -> CommandStatus:
+    def by_sftp(self, index: int, connection: HostRun, operation: Push | Pull, err: Output) -> CommandStatus:
         """As for the run's files, of the host at its position in the run's list."""
         return self._files.by_sftp(self._positions[index], connection, operation, err)
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from ..model import Failure, Outcome, Output
-from ..ssh import START_TIMEOUT, Classified, ExecChannel, HostConnection, NoAnswer, Sudo
+from ..ssh import START_TIMEOUT, Classified, ExecChannel, HostRun, NoAnswer, Sudo
 from ..steps import Steps, WaitForIO
 from .compression import Piece
 from .errors import Refused
@@ -27,7 +27,7 @@ class ScriptSession:
     """A script that runs on the host: sends to it and receives from it. Its standard error goes to `err`."""
 
     def __init__(
-        self, channel: ExecChannel, connection: HostConnection, shared: SharedTransfers, err: Output
+        self, channel: ExecChannel, connection: HostRun, shared: SharedTransfers, err: Output
     ) -> None:
         self.channel = channel
         #: What has come on standard output and was not asked for yet.
@@ -230,7 +230,7 @@ class ScriptSession:
 
 
 def open_session(
-    connection: HostConnection,
+    connection: HostRun,
     script: str,
     arguments: Iterable[str],
     shared: SharedTransfers,
@@ -239,7 +239,7 @@ def open_session(
 ) -> Steps[ScriptSession]:
     """Start a script on the host, by sudo if the settings say so.
 
-    Raises: as HostConnection.start and Sudo.negotiate.
+    Raises: as HostRun.start and Sudo.negotiate.
     """
     settings = connection.settings
     words = " ".join(shlex.quote(word) for word in (script, "sh", *arguments))

@@ -8,9 +8,10 @@ from contextlib import contextmanager
 
 import paramiko
 
-from ..model import Copying, Failure, Outcome, Output, reason_of
-from ..ssh import START_TIMEOUT, Classified, CommandStatus, HostConnection, Sudo
+from ..model import CommandStatus, Copying, Failure, Outcome, Output, reason_of
+from ..ssh import START_TIMEOUT, Classified, HostRun, Sudo
 from ..steps import run_to_end
+from .connection_state import ConnectionState
 from .errors import BoundedLines
 from .sftp_client import BROKEN, Client, Nonsense
 from .temporary_names import SFTP_HERE, left_behind
@@ -32,13 +33,13 @@ _FIND_SERVER = (
 class SftpTransfer:
     """The state of one transfer: its SFTP session, what failed, and when it is given up."""
 
-    def __init__(self, connection: HostConnection, how: Copying, err: Output) -> None:
+    def __init__(self, connection: HostRun, how: Copying, err: Output) -> None:
         self.err = err
         self.how = how
         self.settings = connection.settings
         self._deadline = connection.ends_at
         #: Temporary files on the host that have not got their names.
-        self.left_there = connection.left_there
+        self.left_there = connection.attached(ConnectionState).left_there
         self.sftp = self._session(connection)
         self._swept: set[str] = set()
         self.failures = BoundedLines()
@@ -47,7 +48,7 @@ class SftpTransfer:
         connection.transport.bound_writes(self._deadline)
         self.check_time()
 
-    def _session(self, connection: HostConnection) -> Client:
+    def _session(self, connection: HostRun) -> Client:
         if self.settings.sudo:
             sudo = Sudo(_FIND_SERVER, self.settings.password)
             channel = run_to_end(connection.start(sudo.command, connection.time_left(START_TIMEOUT)))
@@ -55,11 +56,12 @@ class SftpTransfer:
             connection.transport.read_in_background()
             channel.settimeout(connection.time_left(STALLED))
             return Client(channel)
-        session: Client | None = connection.sftp_session  # of the transfer before
-        connection.sftp_session = None
-        if session is not None and not session.get_channel().closed:  # type: ignore[union-attr]
+        state = connection.attached(ConnectionState)
+        kept, state.sftp_session = state.sftp_session, None
+        there = kept.get_channel() if kept is not None else None
+        if kept is not None and there is not None and not there.closed:
             connection.begin()
-            return session
+            return kept
         channel = run_to_end(connection.session(connection.time_left(START_TIMEOUT)))
         try:
             channel.invoke_subsystem("sftp")

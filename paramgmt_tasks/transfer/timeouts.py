@@ -1,7 +1,6 @@
 """When a transfer is given up: nothing moves any more, or the operation's timeout has passed."""
 
-from ..model import Outcome
-from ..ssh import CommandStatus
+from ..model import CommandStatus, Outcome
 
 #: Seconds without any progress after which a transfer is given up.
 STALLED = 60.0

@@ -24,8 +24,9 @@ from paramgmt_tasks.model.operations import RemoteCommand
 from paramgmt_tasks.model.results import HostResult, Outcome
 from paramgmt_tasks.model.settings import Settings
 from paramgmt_tasks.ssh import config as ssh_config
-from paramgmt_tasks.ssh.connection import HostConnection, SharedResources
+from paramgmt_tasks.ssh.connection import HostConnection
 from paramgmt_tasks.ssh.known_hosts import KnownHosts
+from paramgmt_tasks.ssh.shared import SharedResources
 
 # Not by `from`: the package has the collection of these tasks under the name of their module.
 _runs = importlib.import_module("paramgmt_tasks.tasks.runs")

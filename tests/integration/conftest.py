@@ -3,9 +3,7 @@
 import getpass
 import os
 import shutil
-import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 
 import pytest
 from dask_cluster import DaskCluster
+from helpers import free_port, listens, start_lasting, until
 
 from paramgmt_tasks import Host, Settings
 
@@ -78,9 +77,7 @@ def start_sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..
         (folder / "home").mkdir()
         for name in ("host_key", "id_ed25519"):
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
-        with socket.socket() as free:
-            free.bind(("0.0.0.0", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         # Of several lines sshd takes the first.
         environment = [line.removeprefix("SetEnv ") for line in lines if line.startswith("SetEnv ")]
         config = [
@@ -100,26 +97,16 @@ def start_sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..
         (folder / "known_hosts").write_text(f"[127.*]:{port} {host_key}")
         if os.geteuid() == 0:
             os.makedirs("/run/sshd", mode=0o755, exist_ok=True)
-        process = subprocess.Popen([program, "-D", "-f", folder / "config", "-E", folder / "log"])
+        process = start_lasting([program, "-D", "-f", folder / "config", "-E", folder / "log"])
         sshd = Sshd(folder, port, process)
         running.append(sshd)
-        _wait_for(port, process)
+        until(lambda: listens(port), 20, lambda: f"sshd did not start: {sshd.log}")
         return sshd
 
     yield start
     for sshd in running:
         sshd.process.terminate()
         sshd.process.wait(10)
-
-
-def _wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline and process.poll() is None:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    pytest.fail("sshd did not start")
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from helpers import children, command_line, kill, start_lasting, until
 
 from paramgmt_tasks import Settings
 
@@ -52,41 +52,6 @@ def make_certificates(folder: Path) -> None:
         )
     )
     (folder / "key.pem").chmod(0o600)
-
-
-def children(parent: int) -> list[int]:
-    """The processes that another one has started."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = entry.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[1]) == parent:
-            found.append(int(entry.parent.name))
-    return found
-
-
-def commandline(pid: int) -> str:
-    """A process's words; empty where it is gone."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text()
-    except OSError:
-        return ""
-
-
-def running(mark: str) -> bool:
-    """Whether a process has these words."""
-    lines = (commandline(int(path.name)) for path in Path("/proc").glob("[0-9]*"))
-    return any(mark in line.replace("\0", " ") for line in lines)
-
-
-def until(done: Callable[[], object], seconds: float = 30) -> None:
-    """Wait for something that is sure to come."""
-    deadline = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 class DaskCluster:
@@ -125,7 +90,7 @@ class DaskCluster:
 
     def _start(self, what: str, *words: str, **environment: str) -> "subprocess.Popen[bytes]":
         with (self.folder / "log").open("ab") as log:
-            return subprocess.Popen(
+            return start_lasting(
                 [DASK, what, *words, *self._tls],
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
@@ -156,10 +121,7 @@ class DaskCluster:
         self._until(lambda: self.log.count("Remove worker") > removed)
 
     def _until(self, done: Callable[[], object]) -> None:
-        deadline = time.monotonic() + 60
-        while not done():
-            assert time.monotonic() < deadline, self.log
-            time.sleep(0.05)
+        until(done, 60, lambda: self.log)
 
     @property
     def log(self) -> str:
@@ -171,7 +133,7 @@ class DaskCluster:
         return [pid for nanny in self._nannies for pid in self._workers(nanny)]
 
     def _workers(self, nanny: "subprocess.Popen[bytes]") -> list[int]:
-        return [pid for pid in children(nanny.pid) if "spawn_main" in commandline(pid)]
+        return [pid for pid in children(nanny.pid) if "spawn_main" in command_line(pid)]
 
     def kill(self, *pids: int) -> None:
         """Kill workers, which their nannies then start again."""
@@ -184,9 +146,7 @@ class DaskCluster:
         workers = self._workers(nanny)
         nanny.kill()
         nanny.wait()
-        for pid in workers:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        kill(workers)
         self._nannies.remove(nanny)
 
     def settings(self, **more: Any) -> Settings:

@@ -6,10 +6,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
+import programs
 import pytest
+from helpers import free_port, running, until
 
 from paramgmt_tasks.recipes import uds_vs_tcp
 
@@ -32,32 +33,11 @@ def start(folder: Path, *words: str) -> "subprocess.Popen[str]":
 
 
 def run(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
-    process = start(folder, *words)
-    out, err = process.communicate(timeout=120)
-    return subprocess.CompletedProcess(words, process.returncode, out, err)
+    return programs.run("inv", "--search-root", str(ROOT), *words, cwd=folder)
 
 
 def newest(folder: Path, name: str) -> Path:
     return max(path.parent for path in (folder / "results" / name).glob("*/plan.json"))
-
-
-def until(done) -> None:
-    deadline = time.monotonic() + 30
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def running(mark: str) -> list[str]:
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        if mark in line:
-            found.append(line)
-    return found
 
 
 def lists(sshd, tmp_path: Path, receivers: int = 2) -> list[str]:
@@ -187,7 +167,7 @@ def test_the_network_between_senders_and_receivers(sshd, tmp_path: Path, tool: s
     if tool == "iperf3" and shutil.which("iperf3") is None:
         pytest.skip("needs iperf3")
     where = lists(sshd, tmp_path, receivers=1 if pairing == "incast" else 2)
-    port = str(20000 + os.getpid() % 20000)
+    port = str(free_port(following=3))
     words = ["--seconds", "0.6" if tool == "builtin" else "1", "--runs", "1", "--base-port", port]
     done = run(tmp_path, "benchmark.network", *where, "--tool", tool, "--pairing", pairing, *words)
     assert done.returncode == 0, done.stderr
@@ -205,7 +185,7 @@ def test_the_network_between_senders_and_receivers(sshd, tmp_path: Path, tool: s
 
 
 def test_the_network_over_every_engine(sshd, options: list[str], tmp_path: Path) -> None:
-    port = str(20002 + os.getpid() % 20000)
+    port = str(free_port(following=3))
     words = ["--seconds", "0.3", "--runs", "2", "--base-port", port]
     before = sshd.log.count("Accepted")
     done = run(tmp_path, "benchmark.network", *lists(sshd, tmp_path), *words, *options)
@@ -217,7 +197,7 @@ def test_the_network_over_every_engine(sshd, options: list[str], tmp_path: Path)
 
 
 def test_a_receiver_that_is_killed_is_told_and_nothing_is_left(sshd, tmp_path: Path) -> None:
-    port = str(20001 + os.getpid() % 20000)
+    port = str(free_port(following=3))
     words = ["--seconds", "1", "--runs", "3", "--base-port", port]
     process = start(tmp_path, "benchmark.network", *lists(sshd, tmp_path), *words)
     until(lambda: list(tmp_path.glob("results/network/*/points/*run=0.json")))
@@ -321,8 +301,7 @@ def test_a_recipe_of_ones_own(sshd, tmp_path: Path) -> None:
     names = [host.entry for host in sshd.hosts(3)]
     sshd.write_list(tmp_path / "servers.txt", names[:1])
     sshd.write_list(tmp_path / "clients.txt", names[1:])
-    words = [sys.executable, "-m", "invoke", "sums", "--servers", "servers.txt", "--clients", "clients.txt"]
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    done = inv(tmp_path, "sums", "--servers", "servers.txt", "--clients", "clients.txt")
     assert (tmp_path / "built.txt").exists()
     assert done.returncode == 1, done.stderr
     assert "n=3,run=0" in done.stdout, "the choice that fails is named"
@@ -335,14 +314,7 @@ def test_a_recipe_of_ones_own(sshd, tmp_path: Path) -> None:
 
 
 def inv(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "invoke", *words],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return programs.run("inv", *words, cwd=folder)
 
 
 def test_results_are_analysed_from_their_folder_alone(sshd, tmp_path: Path) -> None:
@@ -406,12 +378,12 @@ def test_the_example_of_the_guide(sshd, tmp_path: Path) -> None:
     assert [line.strip() for line in lines[1:] if line.strip() not in guide] == []
     shutil.copytree(example, tmp_path, dirs_exist_ok=True)
     text = (tmp_path / "tasks.py").read_text()
-    (tmp_path / "tasks.py").write_text(text.replace("8765", str(40000 + os.getpid() % 20000)))
+    (tmp_path / "tasks.py").write_text(text.replace("8765", str(free_port())))
     names = [host.entry for host in sshd.hosts(3)]
     sshd.write_list(tmp_path / "servers.txt", names[:1])
     sshd.write_list(tmp_path / "clients.txt", names[1:])
-    words = [sys.executable, "-m", "invoke", "http", "--servers", "servers.txt", "--clients", "clients.txt"]
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False)
+    lists = ["--servers", "servers.txt", "--clients", "clients.txt"]
+    done = programs.run("inv", "http", *lists, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     samples = [
         json.loads(line) for line in (newest(tmp_path, "http") / "samples.jsonl").read_text().splitlines()

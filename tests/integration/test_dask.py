@@ -5,17 +5,16 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import programs
 import pytest
-from dask_cluster import DaskCluster, make_certificates, running, until
+from dask_cluster import DaskCluster, make_certificates
+from helpers import running, until
 
 from paramgmt_tasks import Fleet, Outcome, RemoteCommand, Settings, UsageError
-
-BIN = Path(sys.executable).parent
 
 Rcmd = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -35,14 +34,7 @@ def rcmd(sshd, tmp_path: Path) -> Rcmd:
     sshd.write_list(tmp_path / "hosts", [host.entry for host in sshd.hosts(3)])
 
     def run(*words: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [BIN / "rcmd", "-f", "hosts", *words, "--", f"touch {tmp_path}/mark-?HOST"],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        return programs.run("rcmd", "-f", "hosts", *words, "--", f"touch {tmp_path}/mark-?HOST", cwd=tmp_path)
 
     return run
 
@@ -191,17 +183,18 @@ def test_a_caller_that_raises_where_a_host_starts_is_no_reason_to_wait_for_ever(
 @pytest.fixture
 def words(sshd, cluster: DaskCluster, tmp_path: Path) -> list[str | Path]:
     sshd.write_list(tmp_path / "hosts", ["127.1.0.[1-40]"])
-    return [BIN / "rcmd", "-f", "hosts", *cluster.options()]
+    return [programs.BIN / "rcmd", "-f", "hosts", *cluster.options()]
 
 
 def test_some_hosts_first(words, tmp_path: Path) -> None:
     rolling = ["--canary", "2", "--batch", "5", "--max-fail", "1"]
-    done = subprocess.run(
-        [*words, *rolling, "--", f"touch {tmp_path}/mark-?HOST; case ?HOST in *.[34]) exit 3;; esac"],
+    done = programs.run(
+        "rcmd",
+        *words[1:],
+        *rolling,
+        "--",
+        f"touch {tmp_path}/mark-?HOST; case ?HOST in *.[34]) exit 3;; esac",
         cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
     )
     assert done.returncode == 255
     assert "failed (2): 127.1.0.[3-4] - return code 3" in done.stderr
@@ -247,7 +240,5 @@ def test_a_client_that_is_killed_has_a_record_of_all_that_was_started(inv, words
 
 
 def test_which_engine_is_told(words, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [*words, "--verbose", "--", "true"], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
+    done = programs.run("rcmd", *words[1:], "--verbose", "--", "true", cwd=tmp_path)
     assert done.stderr == "INFO: engine: dask, 2 workers\n"

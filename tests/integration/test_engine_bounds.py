@@ -12,7 +12,9 @@ import pytest
 from paramgmt_tasks import Fleet, Outcome, Settings
 from paramgmt_tasks.ssh.connection import HostConnection
 from paramgmt_tasks.ssh.failures import Classified
+from paramgmt_tasks.ssh.host_run import HostRun
 from paramgmt_tasks.ssh.paramiko_internals import channel as channels
+from paramgmt_tasks.ssh.permit import Permit
 from paramgmt_tasks.steps import WaitForPermission, run_to_end
 
 pytest.importorskip("asyncssh")
@@ -22,15 +24,15 @@ from asyncssh.packet import String, UInt32
 
 def test_what_was_not_let_start_does_not_start_with_what_follows(sshd, tmp_path: Path) -> None:
     connection = HostConnection(sshd.hosts(1)[0])
-    connection.waits = True
-    steps = connection.start(f"touch {tmp_path}/ran", no_input=True)
+    objections = [""]
+    run = HostRun(connection, Permit(waits=True, objection=lambda: objections[0]))
+    steps = run.start(f"touch {tmp_path}/ran", no_input=True)
     while not isinstance(wait := next(steps), WaitForPermission):
         wait.block()
-    connection.objection = lambda: "too many failed"
+    objections[0] = "too many failed"
     with pytest.raises(Classified):
         next(steps)
-    assert not connection.started
-    connection.objection, connection.waits = lambda: "", False
+    assert not run.started
     assert connection.run("echo other", hide=True).ok
     connection.close()
     assert not (tmp_path / "ran").exists()
@@ -95,22 +97,22 @@ def test_many_short_commands_over_paramikos_own_channels_are_no_flood(sshd) -> N
 
 def test_who_gives_leave_does_not_wait_for_a_host_in_a_key_exchange(sshd) -> None:
     connection = HostConnection(sshd.hosts(1)[0])
-    connection.waits = True
+    run = HostRun(connection, Permit(waits=True))
     connection.open()
     transport = connection.transport
     transport.read_in_background()
-    steps = connection.start("echo hello", no_input=True)
+    steps = run.start("echo hello", no_input=True)
     while not isinstance(wait := next(steps), WaitForPermission):
         wait.block()
     transport.clear_to_send.clear()
-    given = threading.Thread(target=wait.go)
+    given = threading.Thread(target=wait.on_permit)
     given.start()
     given.join(2)
     waited = given.is_alive()
     transport.clear_to_send.set()
     given.join()
     assert not waited
-    assert connection.started
+    assert run.started
     channel = run_to_end(steps)
     assert channel.recv(10) == b"hello\n"
     connection.close()
@@ -119,8 +121,7 @@ def test_who_gives_leave_does_not_wait_for_a_host_in_a_key_exchange(sshd) -> Non
 def test_a_host_is_watched_also_where_it_is_connected_with_options_of_paramikos(sshd) -> None:
     connection = HostConnection(sshd.hosts(1)[0], connect_kwargs={"compress": True})
     stalls: list[int] = []
-    connection.open()
-    connection.on_stall = lambda: stalls.append(1)
+    run_to_end(connection.opening(lambda: stalls.append(1)))
     connection.transport.on_stall()
     assert stalls == [1]
     connection.close()

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from dask_cluster import until
+from helpers import until
 from trees import litter, lying_tar, tree_of
 
 from paramgmt_tasks import Fleet, Outcome, Settings

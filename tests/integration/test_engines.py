@@ -8,8 +8,10 @@ import threading
 from collections import Counter
 from pathlib import Path
 
+import programs
 import pytest
-from dask_cluster import DaskCluster, children, commandline, running, until
+from dask_cluster import DaskCluster
+from helpers import children, command_line, running, until
 
 from paramgmt_tasks import Fleet, Host, HostResult, Outcome, RemoteCommand, Run, Settings, UsageError
 from paramgmt_tasks.engines.session import Pool
@@ -472,14 +474,14 @@ def test_no_worker_outlives_its_fleet_nor_a_process_that_is_killed(sshd, tmp_pat
         return [
             pid
             for pid in (*own, *(pid for each in own for pid in children(each)))
-            if mark in commandline(pid)
+            if mark in command_line(pid)
         ]
 
     until(lambda: len(workers()) == 2)
     pids = workers()
     process.kill()
     process.wait()
-    until(lambda: not any(mark in commandline(pid) for pid in pids))
+    until(lambda: not any(mark in command_line(pid) for pid in pids))
 
 
 def test_no_password_stands_where_others_can_read_it(sshd) -> None:
@@ -502,13 +504,7 @@ def test_no_password_stands_where_others_can_read_it(sshd) -> None:
     ],
 )
 def test_bad_input_is_one_line(tmp_path: Path, words: list[str], message: str) -> None:
-    done = subprocess.run(
-        [BIN / "rcmd", "-m", "a", "b", *words, "--", "true"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = programs.run("rcmd", "-m", "a", "b", *words, "--", "true", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1

@@ -30,7 +30,7 @@ def python(tmp_path: Path) -> Path:
     shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".*", "build", "results", "*.egg-info"))
     steps = [
         (sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", tmp_path / "wheels", source),
-        (sys.executable, "-m", "venv", tmp_path / "clean"),
+        (sys.executable, "-m", "venv", "--without-pip", tmp_path / "clean"),
     ]
     for words in steps:
         made = done(*words, cwd=tmp_path)
@@ -39,7 +39,7 @@ def python(tmp_path: Path) -> Path:
         assert made.returncode == 0, made.stderr
     (wheel,) = (tmp_path / "wheels").iterdir()
     clean = tmp_path / "clean" / "bin" / "python"
-    installed = done(clean, "-m", "pip", "install", "-q", wheel, cwd=tmp_path)
+    installed = done(sys.executable, "-m", "pip", "--python", clean, "install", "-q", wheel, cwd=tmp_path)
     assert installed.returncode == 0, installed.stderr
     return clean
 
@@ -53,7 +53,9 @@ def test_the_sample_project_passes_its_test_with_the_installed_wheel_only(
     sshd.write_list(tmp_path / "servers.txt", hosts)
     where = done(python, "-c", "import paramgmt_tasks; print(paramgmt_tasks.__file__)", cwd=project)
     assert where.stdout.startswith(str(tmp_path / "clean")), where.stderr
-    packages = done(python, "-m", "pip", "list", cwd=project).stdout
+    names = "from importlib import metadata; print([d.name for d in metadata.distributions()])"
+    packages = done(python, "-c", names, cwd=project).stdout
+    assert "paramgmt-tasks" in packages
     assert "pytest" not in packages
     assert "asyncssh" not in packages
     tested = done(

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from dask_cluster import until
+from helpers import until
 
 from paramgmt_tasks import (
     Fleet,

@@ -7,8 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import programs
 import pytest
-from dask_cluster import until
+from helpers import until
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -157,7 +158,7 @@ def test_hosts_that_fail_are_all_named_with_their_reasons(inv, sshd, tmp_path: P
             f"hangs[1-3] HostName=127.0.0.1 Port={silent}",
         ]
         sshd.write_list(tmp_path / "hosts.txt", lines)
-        done = inv("rcmd", "-f", "hosts.txt", "--connect-timeout", "10", "true")
+        done = inv("rcmd", "-f", "hosts.txt", "--connect-timeout", "3", "true")
     finally:
         faulty.close()
     assert summary(done) == "172 succeeded, 28 failed, 200 total"
@@ -222,15 +223,8 @@ def test_ctrl_c_twice_ends_at_once_and_prints_no_traceback(hosts, tmp_path: Path
 
 
 def test_a_closed_standard_output_ends_quietly(hosts, tmp_path: Path) -> None:
-    inv = f"{sys.executable} -m invoke --search-root {ROOT}"
-    done = subprocess.run(
-        f"{inv} rcmd -f {hosts} 'seq 100000' | head -1",
-        shell=True,
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        check=False,
-    )
+    line = f"inv --search-root {ROOT} rcmd -f {hosts} 'seq 100000' | head -1"
+    done = programs.in_shell(line, cwd=tmp_path)
     assert (done.stdout, done.stderr) == ("rcmd [127.1.0.1]: seq 100000\n", "")
 
 
@@ -240,30 +234,17 @@ def test_stdin_and_environment(inv, hosts, tmp_path: Path) -> None:
     assert done.stdout.count("from a filea b") == 3
 
 
-def test_options_have_defaults_in_the_configuration(inv, hosts, tmp_path: Path) -> None:
+def test_options_have_defaults_in_the_configuration(run, hosts, tmp_path: Path) -> None:
     (tmp_path / "tasks.py").write_text("from paramgmt_tasks import namespace as ns\n")
     (tmp_path / "invoke.yaml").write_text(f"paramgmt:\n  hosts: {hosts}\n  exclude: 127.1.0.2\n")
-    done = subprocess.run(
-        [sys.executable, "-m", "invoke", "rcmd", "--dry-run", "x"],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        check=False,
-    )
+    done = run("inv", "rcmd", "--dry-run", "x")
     assert done.stdout == "rcmd [127.1.0.1]: x\nrcmd [127.1.0.3]: x\n"
-    environment = {**os.environ, "INVOKE_PARAMGMT_EXCLUDE": "127.1.0.[2-3]", "INVOKE_PARAMGMT_USER": "nic"}
-    done = subprocess.run(
-        [sys.executable, "-m", "invoke", "rcmd", "--dry-run", "x"],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env=environment,
-        check=False,
-    )
+    environment = {"INVOKE_PARAMGMT_EXCLUDE": "127.1.0.[2-3]", "INVOKE_PARAMGMT_USER": "nic"}
+    done = run("inv", "rcmd", "--dry-run", "x", **environment)
     assert done.stdout == "rcmd [nic@127.1.0.1]: x\n"
 
 
-def test_tasks_are_called_from_another_projects_tasks(sshd, hosts, tmp_path: Path) -> None:
+def test_tasks_are_called_from_another_projects_tasks(run, sshd, hosts, tmp_path: Path) -> None:
     (tmp_path / "tasks.py").write_text(
         "from invoke import Collection, task\n"
         "import paramgmt_tasks\n"
@@ -276,13 +257,7 @@ def test_tasks_are_called_from_another_projects_tasks(sshd, hosts, tmp_path: Pat
         "ns.add_collection(paramgmt_tasks.namespace, 'paramgmt')\n"
     )
     for words in (["hello"], ["paramgmt.rcmd", "-f", hosts, "--", "echo", "hello"]):
-        done = subprocess.run(
-            [sys.executable, "-m", "invoke", *words],
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            check=False,
-        )
+        done = run("inv", *words)
         assert (done.returncode, done.stdout.count("hello\n3 succ")) == (0, 1), done.stderr
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import programs
 import pytest
 
 from paramgmt_tasks import Copying, Fleet, Outcome, Pull, Push, RemoteCommand, Script, Settings
@@ -24,16 +25,12 @@ def hosts(sshd, tmp_path: Path) -> str:
 
 def run(folder: Path, text: str) -> "subprocess.CompletedProcess[str]":
     """Run a line of shell in which programs of ours are found."""
-    return subprocess.run(
-        ["bash", "-c", text],
-        cwd=folder,
-        env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "COLUMNS": "200"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    return programs.in_shell(text, cwd=folder, COLUMNS="200")
+
+
+def limited(folder: Path, text: str) -> "subprocess.CompletedProcess[str]":
+    """The same with programs that the shell itself starts, whose limits are the shell's."""
+    return programs.run("bash", "-c", text, cwd=folder, COLUMNS="200")
 
 
 def test_output_that_could_not_be_kept_is_an_error_on_every_engine(
@@ -44,7 +41,9 @@ def test_output_that_could_not_be_kept_is_an_error_on_every_engine(
         "case ?HOST in *.2) echo little;; *) head -c 40M /dev/zero; [ ?HOST = 127.1.0.1 ] || exit 3;; esac"
     )
     rcmd = f"rcmd -f {hosts} {' '.join(options)} --json -- '{command}'"
-    done = run(tmp_path, f"ulimit -f 2000; {rcmd} | python3 -c '{_WITHOUT_OUTPUT}'; exit ${{PIPESTATUS[0]}}")
+    done = limited(
+        tmp_path, f"ulimit -f 2000; {rcmd} | python3 -c '{_WITHOUT_OUTPUT}'; exit ${{PIPESTATUS[0]}}"
+    )
     first, second, third = map(json.loads, done.stdout.splitlines())
     assert (first["outcome"], first["return_code"]) == ("error", 0)
     assert (third["outcome"], third["return_code"]) == ("error", 3)

@@ -1,12 +1,12 @@
 """Projects of other people: the tasks imported, configured and called there, by `inv` and by `fab`."""
 
-import os
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import programs
 import pytest
 from invoke import Collection, Context, Exit, Program, task
 
@@ -334,15 +334,7 @@ def completed(tmp_path: Path) -> Callable[[str], list[str]]:
             '"${BASH_REMATCH[1]}" "$1" "${@: -1}" "${@: -2:1}"\n'
             'printf "%s\\n" "${COMPREPLY[@]}"\n'
         )
-        done = subprocess.run(
-            ["bash", "-c", script, "bash", *words],
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"},
-            timeout=60,
-            check=False,
-        )
+        done = programs.in_shell(script, *words, cwd=tmp_path)
         assert (done.returncode, done.stderr) == (0, "")
         return sorted(done.stdout.split())
 
@@ -413,7 +405,7 @@ def test_paramgmt_prints_scripts_for_other_shells_too(run: Run, shell: str, call
 
 def test_completion_is_quick_for_it_does_without_fabric(run: Run) -> None:
     code = (
-        "import sys\nfrom paramgmt_tasks.classic.executables import paramgmt\n"
+        "import sys\nfrom paramgmt_tasks.__main__ import paramgmt\n"
         "sys.argv = 'paramgmt --complete -- paramgmt rcmd --ho'.split()\n"
         "try: paramgmt()\nfinally: print({'fabric', 'paramiko', 'ClusterShell'} & set(sys.modules))\n"
     )

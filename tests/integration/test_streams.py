@@ -1,10 +1,10 @@
 """Standard streams that are closed or full: nothing is lost without a word, and no word is a traceback."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
+import programs
 import pytest
 
 from paramgmt_tasks.history import past_runs
@@ -15,16 +15,7 @@ CLOSED = "standard output is closed, results would be lost: use --output-dir, --
 
 def run(folder: Path, text: str) -> "subprocess.CompletedProcess[str]":
     """Run a line of shell in which programs of ours are found."""
-    environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"}
-    return subprocess.run(
-        ["bash", "-c", text],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    return programs.in_shell(text, cwd=folder)
 
 
 @pytest.mark.parametrize("options", ["", "--json", "--live", "--gather"])

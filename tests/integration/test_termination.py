@@ -7,17 +7,24 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
 import pytest
+from helpers import running, until
 from invoke.exceptions import CommandTimedOut, UnexpectedExit
 
 from paramgmt_tasks import Fleet, Host, LocalCommand, Outcome, RemoteCommand, Report, Settings
+from paramgmt_tasks.ssh import termination
 
 BIN = Path(sys.executable).parent
 ENDED = "ended on the host"
+
+
+@pytest.fixture(autouse=True)
+def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands that do not heed TERM are killed soon."""
+    monkeypatch.setattr(termination, "GRACE", 0.3)
 
 
 @pytest.fixture
@@ -26,25 +33,6 @@ def nap(tmp_path: Path) -> str:
     path = tmp_path / f"nap-{os.getpid()}-{time.monotonic_ns()}"
     path.symlink_to("/bin/sleep")
     return str(path)
-
-
-def running(nap: str) -> list[int]:
-    """The processes in which a command's text or one of its children stands; zombies do not count."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            if nap.encode() in (entry / "cmdline").read_bytes():
-                found.append(int(entry.name))
-        except OSError:
-            continue
-    return [pid for pid in found if pid != os.getpid()]
-
-
-def until(done: Callable[[], object], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 #: Commands, and what they write before they are ended. NAP stands for the program.

@@ -382,6 +382,10 @@ with Fleet([Host("127.1.0.2", "127.1.0.2", options=options)]) as fleet:
 """
 
 
+#: How often: more find more.
+KILLS = int(os.environ.get("PARAMGMT_TEST_KILLS", "15"))
+
+
 def test_killed_at_any_moment_no_file_is_ever_wrong_and_the_next_run_leaves_no_litter(
     sshd, tmp_path: Path
 ) -> None:
@@ -394,7 +398,7 @@ def test_killed_at_any_moment_no_file_is_ever_wrong_and_the_next_run_leaves_no_l
         shutil.copy(tmp_path / "a", tmp_path / side / "file")
     options = [f"{key}={value}" for key, value in sshd.options().items()]
     moments = random.Random(1)
-    for _ in range(50):
+    for _ in range(KILLS):
         argv = [sys.executable, "-c", _FOR_EVER, str(tmp_path), *options]
         with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None

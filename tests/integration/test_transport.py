@@ -13,6 +13,7 @@ from pathlib import Path
 
 import paramiko
 import pytest
+from helpers import running, until
 from paramiko.packet import Packetizer
 
 from paramgmt_tasks import Fleet, LocalCommand, Outcome, Pull, Push, RemoteCommand, Settings
@@ -63,10 +64,10 @@ def test_all_are_under_way_where_a_transfer_left_a_reader_behind(sshd, tmp_path:
         assert fleet.report(RemoteCommand(_ALL_TOGETHER.format(folder=folder, count=24))).ok
 
 
-def test_waiting_costs_no_wake_up(sshd) -> None:
+def test_waiting_costs_no_wake_up(sshd, tmp_path: Path) -> None:
     with Fleet(sshd.hosts(20)) as fleet:
-        run = fleet.perform(RemoteCommand("echo; sleep 3"))
-        time.sleep(1.5)  # all are connected
+        run = fleet.perform(RemoteCommand(f"touch {tmp_path}/?HOST; sleep 2"))
+        until(lambda: len(list(tmp_path.iterdir())) == 20)
         woken = resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw
         time.sleep(1)
         # Ten times a second, as a reader thread of paramiko's is, would be 200 for 20 hosts.
@@ -74,10 +75,10 @@ def test_waiting_costs_no_wake_up(sshd) -> None:
         assert all(result.ok for result in run)
 
 
-def test_what_was_received_is_kept_where_a_run_is_cancelled(sshd) -> None:
+def test_what_was_received_is_kept_where_a_run_is_cancelled(sshd, tmp_path: Path) -> None:
     with Fleet(sshd.hosts(5)) as fleet:
-        run = fleet.perform(RemoteCommand("echo begun; sleep 60"))
-        time.sleep(1)
+        run = fleet.perform(RemoteCommand(f"echo begun; touch {tmp_path}/?HOST; sleep 60"))
+        until(lambda: len(list(tmp_path.iterdir())) == 5)
         run.cancel(patience=20)
         assert [(r.outcome, r.stdout) for r in run] == [(Outcome.LOST, b"begun\n")] * 5
 
@@ -234,8 +235,9 @@ def test_hosts_beyond_the_fanout_cannot_start_together(sshd) -> None:
 def test_hosts_that_wait_for_each_other_are_cancelled(sshd) -> None:
     settings = Settings(together=True, connect_timeout=30, attempts=50)
     with Fleet([sshd.host(), sshd.host(port=1)], settings) as fleet:
+        accepted = sshd.log.count("Accepted")
         run = fleet.perform(RemoteCommand("true"))
-        time.sleep(0.3)
+        until(lambda: sshd.log.count("Accepted") > accepted)
         run.cancel()
         assert {result.outcome for result in run} <= {Outcome.CANCELLED, Outcome.UNREACHABLE}
 
@@ -250,41 +252,25 @@ def test_a_command_that_is_held_ends_with_all_that_it_started(sshd, tmp_path: Pa
     ).replace("Host(", "h.Host(")
     if end == "killed":
         process = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT)
-        _until((tmp_path / "started").exists)
+        until((tmp_path / "started").exists)
         process.kill()
         process.wait()
     else:
         timeout = 1.0 if end == "timeout" else None
         with Fleet([sshd.host()], Settings(timeout=timeout)) as fleet:
             run = fleet.perform(RemoteCommand(command, held=True))
-            _until((tmp_path / "started").exists)
+            until((tmp_path / "started").exists)
             if end == "cancel":
                 run.cancel()
             (result,) = run
             assert result.outcome is (Outcome.TIMED_OUT if end == "timeout" else Outcome.LOST)
-    _until(lambda: not _running(nap))
+    until(lambda: not running(f"sleep {nap} "))
 
 
 def test_a_command_that_is_held_gives_its_result(sshd) -> None:
     with Fleet([sshd.host()]) as fleet:
         (result,) = fleet.report(RemoteCommand("cat; echo out; echo err >&2; exit 3", held=True))
         assert (result.stdout, result.stderr, result.return_code) == (b"out\n", b"err\n", 3)
-
-
-def _running(argument: str) -> bool:
-    wanted = f"sleep\0{argument}\0".encode()
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):  # it has ended meanwhile
-            if path.read_bytes() == wanted:
-                return True
-    return False
-
-
-def _until(done) -> None:
-    deadline = time.monotonic() + 20
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What the tests share keeps its promises."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -43,6 +44,7 @@ def run(folder: Path, text: str, deaf: bool = False) -> str:
     done = subprocess.run(
         words,
         cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(TESTS)},
         capture_output=True,
         text=True,
         check=False,

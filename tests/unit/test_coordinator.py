@@ -1,8 +1,9 @@
 """A run that is split over workers which are none."""
 
 import threading
-import time
 from pathlib import Path
+
+from helpers import until
 
 from paramgmt_tasks import Host, Outcome, Push, RemoteCommand, Settings
 from paramgmt_tasks.engines.coordinator import WorkerEngine
@@ -72,13 +73,6 @@ class Elsewhere(WorkerEngine[Link]):
     def lose(self, link: Link) -> None:
         link.alive = False
         self.on_worker_lost(link)
-
-
-def until(done) -> None:
-    deadline = time.monotonic() + 10
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 HOSTS = [Host(name, name) for name in "abcd"]

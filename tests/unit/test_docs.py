@@ -4,6 +4,8 @@ import ast
 import importlib.util
 import json
 import re
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from paramgmt_tasks.model import output
 from paramgmt_tasks.ssh import allowance, sudo, termination
 from paramgmt_tasks.ssh.connection import CONNECT_TIMEOUT
 from paramgmt_tasks.ssh.paramiko_internals import message_pump, packetizer, sockets
+from paramgmt_tasks.tasks import OPTIONS, options_page
 from paramgmt_tasks.transfer import script_session
 
 ROOT = Path(__file__).parent.parent.parent
@@ -142,3 +145,29 @@ def test_the_tables_are_those_of_the_figures() -> None:
 def test_what_settings_say_of_themselves_holds() -> None:
     text = " ".join((Settings.__doc__ or "").split())
     assert f"falls back to ConnectTimeout, then {CONNECT_TIMEOUT:.0f};" in text
+
+
+# -- options
+
+PAGE = ROOT / "docs" / "options.md"
+
+
+def test_the_page_of_the_options_is_that_of_their_definitions() -> None:
+    assert PAGE.read_text() == options_page.page(), "run: inv docs"
+
+
+@pytest.mark.parametrize("task", OPTIONS)
+def test_a_task_offers_the_options_that_are_documented_for_it_and_no_others(
+    inv: "Callable[..., subprocess.CompletedProcess[str]]", task: str
+) -> None:
+    tables = PAGE.read_text().partition("## Hosts")[2].partition("## Configuration")[0]
+    rows = re.findall(r"^\| (.*?) \| (.*?) \| .* \|$", tables, flags=re.MULTILINE)
+    remote = task not in ("rhosts", "lcmd")
+    those = {"all": True, "all but `rhosts`": task != "rhosts", "remote": remote}
+    documented = {
+        re.search(r"--[a-z-]+", option)[0]  # type: ignore[index]
+        for option, tasks in rows
+        if those.get(tasks, f"`{task}`" in tasks) and option != "option"
+    }
+    said = inv("--help", task).stdout.partition("Options:")[2]
+    assert set(re.findall(r"^ .*?(--[a-z-]+)", said, flags=re.MULTILINE)) == documented

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from invoke import Config, Context, Exit
 
+from paramgmt_tasks import Settings
 from paramgmt_tasks.model.errors import UsageError
-from paramgmt_tasks.tasks import lcmd, rcmd, rhosts, rpush
+from paramgmt_tasks.tasks import OPTIONS, lcmd, rcmd, rhosts, rpush
+from paramgmt_tasks.tasks.option_table import ALL
 from paramgmt_tasks.tasks.options import Options
 
 
@@ -237,6 +239,27 @@ def test_output_that_is_asked_for_wins_over_configured_kinds_that_exclude_it(cap
     assert capsys.readouterr().out.startswith("a b (2 hosts):")
     assert refusal(lcmd, context(machines="a"), "x", json=True, quiet=True).endswith("do not go together")
     assert refusal(lcmd, context(machines="a", json=True, live=True), "x").endswith("do not go together")
+
+
+# -- their definitions
+
+
+def test_each_setting_is_that_of_an_option_and_the_other_way_round() -> None:
+    ours = {option.name for option in ALL.values() if option.setting}
+    # `password` is asked for, and `keep` is whether another task may follow.
+    assert ours | {"password", "keep"} == set(Settings.__dataclass_fields__)
+
+
+def test_without_options_settings_are_the_defaults_but_for_the_engine() -> None:
+    assert Options({}, {}).settings() == Settings(engine="auto")
+
+
+@pytest.mark.parametrize("task", OPTIONS)
+def test_no_two_options_of_a_task_are_typed_the_same(task: str) -> None:
+    typed = [option.flag for option in OPTIONS[task]]
+    typed += [option.opposite for option in OPTIONS[task] if option.kind is bool]
+    typed += [option.short for option in OPTIONS[task] if option.short]
+    assert len(typed) == len(set(typed))
 
 
 # -- the command line

@@ -1,5 +1,6 @@
 """Invoke's dry run, what tasks give back where hosts fail, and the classic executables."""
 
+import copy
 import os
 import signal
 import subprocess
@@ -11,7 +12,9 @@ from typing import Any
 import pytest
 from invoke import Config, Context, Exit
 
-from paramgmt_tasks import Report, RunFailed
+from paramgmt_tasks import HostResult, Outcome, Report, RunFailed
+from paramgmt_tasks.classic.api import Result
+from paramgmt_tasks.model import parse_entry
 from paramgmt_tasks.tasks import lcmd, rcmd, rpull, rpush, rscript
 
 Project = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -239,6 +242,20 @@ def test_a_classic_executable_refuses_in_one_line(
     done = project("lcmd", "-m", "web[1-2]", *words, "--", "touch", "?HOST")
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"lcmd: {said}\n")
     assert not (tmp_path / "web1").exists()
+
+
+def test_a_classic_result_has_all_that_a_result_of_a_host_has() -> None:
+    host = HostResult(
+        parse_entry("nic@web1"), 0, "rcmd [nic@web1]: x", Outcome.FAILED, 3, reason="return code 3"
+    )
+    result = Result(host)
+    assert (result.host, result.retcode, result.attempts, result.ok) == ("nic@web1", 3, 0, False)
+    assert (result.stdout, result.stderr, result.facts()) == ("", "", host.facts())
+    assert copy.deepcopy(result).outcome is Outcome.FAILED
+    for name in (
+        name for name in dir(host) if not name.startswith("_") and name not in ("host", "stdout", "stderr")
+    ):
+        assert getattr(result, name) == getattr(host, name)
 
 
 @pytest.mark.parametrize("none", ["0", "0%"])

@@ -3,8 +3,6 @@
 Config: `_clone_init_kwargs`; Connection: `_sftp`; Group: `_do`.
 """
 
-from typing import Any
-
 import fabric
 import invoke
 from fabric.group import GroupResult
@@ -13,20 +11,20 @@ from fabric.group import GroupResult
 class FabricConfig(fabric.Config):
     """Fabric's configuration, whose copies keep our ssh_config: Fabric would make them one of paramiko's."""
 
-    def _clone_init_kwargs(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def _clone_init_kwargs(self, into: type[invoke.Config] | None = None) -> dict[str, object]:
         # Invoke's, which Fabric's extends by its own copy of ssh_config.
-        ours = invoke.Config._clone_init_kwargs(self, *args, **kwargs)
+        ours = invoke.Config._clone_init_kwargs(self, into)
         return {**ours, "ssh_config": self.base_ssh_config}
 
 
 class FabricGroup(fabric.ThreadingGroup):
     """Fabric's group, whose subclass decides how a method is called on all connections."""
 
-    def call_all(self, method: str, *args: Any, **kwargs: Any) -> GroupResult:
+    def call_all(self, method: str, *args: object, **kwargs: object) -> GroupResult:
         """Call a method of Fabric's on every connection; to be overridden."""
         raise NotImplementedError
 
-    def _do(self, method: str, *args: Any, **kwargs: Any) -> GroupResult:
+    def _do(self, method: str, *args: object, **kwargs: object) -> GroupResult:
         return self.call_all(method, *args, **kwargs)
 
 

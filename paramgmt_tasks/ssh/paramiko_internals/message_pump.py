@@ -1,7 +1,7 @@
 """Who reads a connection: of those who wait for something to come over it, one reads for all.
 
 paramiko gives each connection a thread that reads, and wakes up those who wait. Here the one who waits reads:
-it takes messages off the connection until what it waits for has come. If several threads wait, the others
+it reads messages from the connection until what it waits for has come. If several threads wait, the others
 look again after each message, and one of them goes on reading when the first has what it waits for.
 """
 
@@ -25,7 +25,7 @@ def _never() -> bool:
 
 
 class Source(Protocol):
-    """What a pump reads: a transport. It is given to each call: if both kept each other they would stay."""
+    """What a pump reads: a transport. It is an argument of each call: the two must not keep each other."""
 
     active: bool
     #: Whether a key exchange is under way, before whose end nothing can be sent.

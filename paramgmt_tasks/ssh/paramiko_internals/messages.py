@@ -1,4 +1,4 @@
-"""Messages: each is read off the connection, checked, and handed to what handles it, here or in paramiko.
+"""Messages: each is read from the connection, checked, and handed to what handles it, here or in paramiko.
 
 What `step` and `_dispatch` do is what the loop of paramiko's `Transport.run` does in its thread (RFC 4253).
 """
@@ -47,7 +47,7 @@ class MessageTransport(PrivateTransport):
     #: What is done with messages of a channel; of those that are not named paramiko's own table says it.
     channel_handlers: ClassVar[Mapping[int, ChannelHandler]] = {}
 
-    def __init__(self, sock: SocketLike, **options: bool) -> None:
+    def __init__(self, sock: SocketLike, **options: object) -> None:
         self._stream = Stream(sock)
         self._outbox = self._stream.outbox
         super().__init__(self._stream, packetizer_class=StreamPacketizer, **options)  # type: ignore[arg-type]
@@ -196,7 +196,7 @@ class MessageTransport(PrivateTransport):
     _send_user_message = send_message  # type: ignore[assignment]
 
     def flush(self) -> None:
-        """Send what waits for the next message to be read, which takes with it what does not go at once."""
+        """Send what was gathered as far as it goes at once; the rest goes when the next message is read."""
         self._outbox.push()
 
     def drained(self, deadline: float) -> Steps[bool]:

@@ -55,9 +55,9 @@ class Outbox:
         """Send what was gathered, by `deadline` in monotonic seconds.
 
         Raises:
-            EOFError: the connection is gone, or its peer has taken nothing for DEAD seconds.
+            EOFError: the connection is gone, or its peer has received nothing for DEAD seconds.
             TooLate: the deadline has passed.
-            TimeoutError: that for writes has.
+            TimeoutError: that for writes has passed.
         """
         if not self._unsent:
             return

@@ -144,7 +144,7 @@ class LeanTransport(MessageTransport):
         answered = Awaited(self.pump, self.auth_timeout, "no answer to authentication")
         if isinstance(key, paramiko.AgentKey):
             yield MAY_BLOCK  # its user may be asked to confirm
-        # Which signature an RSA key gives is known only after the server has told which it takes.
+        # What an RSA key has to sign with is known only after the server has said what it accepts.
         handler = PrivateAuthHandler(self) if "rsa" in key.get_name() else _EagerAuth(self)
         self.auth_handler = handler
         handler.auth_publickey(username, key, answered)

@@ -1,0 +1,113 @@
+"""Handshake: the exchange of keys, verification of the host's key and authentication, over a socket."""
+
+import time
+from collections.abc import Callable, Mapping
+from itertools import chain
+from typing import Any
+
+import paramiko
+
+from ..model import Settings, ssh_options
+from ..steps import MAY_BLOCK, Steps
+from . import host_keys
+from .authentication import Authentication
+from .host_keys import HostKeyVerifier
+from .link import Socket
+from .paramiko_internals import LeanTransport, use_transport
+from .shared import SharedResources
+from .target import Target
+
+#: Options of SSHClient.connect that say what to authenticate with.
+_KEY_OPTIONS = ("pkey", "key_filename", "passphrase", "password", "allow_agent", "look_for_keys")
+_GLOBAL_KNOWN_HOSTS = "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2"
+
+
+class Handshake:
+    """What is needed for an SSH connection to a target over a socket, once or a second time.
+
+    `connect_kwargs` are options of paramiko's SSHClient.connect; `on_stall` is called when the host keeps the
+    thread waiting.
+
+    Raises:
+        UsageError: options of the target that cannot be used.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        settings: Settings,
+        resources: SharedResources,
+        connect_kwargs: Mapping[str, Any],
+        on_stall: Callable[[], object],
+    ) -> None:
+        self._target, self._settings, self._resources = target, settings, resources
+        self._connect_kwargs, self._on_stall = connect_kwargs, on_stall
+        self._verifier = _verifier(target, settings, resources)
+
+    def steps(self, client: paramiko.SSHClient, sock: Socket, deadline: float) -> Steps[LeanTransport]:
+        """Connect over a socket until a deadline, in monotonic seconds; `client` has what it comes to.
+
+        Raises:
+            RetryWithKnownTypes: it is to be done again, over another socket.
+            paramiko.SSHException, OSError, EOFError: as failures.classify tells apart.
+        """
+        others = {k: v for k, v in self._connect_kwargs.items() if k not in {*_KEY_OPTIONS, "timeout"}}
+        authentication = self._authentication(deadline)
+        verifier = self._verifier
+        if others:
+            yield MAY_BLOCK
+            client.set_missing_host_key_policy(verifier)
+            ours = {
+                "sock": sock,
+                "timeout": max(0.1, deadline - time.monotonic()),
+                "transport_factory": lambda sock, **how: self._offering(verifier.transport(sock, **how)),
+                "auth_strategy": authentication,
+            }
+            client.connect(self._target.address, port=self._target.port, **{**ours, **others})
+            return client.get_transport()  # type: ignore[return-value]
+        # What SSHClient.connect does, without what was asked for once for all hosts.
+        transport = self._offering(verifier.transport(sock))
+        use_transport(client, transport)
+        yield from transport.exchange_keys(deadline)
+        verifier.verify(transport.get_remote_server_key())
+        yield from authentication.steps(transport)
+        return transport
+
+    def _offering(self, transport: LeanTransport) -> LeanTransport:
+        """The transport, which offers what ssh_config says."""
+        transport.on_stall = self._on_stall
+        for kind in ("ciphers", "macs"):
+            wanted = self._target.options.get(kind)
+            if wanted:
+                transport.prefer(kind, str(wanted))
+        return transport
+
+    def _authentication(self, deadline: float) -> Authentication:
+        target, settings, given = self._target, self._settings, self._connect_kwargs
+        key_filename = given.get("key_filename") or []
+        named = [key_filename] if isinstance(key_filename, str) else key_filename
+        identity = [settings.identity] if settings.identity else []
+        password, pkey = given.get("password"), given.get("pkey")
+        offers = self._resources.identities.offers(
+            [*identity, *named, *target.options.get("identityfile", [])],
+            only=str(target.options.get("identitiesonly", "no")).lower() == "yes",
+            passphrase=given.get("passphrase") or password,
+            agent=given.get("allow_agent", True),
+            defaults=given.get("look_for_keys", True),
+        )
+        login = None if settings.sudo else settings.password
+        return Authentication(
+            target.user, chain([pkey], offers) if pkey else offers, password or login, deadline
+        )
+
+
+def _verifier(target: Target, settings: Settings, resources: SharedResources) -> HostKeyVerifier:
+    options = target.options
+    if "hostkeyalias" in options:
+        ssh_options.check_alias(options["hostkeyalias"])
+    user_files = options.get("userknownhostsfile", "~/.ssh/known_hosts ~/.ssh/known_hosts2")
+    all_files = f"{user_files} {options.get('globalknownhostsfile', _GLOBAL_KNOWN_HOSTS)}"
+    hash_new = str(options.get("hashknownhosts", "no")).lower() == "yes"
+    known = resources.known_hosts(all_files, hash_new)
+    mode = host_keys.checking_mode(settings.host_keys, options.get("stricthostkeychecking"))
+    return HostKeyVerifier(target.host_key_name, known, mode)

@@ -1,0 +1,130 @@
+"""Target: how one host is reached, once its line, ssh_config and settings have been put together."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ..model import Host, Settings, UsageError, Value, parse_entry, ssh_options
+from .config import SSHConfig
+from .config_lookup import Found, as_found
+
+
+class Lookup(Protocol):
+    """An ssh_config that is not ours, such as paramiko's."""
+
+    def lookup(self, hostname: str) -> dict[str, str]:
+        """The options that hold for a host, by their names in lower case."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """How one host is reached.
+
+    `options` are those of its line and of ssh_config that hold for it. `jump` are the hops on the way,
+    separated by commas, and `proxy_command` is a command to reach it by; both are empty for most hosts.
+    `fault` is what is wrong with its configuration: it is not connected then.
+    """
+
+    host: Host
+    address: str
+    user: str
+    port: int
+    options: Found = field(default_factory=Found, hash=False)
+    jump: str = ""
+    proxy_command: str = ""
+    fault: str = ""
+
+    def check(self) -> None:
+        """Make sure that the host may be connected.
+
+        Raises:
+            UsageError: its configuration cannot be used.
+        """
+        if self.fault:
+            raise UsageError(self.fault)
+        ssh_options.check_host(self.address)
+        ssh_options.check_user(self.user)
+
+    @property
+    def host_key_name(self) -> str:
+        """The name under which known_hosts has the host's key."""
+        alias = self.options.get("hostkeyalias")
+        name = str(alias or self.address).lower()
+        return name if alias or self.port == 22 else f"[{name}]:{self.port}"
+
+
+def resolve(
+    host: Host,
+    settings: Settings,
+    ssh_config: SSHConfig | Lookup,
+    login: tuple[str, int],
+    user: str | None = None,
+    port: int | None = None,
+) -> Target:
+    """How `host` is reached. `user` and `port` come before all others, those of `login` after all others.
+
+    >>> target = resolve(Host("web1", "web1", port=2222), Settings(user="nic"), SSHConfig(), ("me", 22))
+    >>> target.address, target.user, target.port
+    ('web1', 'nic', 2222)
+
+    Raises:
+        UsageError: `settings.jump` is malformed. What is wrong with this host alone is its target's fault.
+    """
+    faults: list[str] = []
+    own = _own_options(host, faults)
+    user = user or host.user or own.get("user") or settings.user  # type: ignore[assignment]
+    port = port or host.port or int(str(own.get("port") or 0)) or settings.port
+    options = _look_up(host, ssh_config, {**own, "user": user, "port": str(port or "")}, login, own, faults)
+    jump, proxy_command = _way(settings, options, faults)
+    return Target(
+        host,
+        options.get("hostname", host.address),
+        user or options.get("user", login[0]),
+        port or int(options.get("port", login[1])),
+        options,
+        jump,
+        proxy_command,
+        faults[-1] if faults else "",
+    )
+
+
+def _own_options(host: Host, faults: list[str]) -> dict[str, Value]:
+    """The options of the host's line, as ssh reads them."""
+    try:
+        return {key.lower(): ssh_options.given(key, str(value)) for key, value in host.options.items()}
+    except UsageError as error:
+        faults.append(str(error))
+        return {}
+
+
+def _look_up(
+    host: Host,
+    ssh_config: SSHConfig | Lookup,
+    given: Mapping[str, Value],
+    login: tuple[str, int],
+    own: Mapping[str, Value],
+    faults: list[str],
+) -> Found:
+    if not isinstance(ssh_config, SSHConfig):
+        return Found({**ssh_config.lookup(host.address), **as_found(own)})
+    try:
+        return ssh_config.find(host.address, given, *login)
+    except UsageError as error:
+        faults.append(str(error))
+        return Found(hostname=host.address)
+
+
+def _way(settings: Settings, options: Found, faults: list[str]) -> tuple[str, str]:
+    """The hops to the host, and the command to reach it by."""
+    hops = str(settings.jump or options.get("proxyjump") or "")
+    if hops and hops.lower() != "none":
+        try:
+            for hop in reversed(hops.split(",")):
+                parse_entry(hop.strip())
+        except UsageError as error:
+            if settings.jump:
+                raise  # what is wrong for all hosts
+            faults.append(str(error))
+            return "", ""
+        return hops, ""
+    return "", str(options.get("proxycommand") or "") if settings.jump is None else ""

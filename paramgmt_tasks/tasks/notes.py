@@ -1,0 +1,59 @@
+"""What is said on standard error beside the results: notes, warnings, and what was wrong with a call."""
+
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from invoke import Exit
+
+from ..model import Host, Operation, Pull, UsageError, duplicates, escaped
+from .streams import replace_closed
+
+
+@contextmanager
+def usage_errors(name: str) -> Iterator[None]:
+    """Bad input is one line on standard error and exit status 2.
+
+    Raises:
+        Exit: there was a UsageError.
+    """
+    replace_closed()
+    log_to_stderr()
+    try:
+        yield
+    except UsageError as error:
+        raise Exit(f"{name}: {escaped(str(error))}", code=2) from None
+
+
+class _OneLine(logging.Formatter):
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return escaped(super().formatMessage(record))
+
+
+def log_to_stderr() -> None:
+    """Write warnings to standard error, a line each."""
+    log = logging.getLogger("paramgmt_tasks")
+    if not log.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(_OneLine("%(levelname)s: %(message)s"))
+        log.addHandler(handler)
+        log.propagate = False
+
+
+def note_duplicates(hosts: Sequence[Host]) -> None:
+    """Say which hosts are in the list more than once."""
+    for entry, count in duplicates(hosts).items():
+        print(f"note: {escaped(entry)} stands {count} times in the host list", file=sys.stderr)
+
+
+def note_one_destination(operation: Operation, hosts: Sequence[Host]) -> None:
+    """Say that the files of several hosts will replace each other, if all go to one folder."""
+    if not isinstance(operation, Pull) or len(hosts) < 2:
+        return
+    if len({operation.on(host).destination for host in hosts}) == 1:
+        print(
+            f"note: all hosts' files go to {operation.destination}, where of those with one name the last "
+            "stays; ?HOST in the destination keeps them apart",
+            file=sys.stderr,
+        )

@@ -1,0 +1,105 @@
+"""How one host is reached, by its line, ssh_config and settings; nothing is connected."""
+
+import pytest
+
+from paramgmt_tasks import Host, Settings, UsageError
+from paramgmt_tasks.ssh.config import SSHConfig
+from paramgmt_tasks.ssh.target import Target, resolve
+
+LOGIN = ("me", 22)
+
+
+def resolved(host: Host, text: str = "", **settings: object) -> Target:
+    return resolve(host, Settings(**settings), SSHConfig.from_text(text), LOGIN)  # type: ignore[arg-type]
+
+
+def where(target: Target) -> tuple[str, str, int]:
+    return target.address, target.user, target.port
+
+
+def test_a_host_of_which_nothing_is_said_is_reached_under_its_name() -> None:
+    target = resolved(Host("web1", "web1"))
+    assert where(target) == ("web1", "me", 22)
+    assert (target.jump, target.proxy_command, target.fault) == ("", "", "")
+
+
+def test_ssh_config_comes_after_settings_and_these_after_the_hosts_own_line() -> None:
+    text = "Host web1\n  HostName 10.0.0.1\n  User conf\n  Port 5\n"
+    options = {"User": "line", "Port": "3"}
+    assert where(resolved(Host("web1", "web1"), text)) == ("10.0.0.1", "conf", 5)
+    assert where(resolved(Host("web1", "web1"), text, user="set", port=4)) == ("10.0.0.1", "set", 4)
+    own = Host("web1", "web1", options=options)
+    assert where(resolved(own, text, user="set", port=4)) == ("10.0.0.1", "line", 3)
+    named = Host("nic@web1:2", "web1", "nic", 2, options=options)
+    assert where(resolved(named, text, user="set", port=4)) == ("10.0.0.1", "nic", 2)
+    assert where(resolve(named, Settings(), SSHConfig(), LOGIN, "arg", 1)) == ("web1", "arg", 1)
+
+
+def test_the_settings_jump_hosts_come_before_those_of_ssh_config() -> None:
+    text = "Host *\n  ProxyJump a,b\n"
+    assert resolved(Host("web1", "web1"), text).jump == "a,b"
+    assert resolved(Host("web1", "web1"), text, jump="c").jump == "c"
+    assert resolved(Host("web1", "web1"), text, jump="none").jump == ""
+
+
+def test_a_proxy_command_is_used_unless_jump_hosts_are_asked_for() -> None:
+    text = "Host *\n  ProxyCommand nc %h %p\n"
+    assert resolved(Host("web1", "web1"), text).proxy_command == "nc web1 22"
+    assert resolved(Host("web1", "web1"), text, jump="none").proxy_command == ""
+    target = resolved(Host("web1", "web1"), text, jump="a")
+    assert (target.jump, target.proxy_command) == ("a", "")
+
+
+@pytest.mark.parametrize(
+    ("host", "text", "fault"),
+    [
+        (Host("web1", "web1", options={"Port": "x"}), "", "Port"),
+        (Host("web1", "web1"), "Host web1\n  ProxyCommand nc %z\n", "unknown token %z"),
+        (Host("web1", "web1"), "Match host web1 localnetwork 10.0.0.0/8\n  Port 5\n", "localnetwork"),
+    ],
+)
+def test_what_is_wrong_with_one_host_is_a_fault_of_it_alone(host: Host, text: str, fault: str) -> None:
+    target = resolved(host, text)
+    assert fault.lower() in target.fault.lower()
+    with pytest.raises(UsageError) as raised:
+        target.check()
+    assert str(raised.value) == target.fault
+    resolved(Host("web2", "web2"), text).check()
+
+
+def test_what_is_wrong_for_all_hosts_is_raised() -> None:
+    with pytest.raises(UsageError, match="bad port 'x'"):
+        resolved(Host("web1", "web1"), jump="a:x")
+
+
+@pytest.mark.parametrize(("user", "text"), [("-x", ""), ("", "Host *\n  HostName -oProxyCommand=x\n")])
+def test_what_could_be_an_option_is_no_host_or_user(user: str, text: str) -> None:
+    with pytest.raises(UsageError):
+        resolved(Host("web1", "web1", user or None), text).check()
+
+
+def test_the_name_in_known_hosts_has_the_port_unless_it_is_sshs_or_there_is_an_alias() -> None:
+    assert resolved(Host("Web1", "Web1")).host_key_name == "web1"
+    assert resolved(Host("web1", "web1", port=2222)).host_key_name == "[web1]:2222"
+    alias = Host("web1", "web1", port=2222, options={"HostKeyAlias": "All"})
+    assert resolved(alias).host_key_name == "all"
+
+
+def test_another_ssh_config_is_asked_as_paramiko_is() -> None:
+    class Other:
+        def lookup(self, hostname: str) -> dict[str, str]:
+            return {"hostname": f"{hostname}.example", "user": "conf", "port": "5"}
+
+    target = resolve(Host("web1", "web1"), Settings(), Other(), LOGIN)
+    assert where(target) == ("web1.example", "conf", 5)
+    own = Host("web1", "web1", options={"HostName": "10.0.0.1"})
+    assert where(resolve(own, Settings(user="set"), Other(), LOGIN)) == ("10.0.0.1", "set", 5)
+
+
+def test_a_jump_host_that_another_ssh_config_names_may_be_a_fault() -> None:
+    class Other:
+        def lookup(self, hostname: str) -> dict[str, str]:
+            return {"proxyjump": "a:x"}
+
+    target = resolve(Host("web1", "web1"), Settings(), Other(), LOGIN)
+    assert (target.jump, target.fault[:12]) == ("", "bad port 'x'")
