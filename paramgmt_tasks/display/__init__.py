@@ -5,7 +5,7 @@ from .folder import OutputFolder
 from .gathered import Gathered
 from .jsonl import JsonLines
 from .live import Live
-from .progress import Progress, StatusLine, duration
+from .progress import ProgressLine, StatusLine
 from .terminal import shown_on
 from .view import ERR, OUT, InOrder, Piece, View
 
@@ -18,10 +18,9 @@ __all__ = [
     "Live",
     "OutputFolder",
     "Piece",
-    "Progress",
+    "ProgressLine",
     "StatusLine",
     "View",
     "blocks",
-    "duration",
     "shown_on",
 ]

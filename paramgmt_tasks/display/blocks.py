@@ -4,20 +4,19 @@ import codecs
 from collections.abc import Callable, Iterator
 from itertools import chain
 
-from ..model import HostResult, Outcome, Output, Report, fold
-from .progress import amount
+from ..model import HostResult, Outcome, Output, Report, amount, fold
 from .terminal import Shown, unchanged
 from .view import OUT, Piece, Silent
 
 _CODES = {"blue": 34, "green": 32, "yellow": 33, "red": 31}
 
-#: Outcomes whose reason stands in the block's stderr, as ssh would print it.
+#: Outcomes whose reason is part of the block's stderr, as ssh would print it.
 _EXPLAINED = set(Outcome) - {Outcome.OK, Outcome.FAILED}
 
 Painter = Callable[[str, str], str]
 
 
-def plain(text: str, name: str) -> str:
+def uncoloured(text: str, name: str) -> str:
     """The text as it is."""
     return text
 
@@ -25,15 +24,15 @@ def plain(text: str, name: str) -> str:
 def painter(color: bool) -> Painter:
     """A function that puts text in a colour, or leaves it as it is."""
     if not color:
-        return plain
+        return uncoloured
     return lambda text, name: f"\x1b[{_CODES[name]}m{text}\x1b[0m"
 
 
 def block(result: HostResult, paint: Painter, show: Shown = unchanged) -> Iterator[str]:
-    """A host's text: description, output, and return code and attempts where they are worth saying.
+    """A host's text: description, output, and return code and attempts if they are not as usual.
 
-    It comes in pieces, since what a command wrote may be more than fits in memory. `show` is what makes
-    text of others fit for where it is written to.
+    It comes in pieces, since what a command wrote may be more than fits in memory. `show` makes text of hosts
+    safe for the terminal or file that it is written to.
     """
     yield paint(show(result.description), "blue") + "\n"
     yield from body(result, paint, show)
@@ -43,7 +42,7 @@ def block(result: HostResult, paint: Painter, show: Shown = unchanged) -> Iterat
 
 
 def body(result: HostResult, paint: Painter, show: Shown = unchanged) -> Iterator[str]:
-    """What a block has between description and attempts."""
+    """The lines of a block between description and attempts."""
     yield from _stream("stdout:", result.out, "", paint, "green", show)
     name = "yellow" if result.ok else "red"
     yield from _stream("stderr:", result.err, _explanation(result), paint, name, show)
@@ -107,18 +106,18 @@ class Blocks(Silent):
         self._paint, self._show = paint, show
 
     def on_result(self, result: HostResult) -> Iterator[Piece]:
-        """Its block."""
+        """Show its block."""
         for text in block(result, self._paint, self._show):
             yield OUT, text
 
     def on_end(self, report: Report) -> Iterator[Piece]:
-        """The summary."""
+        """Show the summary."""
         for line in summary(report, self._paint):
             yield OUT, f"{line}\n"
 
 
 def dropped(report: Report) -> list[str]:
-    """What was not kept of hosts that wrote more than is kept of one: a line, or none."""
+    """A line about the output of hosts that was not kept because it was too much, or none."""
     cut = [result for result in report if result.dropped]
     if not cut:
         return []

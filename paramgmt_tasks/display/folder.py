@@ -18,10 +18,10 @@ log = logging.getLogger("paramgmt_tasks")
 
 
 class OutputFolder(Silent):
-    """Writes the files of each host as soon as it is finished. `whole` is false where one could not be.
+    """Writes the files of each host as soon as it is finished. `whole` turns false when one cannot be.
 
-    Only the user can read the files, and a folder that is made for them. They take the place of files, and
-    of nothing else: whoever may write to the folder could have put a link there.
+    Only the user can read the files, and a folder that is made for them. They replace regular files and
+    nothing else: whoever may write to the folder could have put a link there.
 
     Raises:
         UsageError: the folder cannot be made or written to.
@@ -44,7 +44,7 @@ class OutputFolder(Silent):
             raise UsageError(f"--output-dir {path}: {reason_of(error)}") from None
 
     def on_result(self, result: HostResult) -> Iterator[Piece]:
-        """Nothing to show."""
+        """Write its files; nothing is shown."""
         name = self._names[result.index]
         try:
             self._write(f"{name}.out", result.out.pieces())
@@ -65,13 +65,12 @@ class OutputFolder(Silent):
         return iter(())
 
     def _write(self, name: str, pieces: Iterable[bytes], keep: bool = False) -> int:
-        """Write a file, and put it in the place of an older one; its descriptor is left open if to `keep`."""
+        """Write a file in place of an older one; its descriptor, which is left open if it is to be kept."""
         with suppress(FileNotFoundError):
             if not stat.S_ISREG(os.lstat(name, dir_fd=self._folder).st_mode):
                 raise FileExistsError(errno.EEXIST, f"{name} is no regular file")
-        temporary = (
-            f".paramgmt-{secrets.token_hex(8)}"  # a process may have the number of one that was killed
-        )
+        # At random, as a process may have the number of one that was killed.
+        temporary = f".paramgmt-{secrets.token_hex(8)}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         file = os.open(temporary, flags, 0o600, dir_fd=self._folder)
         try:
@@ -112,11 +111,11 @@ def names(entries: Sequence[str]) -> list[str]:
     taken: set[str] = set()
     found = []
     for entry in entries:
-        plain = name = entry.replace("/", "_")
+        base = name = entry.replace("/", "_")
         number = 1
         while name in taken:
             number += 1
-            name = f"{plain}.{number}"
+            name = f"{base}.{number}"
         taken.add(name)
         found.append(name)
     return found

@@ -4,11 +4,11 @@ import hashlib
 from collections.abc import Iterator
 
 from ..model import HostResult, Report, fold
-from .blocks import Painter, body, plain
+from .blocks import Painter, body, uncoloured
 from .terminal import Shown, unchanged
 from .view import OUT, Piece, Silent
 
-#: Characters up to which texts are compared line by line: beyond that it may take minutes.
+#: Characters up to which texts are compared line by line: longer ones may take minutes.
 _COMPARED = 200_000
 
 
@@ -21,12 +21,12 @@ class Gathered(Silent):
         self._groups: dict[bytes, list[HostResult]] = {}
 
     def on_result(self, result: HostResult) -> Iterator[Piece]:
-        """Nothing yet."""
+        """Show nothing yet."""
         self._groups.setdefault(_digest(result), []).append(result)
         return iter(())
 
     def on_end(self, report: Report) -> Iterator[Piece]:
-        """All blocks."""
+        """Show all blocks."""
         groups = [sorted(group, key=lambda result: result.index) for group in self._groups.values()]
         groups.sort(key=lambda group: (-len(group), group[0].index))
         for number, group in enumerate(groups):
@@ -56,15 +56,15 @@ class Gathered(Silent):
 
 def _digest(result: HostResult) -> bytes:
     digest = hashlib.sha256()
-    for text in body(result, plain):
+    for text in body(result, uncoloured):
         digest.update(text.encode("utf-8", "surrogatepass"))
     return digest.digest()
 
 
 def _start(result: HostResult) -> str:
-    """A result's text, or so much of it that it is too long."""
+    """A result's text, or its beginning if it is too long to be compared."""
     text = ""
-    for piece in body(result, plain):
+    for piece in body(result, uncoloured):
         text += piece
         if len(text) > _COMPARED:
             break

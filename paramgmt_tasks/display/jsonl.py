@@ -4,14 +4,13 @@ import base64
 import codecs
 import json
 from collections.abc import Iterator
-from typing import Any
 
 from ..model import HostResult, Output
 from .view import OUT, Piece, Silent
 
 
 class JsonLines(Silent):
-    """A line for each result, with its output as text, or in base64 where it is not UTF-8."""
+    """A line for each result, with its output as text, or in base64 if it is not UTF-8."""
 
     def on_result(self, result: HostResult) -> Iterator[Piece]:
         """The line of one result."""
@@ -19,8 +18,8 @@ class JsonLines(Silent):
             yield OUT, text
 
 
-def fields(result: HostResult) -> dict[str, Any]:
-    """What is known of a result besides its output."""
+def fields(result: HostResult) -> dict[str, object]:
+    """A result without its output."""
     return {
         "host": result.host.entry,
         "index": result.index,

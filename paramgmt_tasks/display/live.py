@@ -1,4 +1,4 @@
-"""Lines as commands write them, each with its host: standard output and standard error go to ours."""
+"""Lines as commands write them, each with its host, on standard output and standard error."""
 
 import codecs
 from collections.abc import Iterator
@@ -12,11 +12,11 @@ from .view import ERR, OUT, Piece, Silent
 _LONGEST = 65536
 
 
-class Lines:
-    """Makes whole lines of an output that still grows: as many as there are in one text, for speed.
+class LineReader:
+    """Reads whole lines of an output that still grows, as many as there are in one text, for speed.
 
     >>> output = Output(b"one\\ntwo\\nth")
-    >>> lines = Lines(output)
+    >>> lines = LineReader(output)
     >>> list(lines.more())
     ['one\\ntwo']
     >>> output.write(b"ree")
@@ -50,27 +50,27 @@ class Lines:
 
 
 class Live(Silent):
-    """`web1: some text` for each line; and where a host failed, how. `show` is for one stream each."""
+    """Shows `web1: some text` for each line, and how it ended for a host that failed."""
 
     def __init__(self, paint: Painter, show_out: Shown = unchanged, show_err: Shown = unchanged) -> None:
         self._paint = paint
         self._show = {OUT: show_out, ERR: show_err}
-        self._hosts: dict[int, tuple[Lines, Lines]] = {}
+        self._hosts: dict[int, tuple[LineReader, LineReader]] = {}
 
-    def _lines(self, heard: OutputEvent | HostResult) -> tuple[Lines, Lines]:
-        known = self._hosts.get(heard.index)
-        if known is None or known[0].output is not heard.out:  # another try's has begun anew
-            self._hosts[heard.index] = Lines(heard.out), Lines(heard.err)
-        return self._hosts[heard.index]
+    def _lines(self, event: OutputEvent | HostResult) -> tuple[LineReader, LineReader]:
+        known = self._hosts.get(event.index)
+        if known is None or known[0].output is not event.out:  # that of another attempt
+            self._hosts[event.index] = LineReader(event.out), LineReader(event.err)
+        return self._hosts[event.index]
 
-    def on_output(self, heard: OutputEvent) -> Iterator[Piece]:
-        """The lines that have ended."""
-        out, err = self._lines(heard)
-        yield from self._named(OUT, heard.host.entry, out.more(), "green")
-        yield from self._named(ERR, heard.host.entry, err.more(), "yellow")
+    def on_output(self, event: OutputEvent) -> Iterator[Piece]:
+        """Show the lines that have ended."""
+        out, err = self._lines(event)
+        yield from self._named(OUT, event.host.entry, out.more(), "green")
+        yield from self._named(ERR, event.host.entry, err.more(), "yellow")
 
     def on_result(self, result: HostResult) -> Iterator[Piece]:
-        """What is left, and how it ended where that is not well."""
+        """Show what is left, and how it ended if that is not ok."""
         out, err = self._lines(result)
         del self._hosts[result.index]
         yield from self._named(OUT, result.host.entry, out.rest(), "green")

@@ -1,4 +1,4 @@
-"""A line on the terminal while hosts are worked on: how far, how fast, how long still, and who is slow."""
+"""A line on the terminal while hosts are worked on: how many are done, how fast, time left, who is slow."""
 
 import os
 import threading
@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TextIO
 
-from ..model import Host, HostResult, escaped
+from ..model import Host, HostResult, amount, duration, escaped
 
 _WIDTH = 24
 _EVERY = 0.2
-#: Seconds before the line is drawn for the first time: what is quick needs none.
+#: Seconds before the line is drawn for the first time: a quick run needs none.
 _FIRST = 1.0
 _SLOWEST = 3
 _ERASE = "\r\x1b[K"
@@ -38,10 +38,10 @@ class StatusLine:
             self._stream.flush()
 
 
-class Progress:
-    """Redraws a line on `stream` five times a second.
+class ProgressLine:
+    """Redraws a line on `stream` five times a second while it is entered as a context.
 
-    `under_way` gives the hosts that are worked on, and since when; `copied`, where files are, the bytes that
+    `under_way` gives the hosts that are worked on, and since when; `copied`, if files are, the bytes that
     have moved and those of all hosts together.
     """
 
@@ -58,15 +58,24 @@ class Progress:
         self._over = threading.Event()
         self._since = time.monotonic()
         self._thread = threading.Thread(target=self._redraw, name="paramgmt progress", daemon=True)
-        self._thread.start()
 
-    def count(self, result: HostResult) -> None:
-        """One host more is done."""
+    def __enter__(self) -> "ProgressLine":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Take the line away for good."""
+        self._over.set()
+        self._thread.join()
+        self._line.erase()
+
+    def on_result(self, result: HostResult) -> None:
+        """One more host is done."""
         self._done += 1
         self._failed += not result.ok
 
     def line(self, now: float) -> str:
-        """The line at a second of the monotonic clock."""
+        """The line at `now`, a second of the monotonic clock."""
         elapsed = max(now - self._since, 1e-9)
         share = self._done / self._hosts
         bar = ""
@@ -95,44 +104,14 @@ class Progress:
                     self._line.draw(self.line(time.monotonic()))
 
     @contextmanager
-    def aside(self) -> Iterator[None]:
-        """The line is away while something else is written."""
+    def paused(self) -> Iterator[None]:
+        """Take the line away while something else is written."""
         with self._lock:
             self._line.erase()
             yield
-
-    def close(self) -> None:
-        """Take the line away for good."""
-        self._over.set()
-        self._thread.join()
-        self._line.erase()
 
 
 def _columns(stream: TextIO) -> int:
     with suppress(OSError, ValueError):
         return os.get_terminal_size(stream.fileno()).columns or 80
     return 80
-
-
-def amount(count: float) -> str:
-    """Bytes in words.
-
-    >>> amount(512), amount(1_500_000), amount(2e10)
-    ('512 B', '1.5 MB', '20.0 GB')
-    """
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000 or unit == "GB":
-            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    raise AssertionError
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words.
-
-    >>> duration(7.4), duration(600), duration(9000)
-    ('7 s', '10 min', '2.5 h')
-    """
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

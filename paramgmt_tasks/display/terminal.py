@@ -1,13 +1,13 @@
-"""What hosts wrote, as a terminal may be given it: control characters are shown there, not obeyed."""
+"""Text of hosts as it may be written to a terminal: control characters are shown there, not obeyed."""
 
 import re
 from collections.abc import Callable
 from typing import TextIO
 
-#: Controls but tab and line feed; and what turns the direction of text around, or breaks lines.
+#: Control characters except tab and line feed; and what reverses the direction of text, or breaks lines.
 _OBEYED = re.compile(r"(\r)(?=\n)|[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
-#: Makes a text one that may be shown.
+#: Makes text of hosts safe for where it is written to.
 Shown = Callable[[str], str]
 
 
@@ -17,7 +17,7 @@ def unchanged(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    r"""The text with control characters as Python writes them; a line's end is one also with a `\r`.
+    r"""The text with control characters as Python writes them; a line may also end in `\r\n`.
 
     >>> print(visible("50%\r60%\x1b[2J\r\nnext line"))
     50%\r60%\x1b[2J
@@ -31,5 +31,5 @@ def _escape(found: "re.Match[str]") -> str:
 
 
 def shown_on(stream: TextIO) -> Shown:
-    """How text of hosts is written to a stream."""
+    """What makes text of hosts safe for a stream."""
     return visible if stream.isatty() else unchanged

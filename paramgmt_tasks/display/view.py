@@ -1,4 +1,4 @@
-"""Views: each turns what becomes known of a run into text, a piece at a time. The task layer prints it."""
+"""Views: each turns the results and output of a run into text, in pieces. The task layer prints them."""
 
 from collections.abc import Iterator
 from typing import Protocol
@@ -11,36 +11,36 @@ OUT, ERR = 1, 2
 
 
 class View(Protocol):
-    """What is shown of a run; pieces may be long in coming, and are together more than fits in memory."""
+    """Turns a run into text. Pieces may take long to come, and be more than fits in memory together."""
 
-    def on_output(self, heard: OutputEvent) -> Iterator[Piece]:
-        """A host's command has written something."""
+    def on_output(self, event: OutputEvent) -> Iterator[Piece]:
+        """What to show when a host's command has written something."""
 
     def on_result(self, result: HostResult) -> Iterator[Piece]:
-        """A host has its result."""
+        """What to show when a host has its result."""
 
     def on_end(self, report: Report) -> Iterator[Piece]:
-        """All hosts have theirs."""
+        """What to show when all hosts have their results."""
 
 
 class Silent:
     """Shows nothing; what other views build on."""
 
-    def on_output(self, heard: OutputEvent) -> Iterator[Piece]:
-        """Nothing."""
+    def on_output(self, event: OutputEvent) -> Iterator[Piece]:
+        """Show nothing."""
         return iter(())
 
     def on_result(self, result: HostResult) -> Iterator[Piece]:
-        """Nothing."""
+        """Show nothing."""
         return iter(())
 
     def on_end(self, report: Report) -> Iterator[Piece]:
-        """Nothing."""
+        """Show nothing."""
         return iter(())
 
 
 class InOrder(Silent):
-    """Another view, given the results in the order of the host list: each once those before it are there."""
+    """Another view, which is given the results in the order of the host list, each after those before it."""
 
     def __init__(self, view: View) -> None:
         self._view = view
@@ -48,12 +48,12 @@ class InOrder(Silent):
         self._next = 0
 
     def on_result(self, result: HostResult) -> Iterator[Piece]:
-        """Those that have their turn."""
+        """Show the results whose turn it is."""
         self._waiting[result.index] = result
         while self._next in self._waiting:
             yield from self._view.on_result(self._waiting.pop(self._next))
             self._next += 1
 
     def on_end(self, report: Report) -> Iterator[Piece]:
-        """As the other view."""
+        """Show what the other view shows at the end."""
         return self._view.on_end(report)

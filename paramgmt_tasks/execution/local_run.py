@@ -241,7 +241,7 @@ class LocalRun(Run):
 
         more = announce if self._live else None
         room = Room(self._settings.max_output)
-        out, err = (Output(spool=self.spool, tell=more, room=room) for _ in range(2))
+        out, err = (Output(spool=self.spool, on_write=more, room=room) for _ in range(2))
         self._outputs[index] = out, err
         return out, err
 

@@ -33,7 +33,7 @@ from ..ssh import (
     with_env,
 )
 from ..steps import Steps
-from ..transfer import LocalFiles, over_tar, scripts
+from ..transfer import LocalFiles, SharedTransfers, over_tar, scripts
 
 
 def retry_delay(
@@ -56,7 +56,7 @@ class RemoteWork:
         connection: HostConnection,
         permit: Permit,
         settings: Settings,
-        shared: over_tar.Shared,
+        shared: SharedTransfers,
         release: Callable[[HostConnection], object],
     ) -> None:
         self.host = host
@@ -189,7 +189,7 @@ class RemoteWorks:
     ) -> None:
         self._hosts, self._connections, self._settings = hosts, connections, settings
         #: What the transfers share.
-        self.shared = over_tar.Shared(settings, len(hosts), files or LocalFiles())
+        self.shared = SharedTransfers(settings, len(hosts), files or LocalFiles())
         self.release = release
 
     def on(self, index: int, permit: Permit) -> RemoteWork:

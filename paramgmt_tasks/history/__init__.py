@@ -1,10 +1,13 @@
 """The record of runs: what was done, on which hosts, and how it ended."""
 
-from . import journal
+from . import past_runs, run_folders
 from .journal import KEPT, Journal
+from .past_runs import PastRun
 
 __all__ = [
     "KEPT",
     "Journal",
-    "journal",
+    "PastRun",
+    "past_runs",
+    "run_folders",
 ]

@@ -1,10 +1,10 @@
-"""Host lists where they are kept: in files, in `hostlists/`, in the record of runs."""
+"""Host lists: from files, from `hostlists/`, from standard input, and from the record of runs."""
 
 import os
 import sys
 from pathlib import Path
 
-from ..history import journal
+from ..history import past_runs
 from ..model import Host, UsageError, doubt, parse_lines, reason_of
 
 #: Names of standard input.
@@ -14,8 +14,8 @@ _STDIN = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
 def read_list(name: str, hint: str = "", allow_proxy_command: bool = False) -> list[Host]:
     """The hosts of a list: a file, `-` for standard input, a name in hostlists/, or `@failed` of a run.
 
-    `hint` is added to the error where there is no such file. A list can run programs here, by a ProxyCommand;
-    one from standard input only where that is allowed.
+    `hint` is added to the error if there is no such file. A list can run programs here, by a ProxyCommand;
+    one from standard input only if that is allowed.
 
     Raises:
         UsageError: it cannot be read, or is not to be trusted.
@@ -23,7 +23,7 @@ def read_list(name: str, hint: str = "", allow_proxy_command: bool = False) -> l
     if not name.strip():
         raise UsageError(f"host list {name!r}: must be a file, or the name of one in hostlists/")
     if name.startswith("@"):
-        return journal.select(name)
+        return past_runs.select(name)
     if name in _STDIN and sys.stdin is None:
         raise UsageError(f"host list {name}: standard input is closed")
     try:
@@ -44,10 +44,10 @@ def read_list(name: str, hint: str = "", allow_proxy_command: bool = False) -> l
 def find_list(name: str) -> Path:
     """The file of a host list: as named, else in `hostlists/` here or in a folder above.
 
-    Above it has to be the user's or root's, as whoever writes a list can run programs as who uses it.
+    One in a folder above has to be the user's or root's: whoever writes a list can run programs as its user.
 
     Raises:
-        UsageError: the one that is found is not.
+        UsageError: the list that is found belongs to somebody else, or others can write it.
         OSError: it cannot be looked at.
     """
     path = Path(os.path.expanduser(name))

@@ -1,6 +1,6 @@
-"""Plain data and pure decisions: hosts, operations, settings, results, when to try again, what begins next.
+"""Plain data and pure decisions: hosts, operations, settings, results, retries, rollouts.
 
-Nothing here connects, waits or prints; only outputs too large for memory are kept in files.
+Nothing here connects, waits or prints; only outputs that are too large for memory are kept in files.
 """
 
 from . import ssh_options
@@ -35,6 +35,7 @@ from .rollout import Rollout, check_together
 from .settings import Changes, Settings, check
 from .ssh_options import Value
 from .substitution import substitute
+from .units import amount, duration
 
 __all__ = [
     "IN_MEMORY",
@@ -65,12 +66,14 @@ __all__ = [
     "Spool",
     "UsageError",
     "Value",
+    "amount",
     "check",
     "check_together",
     "count_outcomes",
     "describe",
     "doubt",
     "duplicates",
+    "duration",
     "escaped",
     "exclude",
     "expand",

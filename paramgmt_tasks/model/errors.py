@@ -1,4 +1,4 @@
-"""What is raised for bad input, one clear line naming the input and the remedy, and errors in words."""
+"""UsageError, which is raised for bad input; and text of errors and of hosts as one printable line."""
 
 import re
 
@@ -12,7 +12,7 @@ class UsageError(ValueError):
 
 
 def reason_of(error: OSError) -> str:
-    """What the system says of an error, as it stands in a line of ours.
+    """What the system says of an error, as part of a line of text.
 
     >>> reason_of(FileNotFoundError(2, "No such file or directory"))
     'no such file or directory'
@@ -21,7 +21,7 @@ def reason_of(error: OSError) -> str:
 
 
 def escaped(text: str) -> str:
-    """`text` with what cannot be printed as Python writes it: controls, line ends, bytes that are no text.
+    """`text` with what cannot be printed as Python writes it: control characters, line ends, bytes.
 
     >>> escaped("a\\x1b[2Jb\\u202ec\\udcff\\n")
     'a\\\\x1b[2Jb\\\\u202ec\\\\xff\\\\n'
@@ -38,7 +38,7 @@ def _escape(character: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """`text`, which another machine may have made up, as a reason is: one line, printable, and not long.
+    """`text`, which a hostile host may have sent, as a reason: one line, printable, and not long.
 
     >>> one_line("killed by KILL\\nok (500): all is well\\x1b[2J")
     'killed by KILL ok (500): all is well\\\\x1b[2J'

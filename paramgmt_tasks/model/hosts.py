@@ -21,18 +21,18 @@ SSH_OPTIONS = frozenset(
     )
 )
 
-#: How many hosts one range may stand for.
+#: How many hosts one range may have.
 MOST = 1_000_000
-#: Among how many hosts, and for how many names, a mistyped name is sought.
+#: Among how many hosts, and for how many names, similar names are looked for.
 _NEAR, _NEAR_NAMES = 2000, 50
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SPACE = re.compile(r"\s")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-#: What only shlex takes apart, which is slow, and the words of what has none of it.
+#: Quoting, which only shlex can split, slowly; and the words of text without it.
 _QUOTING, _WORD = re.compile(r"['\"\\]"), re.compile(r"[^ \t\r\n]+")
 _NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
-#: Names that can be folded, and what their numbers are; longer ones stand for themselves.
+#: Names that can be folded, the numbers in them, and how many digits those may have.
 _PLAIN, _NUMBERS, _LONGEST = re.compile(r"[A-Za-z0-9._-]+"), re.compile(r"([0-9]+)"), 32
 _NO_DIGITS = string.ascii_letters + "._-"
 
@@ -41,8 +41,8 @@ _NO_DIGITS = string.ascii_letters + "._-"
 class Host:
     """One entry of a host list.
 
-    `entry` is the text as written, and what `?HOST` stands for; `user` and `port` are None where the
-    entry names none; `variables` are its line's own `?NAME` values and `options` its ssh_config options.
+    `entry` is the text as written, and what `?HOST` is replaced by; `user` and `port` are None if the
+    entry has none; `variables` are its line's own `?NAME` values and `options` its ssh_config options.
     """
 
     entry: str
@@ -54,7 +54,7 @@ class Host:
 
     @property
     def values(self) -> dict[str, str]:
-        """What `?NAME` stands for on this host."""
+        """What each `?NAME` is replaced by on this host."""
         return {**self.variables, "HOST": self.entry}
 
     def __str__(self) -> str:
@@ -71,7 +71,7 @@ def parse_entry(entry: str) -> Host:
 
     Raises:
         UsageError: the entry is empty, begins with `-`, has a bad port, or characters that no name has: those
-            that a shell takes for its own, white space, control characters, and `/`.
+            that mean something to a shell, white space, control characters, and `/`.
     """
     user, at, rest = entry.rpartition("@")
     if at and not user:
@@ -109,7 +109,7 @@ def _port(text: str, where: str) -> int:
 
 
 def expand(pattern: str) -> list[str]:
-    """The entries a pattern stands for: ranges such as `web[01-20]`, and commas between entries.
+    """The entries of a pattern: ranges such as `web[01-20]`, and commas between entries.
 
     >>> expand("nic@web[08-10]:22")
     ['nic@web08:22', 'nic@web09:22', 'nic@web10:22']
@@ -215,10 +215,10 @@ def parse_lines(lines: Iterable[str], source: str, proxy_commands: bool = True) 
     """The hosts of a list's lines, in their order, duplicates kept.
 
     A line whose entry is `*` sets variables and options for the lines after it. Without `proxy_commands` a
-    ProxyCommand, which runs here, is refused. A byte order mark in front is no part of the first name.
+    ProxyCommand, which runs here, is refused. A leading byte order mark is not part of the first name.
 
     Raises:
-        UsageError: with `source` and the line's number.
+        UsageError: a line cannot be used; names `source` and the line's number.
     """
     hosts: list[Host] = []
     defaults: dict[str, str] = {}
@@ -240,7 +240,7 @@ def parse_patterns(patterns: Iterable[str], source: str) -> list[Host]:
     """The hosts of patterns given inline, such as `web[01-20]` or `a,b`.
 
     Raises:
-        UsageError: with `source` in front.
+        UsageError: a pattern cannot be used; begins with `source`.
     """
     hosts: list[Host] = []
     for pattern in patterns:
@@ -265,8 +265,8 @@ def exclude(
     ['n1', 'n4']
 
     Raises:
-        UsageError: a part of a pattern that cannot be read, or meets no host, so that nothing would be
-            spared by it; `source` is in front, and what `hint` says of the part at the end.
+        UsageError: a part of a pattern cannot be read, or matches no host, so that it would spare nothing;
+            begins with `source`, and ends with what `hint` returns for that part.
     """
     hosts, patterns = list(hosts), list(patterns)
     if not patterns:
@@ -291,7 +291,7 @@ def exclude(
 
 
 def _near(part: str, names: Sequence[str], hosts: Sequence[Host]) -> str:
-    """What may have been meant by names that are not in the list."""
+    """A remark on what may have been meant by names that are not in the list."""
     if "*" in part or "?" in part:
         meant = fnmatch.filter([host.entry for host in hosts], part)
         return "; there are no wildcards here, only ranges" + (f" such as {fold(meant)}" if meant else "")
@@ -302,7 +302,7 @@ def _near(part: str, names: Sequence[str], hosts: Sequence[Host]) -> str:
 
 
 def duplicates(hosts: Iterable[Host]) -> dict[str, int]:
-    """Entries that stand more than once, with how often."""
+    """Entries that are listed more than once, with how often."""
     counts: dict[str, int] = {}
     for host in hosts:
         counts[host.entry] = counts.get(host.entry, 0) + 1
@@ -310,9 +310,9 @@ def duplicates(hosts: Iterable[Host]) -> dict[str, int]:
 
 
 def fold(entries: Iterable[str]) -> str:
-    """Entries as one short text: `web[01-03,07]`, those that are no plain names as they are.
+    """Entries as one short text, `web[01-03,07]`; those that are not plain names are kept as they are.
 
-    Only the last number of a name is folded, so that this takes no longer than to sort the names.
+    Only the last number of a name is folded, so that this takes no longer than sorting the names.
 
     >>> fold(["web02", "web01", "db", "nic@a:22"])
     'db web[01-02] nic@a:22'
@@ -329,22 +329,22 @@ def fold(entries: Iterable[str]) -> str:
             key = before, entry[len(to_number) :]
             numbered.setdefault(key, []).append(to_number[len(before) :])
         else:
-            folded.append((_place(entry), entry))
+            folded.append((_sort_key(entry), entry))
     for (before, after), numbers in numbered.items():
         shown = numbers[0] if len(numbers) == 1 else _ranges(numbers)
-        folded.append((_place(before, f"%s{after}"), f"{before}{shown}{after}"))
+        folded.append((_sort_key(before, f"%s{after}"), f"{before}{shown}{after}"))
     return " ".join([*(text for _, text in sorted(folded)), *others])
 
 
-def _place(before: str, rest: str = "") -> str:
-    """What to sort names by that begin so: their text, then their numbers but the last."""
+def _sort_key(before: str, rest: str = "") -> str:
+    """The key to sort folded names by: their text, then their numbers except the last."""
     parts = _NUMBERS.split(before)
     numbers = (f"{len(number):9}{number}" for number in parts[1::2])
     return f"{'%s'.join(parts[::2])}{rest} {''.join(numbers)}"
 
 
 def _ranges(numbers: Iterable[str]) -> str:
-    """Numbers, which may have zeros in front, as `[1-3,7]`; those of as many digits stand together."""
+    """Numbers, which may have leading zeros, as `[1-3,7]`; first those with the fewest digits."""
     spans: list[tuple[str, str]] = []
     for number in sorted(numbers, key=lambda number: (len(number), number)):
         if spans and _follows(*spans[-1], number):
@@ -355,7 +355,7 @@ def _ranges(numbers: Iterable[str]) -> str:
 
 
 def _follows(first: str, last: str, number: str) -> bool:
-    """Whether `number` goes on a range: with as many digits, or with more where none is a zero in front."""
+    """Whether `number` continues a range: with the same number of digits, or without leading zeros."""
     if len(number) != len(last) and first != "0" and first[0] == "0":
         return False
     return (

@@ -6,9 +6,9 @@ from typing import Any
 
 
 def later(package: str, names: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:
-    """A `__getattr__` for `package` (PEP 562): `names` are those of each module, as `{".run": ["Run"]}`.
+    """A `__getattr__` for `package` (PEP 562): `names` has the names of each module, as `{".run": ["Run"]}`.
 
-    Those of "." are modules themselves.
+    The names of "." are modules themselves.
     """
     where = {name: module for module, those in names.items() for name in those}
 

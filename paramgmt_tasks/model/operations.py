@@ -2,7 +2,7 @@
 
 `operation.on(host)` is the same operation with `?HOST` and the host's variables replaced;
 `description(name)` is the first line of its result, as ParaMgmt prints it. A `repeatable` operation may be
-done again where a try broke off in the middle.
+done again if an attempt broke off in the middle.
 """
 
 from dataclasses import dataclass, replace
@@ -42,8 +42,8 @@ class LocalCommand:
 class RemoteCommand:
     """A command run by the login shell of each host.
 
-    Where it is `held`, it and all that it has started are killed when the connection ends, or the run is
-    cancelled, or its timeout has passed. Its standard input is empty.
+    If it is `held`, it and all that it has started are killed when the connection ends, when the run is
+    cancelled, or when its timeout has passed; and its standard input is empty.
     """
 
     command: str
@@ -56,7 +56,7 @@ class RemoteCommand:
         return replace(self, command=_fill(self.command, host))
 
     def description(self, name: str) -> str:
-        """`name` is `user@host`, or the host alone where no user was given."""
+        """`name` is `user@host`, or the host alone if no user was given."""
         return f"rcmd [{name}]: {self.command}"
 
 
@@ -73,7 +73,7 @@ class Script:
         return replace(self, paths=_fill(self.paths, host))
 
     def description(self, name: str) -> str:
-        """`name` is `user@host`, or the host alone where no user was given."""
+        """`name` is `user@host`, or the host alone if no user was given."""
         return f"rscript [{name}]: running {' '.join(self.paths)}"
 
 
@@ -82,9 +82,9 @@ class Copying:
     """How files are copied.
 
     `verify` compares SHA-256 sums, `follow` copies what symbolic links point to, `preserve` keeps the times
-    of files, `overwrite` replaces files that exist, `changed` leaves out files that are there already,
-    `compress` sends the stream compressed, `verbose` names each file. `unsafe_links` keeps, in a pull, also
-    symbolic links that lead out of what is pulled; they are not followed either way.
+    of files, `overwrite` replaces files that exist, `changed` leaves out files that are the same there
+    already, `compress` sends the stream compressed, `verbose` names each file. `unsafe_links` keeps, in a
+    pull, also symbolic links that lead out of what is pulled; they are not followed either way.
     """
 
     verify: bool = True
@@ -112,7 +112,7 @@ class Push:
         return replace(self, sources=_fill(self.sources, host), destination=_fill(self.destination, host))
 
     def description(self, name: str) -> str:
-        """`name` is `user@host`, or the host alone where no user was given."""
+        """`name` is `user@host`, or the host alone if no user was given."""
         return f"rpush [{name}]: {' '.join(self.sources)} => {name}:{self.destination}"
 
 
@@ -131,7 +131,7 @@ class Pull:
         return replace(self, sources=_fill(self.sources, host), destination=_fill(self.destination, host))
 
     def description(self, name: str) -> str:
-        """`name` is `user@host`, or the host alone where no user was given."""
+        """`name` is `user@host`, or the host alone if no user was given."""
         sources = self.sources[0] if len(self.sources) == 1 else "{" + ",".join(self.sources) + "}"
         return f"rpull [{name}]: {name}:{sources} => {self.destination}"
 
@@ -140,7 +140,7 @@ Operation = LocalCommand | RemoteCommand | Script | Push | Pull
 
 
 def describe(operation: Operation, host: Host, user: str | None) -> str:
-    """The description of an operation on one host, where `user` logs in if the host names nobody.
+    """The description of an operation on one host; `user` logs in if the host has no user of its own.
 
     >>> describe(RemoteCommand("echo ?HOST"), Host("web1", "web1"), "nic")
     'rcmd [nic@web1]: echo web1'

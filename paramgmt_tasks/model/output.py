@@ -1,4 +1,4 @@
-"""What commands write: in memory while it is little, beyond that in one unnamed file a run."""
+"""What commands write: in memory as long as it is little, then in one unnamed file for each run."""
 
 import os
 import tempfile
@@ -19,7 +19,7 @@ class NotKept(Exception):
 
 
 class Extent:
-    """A place in a spool's file for one output, so that what it is given in small pieces lies together."""
+    """A part of a spool's file for one output, so that small pieces of it are stored together."""
 
     SIZE = 65536
 
@@ -46,7 +46,7 @@ class Room:
         self.trouble = ""
 
     def fit(self, data: bytes) -> bytes:
-        """What there is room for of `data`, which `left` is without already."""
+        """What there is room for of `data`, whose length has been subtracted from `left` already."""
         over, self.left = -self.left, 0
         if not self.trouble:
             self.dropped += over
@@ -92,7 +92,7 @@ class Spool:
                     count = os.pwrite(self._file, view, at)
                     at, view = at + count, view[count:]
             except OSError as error:
-                # Not gettempdir(): where all such folders are full, it is what fails.
+                # Not gettempdir(), which itself fails if all such folders are full.
                 where = f"{tempfile.tempdir}: " if tempfile.tempdir else ""
                 raise NotKept(f"{where}{reason_of(error)}") from None
             extent.at = at
@@ -100,7 +100,7 @@ class Spool:
 
     @property
     def file(self) -> int:
-        """The descriptor of the file, which is there once something was kept in it."""
+        """The descriptor of the file, which exists once something has been kept in it."""
         assert self._file is not None
         return self._file
 
@@ -114,7 +114,7 @@ class Spool:
 
 
 class FileSpool(Spool):
-    """What another process keeps in its file, of which this is a descriptor."""
+    """Reads what another process keeps in its file, of which this is a descriptor."""
 
     def __init__(self, file: int) -> None:
         super().__init__()
@@ -127,9 +127,9 @@ def _unnamed_file() -> int:
 
 
 class Output:
-    """What one command wrote to one of its streams. `tell` is called when there is more.
+    """What one command wrote to one of its streams. `on_write` is called when there is more.
 
-    `room` says how much is kept; what is beyond is dropped.
+    `room` limits how much is kept; the rest is dropped.
 
     >>> output = Output(b"some ")
     >>> output.write(b"text")
@@ -141,12 +141,12 @@ class Output:
         self,
         data: bytes = b"",
         spool: Spool | None = None,
-        tell: Callable[[], object] | None = None,
+        on_write: Callable[[], object] | None = None,
         room: Room | None = None,
     ) -> None:
         self._spool = spool
         self._extent = Extent()
-        self._tell = tell
+        self._on_write = on_write
         self.room = room
         self._parts: list[bytes | tuple[int, int]] = [data] if data else []
 
@@ -166,8 +166,8 @@ class Output:
                 raise
             room.close(str(error))
             return
-        if self._tell is not None:
-            self._tell()
+        if self._on_write is not None:
+            self._on_write()
 
     def _add(self, part: "bytes | tuple[int, int]") -> None:
         last = self._parts[-1] if self._parts else b""
@@ -225,10 +225,12 @@ class Reader:
                 at += size
 
     def parts(self) -> "Iterator[bytes | tuple[int, int]]":
-        """The same as it is kept: itself, or its offset and length in the spool's file."""
+        """What has come since the last time, as it is kept: itself, or offset and length in the file."""
         parts = self._output._parts
         while self._part < len(parts):
-            grows = self._part == len(parts) - 1  # asked first: one that is not the last is as it stays
+            grows = (
+                self._part == len(parts) - 1
+            )  # checked first: a part that is not the last does not change any more
             part = parts[self._part]
             if isinstance(part, bytes):
                 self._part += 1

@@ -1,4 +1,4 @@
-"""Whose a file is: whether others than the user and root can say what is in it; folders of the user alone."""
+"""Ownership: whether others than the user and root can write a file; folders for the user alone."""
 
 import grp
 import os
@@ -7,9 +7,9 @@ from pathlib import Path
 
 
 def doubt(path: Path | int) -> str:
-    """Why a file or folder is not to be trusted, as ssh judges its own; empty where it is.
+    """Why a file or folder is not to be trusted, as ssh judges its own files; empty if it is.
 
-    A group that is only its owner's may write it.
+    A group that has only its owner as a member may write it.
 
     Raises:
         OSError: it cannot be looked at.
@@ -17,7 +17,7 @@ def doubt(path: Path | int) -> str:
     status = os.stat(path)
     owners = {status.st_uid}
     if isinstance(path, Path):
-        owners.add(path.lstat().st_uid)  # who made a link says what it leads to
+        owners.add(path.lstat().st_uid)  # whoever made a link decides where it leads
     for owner in owners - {0, os.getuid()}:
         return f"it belongs to {_user(owner)}"
     if status.st_mode & 0o002 or (status.st_mode & 0o020 and not _is_private(status.st_gid, status.st_uid)):
@@ -45,7 +45,7 @@ def make_private(folder: Path) -> None:
     """Make a folder, and each that is missing above it, for the user alone.
 
     Raises:
-        OSError: one cannot be made, or is there and no folder.
+        OSError: one cannot be made, or is not a folder.
     """
     for missing in reversed(folder.parents):
         if not missing.exists():

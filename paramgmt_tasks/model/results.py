@@ -1,4 +1,4 @@
-"""Outcome, HostResult and Report: what is known of a host, and of a run, when it is over."""
+"""Outcome, HostResult and Report: the result of one host, and of all hosts of a run."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,8 +18,8 @@ class Outcome(str, Enum):
     """How it ended for a host; exactly one holds.
 
     UNREACHABLE, DENIED, UNTRUSTED and CANCELLED mean that nothing was started on the host; LOST that it was,
-    and that the host may or may not have finished it. ERROR is something on this machine: nothing was started
-    either, unless there is a return code, as where output or files could not be kept here.
+    and that the host may or may not have finished it. ERROR is a failure of this machine: nothing was started
+    either, unless there is a return code, as when output or files could not be kept here.
     """
 
     OK = "ok"
@@ -48,7 +48,7 @@ class CommandStatus:
 
 @dataclass(frozen=True)
 class OutputEvent:
-    """A host has more to say: what its command wrote since the last time stands in `out` and `err`."""
+    """The command of a host has written something: `out` and `err` have more than the last time."""
 
     host: Host
     index: int
@@ -60,14 +60,14 @@ class OutputEvent:
 class HostResult:
     """What happened on one host.
 
-    `index` is the host's place in the host list (0 is the first); `return_code` is None where no process
-    ended with one; `attempts` counts the tries to connect and start (0 for a host never tried); `reason`
+    `index` is the host's position in the host list (0 is the first); `return_code` is None if no process
+    ended with one; `attempts` counts the attempts to connect and start (0 for a host never tried); `reason`
     says in one line why the outcome is not ok; `dropped` counts the bytes of output beyond
     Settings.max_output, which are not kept. `out` and `err` are what the command wrote, to be read in
     pieces; `stdout` and `stderr` are the same as bytes, put together when asked for. `started` and
-    `finished` are seconds on the monotonic clock of this process: the first try's beginning and the
-    result's time. `requested` and `confirmed` are when the command's start was asked for and confirmed, so
-    that it lies between; None where it was not.
+    `finished` are seconds on the monotonic clock of this process: the beginning of the first attempt and the
+    time of the result. `requested` and `confirmed` are when the start of the command was requested and
+    confirmed, so that it started in between; None if it was not.
     """
 
     host: Host
@@ -95,7 +95,7 @@ class HostResult:
 
     @property
     def stderr(self) -> bytes:
-        """All that the command wrote to its standard error, or what a transfer has to say."""
+        """All that the command wrote to its standard error, or the messages of a transfer."""
         return bytes(self.err)
 
     @property
@@ -105,11 +105,11 @@ class HostResult:
 
     @property
     def seconds(self) -> float:
-        """Seconds from the beginning of the first try to the result; 0 for a host never tried."""
+        """Seconds from the beginning of the first attempt to the result; 0 for a host never tried."""
         return round(self.finished - self.started, 3) if self.started else 0.0
 
     def facts(self) -> dict[str, str | int | float | None]:
-        """How it ended, as plain data."""
+        """How it ended, as plain data for JSON."""
         return {
             "outcome": str(self.outcome),
             "return_code": self.return_code,
@@ -121,14 +121,14 @@ class HostResult:
 
     @property
     def exit_status(self) -> int:
-        """The return code as a shell would give it, where none exists: 255 as ssh, 124 as timeout(1)."""
+        """The return code, or if there is none that of ssh (255), timeout(1) (124) or a shell (128)."""
         if self.return_code is not None:
             return self.return_code
         return {Outcome.OK: 0, Outcome.TIMED_OUT: 124, Outcome.SIGNALLED: 128}.get(self.outcome, 255)
 
 
 def unless_not_kept(outcome: Outcome, reason: str, trouble: str) -> tuple[Outcome, str]:
-    """How it ended for a host of whose output not all could be kept because of `trouble`, if there is any."""
+    """The outcome and reason for a host whose output was not all kept because of `trouble`, if any."""
     if not trouble:
         return outcome, reason
     if outcome in (Outcome.OK, Outcome.FAILED):
@@ -180,8 +180,8 @@ class Report(Sequence[HostResult]):
     def skew(self) -> tuple[float, float]:
         """Seconds between the first and the last start of the command, and how uncertain that is.
 
-        A host starts somewhen between the request and its confirmation: the middle counts, and half of the
-        longest round trip is the uncertainty. Both are 0 where fewer than two hosts were started.
+        A host starts at some time between the request and its confirmation: the middle counts, and half of
+        the longest round trip is the uncertainty. Both are 0 if fewer than two hosts were started.
         """
         starts = [
             (result.requested, result.confirmed)

@@ -1,4 +1,4 @@
-"""What is safe to repeat, and how long to wait before it."""
+"""RetryPolicy: whether another attempt is safe, and how long to wait before it."""
 
 import random
 from collections.abc import Callable
@@ -9,9 +9,9 @@ from .results import Outcome
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a try ended before anything was started on the host.
+    """Why an attempt ended before anything was started on the host.
 
-    `transient`: another try may succeed. `congested`: the server shed load (it closed the connection
+    `transient`: another attempt may succeed. `congested`: the server shed load (it closed the connection
     before its banner), so wait longer and open fewer connections at once.
     """
 
@@ -25,9 +25,8 @@ class Failure:
 class RetryPolicy:
     """How often a host is tried, and the pauses between: exponential back-off with full jitter.
 
-    `attempts` counts the first try too. `budget` is the seconds that all tries to reach a host may take
-    together: a host that was silent for that long is not tried again.
-    `base` and `cap` are seconds.
+    `attempts` counts the first one too. `budget` is how many seconds all attempts to reach a host may take
+    together: a host that was silent for that long is not tried again. `base` and `cap` are seconds.
 
     Full jitter is the variant of M. Brooker, "Exponential Backoff And Jitter" (AWS, 2015): each pause is
     drawn evenly between nothing and the exponential bound, so that hosts do not come back in step.
@@ -40,9 +39,9 @@ class RetryPolicy:
     uniform: Callable[[float, float], float] = random.uniform
 
     def delay(self, failure: Failure, attempt: int, spent: float) -> float | None:
-        """Seconds to wait after try number `attempt` (1 is the first), or None where none may follow.
+        """Seconds to wait after attempt number `attempt` (1 is the first), or None if no other may follow.
 
-        `spent` is how many seconds the host's tries have taken so far.
+        `spent` is how many seconds the host's attempts have taken so far.
         """
         if not failure.transient or attempt >= self.attempts or spent >= self.budget:
             return None

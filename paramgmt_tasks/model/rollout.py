@@ -1,4 +1,4 @@
-"""Rolling: how many hosts may begin by now, where not all may at once, and when no more may."""
+"""Rollout: how many hosts may begin by now if not all may at once, and when no more may."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from .settings import Settings, share
 class Rollout:
     """`canary` hosts begin first, then `batch` hosts at a time, each batch when the one before is finished.
 
-    0 is without. Where a canary failed, or more than `max_fail` hosts, no more begin.
+    0 is none. Once a canary has failed, or more than `max_fail` hosts, no more begin.
     """
 
     hosts: int
@@ -20,13 +20,13 @@ class Rollout:
 
     @classmethod
     def of(cls, settings: Settings, hosts: int) -> "Rollout":
-        """What the settings say of so many hosts."""
+        """The rollout that the settings ask for, of a number of hosts."""
         batch = 0 if settings.batch is None else max(1, share(settings.batch, hosts, least=1))
         max_fail = None if settings.max_fail is None else share(settings.max_fail, hosts)
         return cls(hosts, batch, settings.canary, max_fail)
 
     def admitted(self, finished: int) -> int:
-        """How many hosts, from the first of the list on, may have begun once so many have finished.
+        """How many hosts, from the first of the list on, may have begun once `finished` have finished.
 
         >>> rollout = Rollout(10, batch=3, canary=1)
         >>> [rollout.admitted(finished) for finished in range(10)]
@@ -38,7 +38,7 @@ class Rollout:
         return min(self.hosts, first + more)
 
     def objection(self, finished: int, failed: int) -> str:
-        """Why no more hosts may begin; empty where they may.
+        """Why no more hosts may begin; empty if they may.
 
         >>> Rollout(10, canary=2).objection(finished=1, failed=1)
         'not started: a canary failed'
@@ -53,7 +53,7 @@ class Rollout:
 
 
 def check_together(settings: Settings, fanout: int, hosts: int) -> None:
-    """Whether so many hosts can start together.
+    """Make sure that all hosts can start together.
 
     Raises:
         UsageError: they cannot.

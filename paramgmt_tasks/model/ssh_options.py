@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from .errors import UsageError
 
-#: The value of an option: text, or several where it takes several; None where it leaves the option unset.
+#: The value of an option: text, or several if it may have several; None if it leaves the option unset.
 Value = str | list[str] | None
 
 _LARGEST = 2**31 - 1
@@ -49,7 +49,7 @@ _KINDS = {
         globalknownhostsfile host include ipqos localforward logverbose match obscurekeystroketiming
         permitremoteopen rekeylimit remoteforward sendenv setenv userknownhostsfile""",
     "line": "knownhostscommand localcommand proxycommand proxyjump remotecommand versionaddendum",
-    # What ssh ignores, and what is built into some only: read over, whatever the value.
+    # What ssh ignores, and what only some builds have: skipped, whatever the value.
     "ignored": """
         afstokenpassing cipher compressionlevel fallbacktorsh globalknownhostsfile2 gssapiauthentication
         gssapiclientidentity gssapidelegatecredentials gssapikexalgorithms gssapikeyexchange
@@ -74,20 +74,20 @@ _ALIASES = {
 }
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _PIECE = re.compile(r"""(?P<escape>\\["'\\])|(?P<space>[ \t]+)|(?P<quote>["'])|(?P<plain>\\ ?|[^\\ \t"']+)""")
-#: What ssh takes for no part of a host's name or a user's, as a shell takes it for its own.
+#: What ssh does not allow in the name of a host or a user, since it means something to a shell.
 _NO_HOST, _NO_USER = re.compile(r"""['"`$\\;&<>|(){},\s]"""), re.compile(r"""['"`;&<>|(){}]|\s-|\\$""")
 _NO_ALIAS = re.compile(r"[*?!#@]")
 _LINE = re.compile(r"""(?:"([^"]*)"|([^ \t\r\n"=]+))(?:[ \t\r\n]*=[ \t\r\n]*|[ \t\r\n]+|$)""")
 
 
 def split_line(line: str) -> tuple[str, str]:
-    """The keyword of a line, in lower case, and what follows it; both empty where it has none.
+    """The keyword of a line, in lower case, and what follows it; both empty if it has none.
 
-    >>> split_line('  Port = 22 # ours'), split_line("# Port 22")
-    (('port', '22 # ours'), ('', ''))
+    >>> split_line('  Port = 22 # ssh'), split_line("# Port 22")
+    (('port', '22 # ssh'), ('', ''))
 
     Raises:
-        UsageError: there is nothing behind the keyword.
+        UsageError: nothing follows the keyword.
     """
     line = line.partition("\0")[0].rstrip(" \t\r\n\f").lstrip(" \t\r\n")
     if not line or line.startswith("#"):
@@ -102,7 +102,7 @@ def split_line(line: str) -> tuple[str, str]:
 
 
 def split_words(text: str) -> list[str]:
-    """The words of a value, up to a comment: quotes and escapes as ssh has them.
+    """The words of a value, up to a comment: with quotes and escapes as ssh reads them.
 
     >>> split_words(r'a "b c"d \\'e # f'), split_words("a#b")
     (['a', 'b cd', "'e"], ['a#b'])
@@ -133,7 +133,7 @@ def split_words(text: str) -> list[str]:
 
 
 def known(keyword: str) -> str:
-    """The name under which ssh has a keyword; empty where it does not know it."""
+    """The name under which ssh has a keyword; empty if it does not know it."""
     keyword = _ALIASES.get(keyword, keyword)
     return keyword if keyword in _KIND else ""
 
@@ -142,7 +142,7 @@ def read(keyword: str, text: str) -> Value:
     """The value of an option that is known, from the rest of its line.
 
     Raises:
-        UsageError: ssh would not take it.
+        UsageError: ssh would reject it.
     """
     words = split_words(text)
     kind = _KIND[keyword]
@@ -163,7 +163,7 @@ def read(keyword: str, text: str) -> Value:
 
 @lru_cache(maxsize=4096)
 def given(keyword: str, text: str) -> Value:
-    """The value of an option that stands alone, as in a host list, where `text` is all of it.
+    """The value of an option that is given alone, as in a host list: `text` is all of it.
 
     Raises:
         UsageError: it cannot be used.
@@ -202,7 +202,7 @@ def _single(keyword: str, kind: str, word: str) -> Value:
 
 
 def seconds(text: str) -> str | None:
-    """A time of ssh's in seconds, None for `none`.
+    """A time as ssh writes it, in seconds; None for `none`.
 
     >>> seconds("90"), seconds("1m30s"), seconds("none")
     ('90', '90', None)
@@ -220,7 +220,7 @@ def seconds(text: str) -> str | None:
 
 
 def port(text: str) -> str:
-    """A port of ssh's, by number or by a service's name, as a number.
+    """The number of a port that is given by its number or by a service's name.
 
     Raises:
         UsageError: there is none.
@@ -258,7 +258,7 @@ def check_host(name: str) -> None:
     """Make sure that a host may have this name, as ssh does.
 
     Raises:
-        UsageError: it has characters that a shell would take for its own, or others of no name.
+        UsageError: it has characters that mean something to a shell, or that no name has.
     """
     if _NO_HOST.search(name) or not name.isprintable() or name.startswith("-") or not name:
         raise UsageError(f"host name {name!r} contains invalid characters")
@@ -268,14 +268,14 @@ def check_user(name: str) -> None:
     """Make sure that a user may have this name, as ssh does.
 
     Raises:
-        UsageError: it has characters that a shell would take for its own, or others of no name.
+        UsageError: it has characters that mean something to a shell, or that no name has.
     """
     if _NO_USER.search(name) or not name.isprintable() or name.startswith("-") or not name:
         raise UsageError(f"user name {name!r} contains invalid characters")
 
 
 def check_alias(name: str) -> None:
-    """Make sure that a host's key can be recorded under this name, and stands for no other host's.
+    """Make sure that a host's key can be recorded under this name, and cannot be mistaken for another host's.
 
     Raises:
         UsageError: it cannot.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 def substitute(text: str, values: Mapping[str, str]) -> str:
     """Replace each `?NAME` in `text` by `values[NAME]`; touch nothing else.
 
-    Only names in `values` are replaced, the longest one first, and what was put in is not looked at
+    Only names in `values` are replaced, the longest one first, and what has been inserted is not replaced
     again. As in ParaMgmt a name needs no word boundary after it.
 
     >>> substitute("cp ?HOST.log /res/?HOST_?PEER ?", {"HOST": "web1", "PEER": "db?HOST"})

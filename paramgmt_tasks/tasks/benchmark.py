@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, TextIO
 
 from invoke import Collection, Context, Exit, task
 
-from ..display import StatusLine, duration
-from ..model import UsageError, escaped
+from ..display import StatusLine
+from ..model import UsageError, duration, escaped
 from .command_line import OperationTask
 from .notes import usage_errors
 from .option_table import Option

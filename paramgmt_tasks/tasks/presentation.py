@@ -16,7 +16,7 @@ from ..display import (
     Live,
     OutputFolder,
     Piece,
-    Progress,
+    ProgressLine,
     View,
     blocks,
     shown_on,
@@ -65,7 +65,7 @@ class Presentation:
         return cls(views, folder, "live" in kinds, "quiet" in kinds, aside)
 
     @contextmanager
-    def progress(self, run: "Run", operation: Operation, hosts: int) -> Iterator[Progress | None]:
+    def progress(self, run: "Run", operation: Operation, hosts: int) -> Iterator[ProgressLine | None]:
         """A line that shows how far it is, on a terminal."""
         if self.quiet or not hosts or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
             yield None
@@ -73,19 +73,16 @@ class Presentation:
         shared = run.shared
         copies = isinstance(operation, (Push, Pull))
         copied = (lambda: (shared.moved, shared.expected())) if copies else None
-        progress = Progress(sys.stderr, hosts, run.under_way, copied)
-        try:
-            yield progress
-        finally:
-            progress.close()
+        with ProgressLine(sys.stderr, hosts, run.under_way, copied) as line:
+            yield line
 
-    def results(self, run: "Run", progress: Progress | None, journal: Journal) -> None:
+    def results(self, run: "Run", progress: ProgressLine | None, journal: Journal) -> None:
         """Record and show the results of a run as they come."""
         for event in run.events():
             if isinstance(event, HostResult):
                 journal.finished(event)
                 if progress is not None:
-                    progress.count(event)
+                    progress.on_result(event)
                 pieces = [view.on_result(event) for view in self.views]
             else:
                 pieces = [view.on_output(event) for view in self.views]
@@ -136,10 +133,10 @@ def _go_together(kinds: Sequence[str]) -> bool:
     return len(kinds) < 2 or {"json", "quiet"}.isdisjoint(kinds)
 
 
-def _write(pieces: Iterator[Piece], progress: Progress | None) -> None:
+def _write(pieces: Iterator[Piece], progress: ProgressLine | None) -> None:
     """Write what there is, if there is something, with the progress line away meanwhile."""
     first = next(pieces, None)
     if first is None:
         return
-    with progress.aside() if progress is not None else nullcontext():
+    with progress.paused() if progress is not None else nullcontext():
         streams.write(chain([first], pieces))

@@ -1,4 +1,4 @@
-"""Compressed streams: zstd where there is a module for it, gzip everywhere."""
+"""Compressed streams: zstd if there is a module for it, gzip everywhere."""
 
 import os
 import tempfile
@@ -6,20 +6,27 @@ import threading
 import weakref
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Protocol
 
 try:
     import zstandard
 except ImportError:
     zstandard = None  # type: ignore[assignment]
 
-#: The names of the programs that hosts need, the better first.
+#: A piece of a stream.
+Piece = bytes | memoryview
+#: The names of the programs that hosts need, the better one first.
 NAMES = ("gzip",) if zstandard is None else ("zstd", "gzip")
 _PIECE = 256 * 1024
 _GZIP = 31  # zlib's number for the format of gzip
-#: Bytes that a stream of zstd may refer back to: as many as its programs take without being asked for more.
+#: Bytes that a stream of zstd may refer back to: as many as its programs accept by default.
 _WINDOW = 8 * 1024 * 1024
 _BROKEN = (zlib.error, *(() if zstandard is None else (zstandard.ZstdError,)))
+
+
+class _Encoder(Protocol):
+    def compress(self, data: bytes, /) -> bytes: ...
+    def flush(self) -> bytes: ...
 
 
 class Broken(Exception):
@@ -27,11 +34,11 @@ class Broken(Exception):
 
 
 def _check(name: str) -> None:
-    if name not in NAMES:  # a host may say any
+    if name not in NAMES:  # hosts may name any
         raise Broken(f"compressed with {name[:30]!r}, which is not known here")
 
 
-def decoder(name: str) -> Callable[[bytes], Iterator[bytes]]:
+def decoder(name: str) -> Callable[[Piece], Iterator[bytes]]:
     """A function that decodes a stream piece by piece: a piece gives pieces of at most _PIECE bytes.
 
     What follows the end of the stream is dropped.
@@ -40,9 +47,9 @@ def decoder(name: str) -> Callable[[bytes], Iterator[bytes]]:
         Broken: there is no such codec here; also as its pieces are gone through.
     """
     _check(name)
-    decode: Callable[[bytes], Iterator[bytes]] = _Unzstd() if name == "zstd" else _gunzip()
+    decode: Callable[[Piece], Iterator[bytes]] = _Unzstd() if name == "zstd" else _gunzip()
 
-    def step(data: bytes) -> Iterator[bytes]:
+    def step(data: Piece) -> Iterator[bytes]:
         try:
             yield from decode(data)
         except _BROKEN as error:
@@ -51,10 +58,10 @@ def decoder(name: str) -> Callable[[bytes], Iterator[bytes]]:
     return step
 
 
-def _gunzip() -> Callable[[bytes], Iterator[bytes]]:
+def _gunzip() -> Callable[[Piece], Iterator[bytes]]:
     decoder = zlib.decompressobj(_GZIP)
 
-    def decode(data: bytes) -> Iterator[bytes]:
+    def decode(data: Piece) -> Iterator[bytes]:
         while not decoder.eof:
             piece = decoder.decompress(data, _PIECE)
             data = decoder.unconsumed_tail
@@ -75,16 +82,16 @@ class _Unzstd:
         self._flags: int | None = None
         self._over = False
 
-    def __call__(self, data: bytes) -> Iterator[bytes]:
+    def __call__(self, data: Piece) -> Iterator[bytes]:
         self._held += b"" if self._over else data
         while not self._over and 0 < (size := self._next()) <= len(self._held):
             self._begin()
             piece = self._decode(bytes(self._held[:size]))
             del self._held[:size]
-            yield piece  # also where it is empty: any number of blocks may be
+            yield piece  # also if it is empty: any number of blocks may be
 
     def _next(self) -> int:
-        """Bytes of what is next, the header of all or a block; 0 where it cannot be told yet."""
+        """Bytes of what is next, the stream's header or a block; 0 if it is not known yet."""
         held = self._held
         if self._flags is None:
             return _zstd_header(held[4]) if len(held) > 4 else 0
@@ -102,7 +109,7 @@ class _Unzstd:
 
 
 def _zstd_header(flags: int) -> int:
-    """Bytes of the magic number, the flags, and what these say that follows."""
+    """Bytes of the magic number, the flags, and the fields that the flags announce."""
     single = flags >> 5 & 1
     return 5 + (1 - single) + (0, 1, 2, 4)[flags & 3] + (single, 2, 4, 8)[flags >> 6]
 
@@ -117,11 +124,11 @@ class Encoded:
     def __init__(self, stream: Iterable[bytes], name: str) -> None:
         _check(name)
         self._pieces = iter(stream)
-        self._encode: Any
+        self._encoder: _Encoder
         if name == "zstd":
-            self._encode = zstandard.ZstdCompressor().compressobj()
+            self._encoder = zstandard.ZstdCompressor().compressobj()
         else:
-            self._encode = zlib.compressobj(6, zlib.DEFLATED, _GZIP)
+            self._encoder = zlib.compressobj(6, zlib.DEFLATED, _GZIP)
         self._lock = threading.Lock()
         self._file = tempfile.TemporaryFile(prefix="paramgmt-")  # noqa: SIM115
         weakref.finalize(self, self._file.close)
@@ -139,7 +146,7 @@ class Encoded:
             while at >= self._end and not self._all:
                 piece = next(self._pieces, None)
                 self._all = piece is None
-                encoded = self._encode.flush() if piece is None else self._encode.compress(piece)
+                encoded = self._encoder.flush() if piece is None else self._encoder.compress(piece)
                 self._file.seek(self._end)
                 self._file.write(encoded)
                 self._file.flush()

@@ -10,7 +10,9 @@ from collections.abc import Iterator, Sequence
 
 from ..model import CommandStatus, Host, Operation, Outcome, Output, Pull, Push, Script, UsageError
 from . import compression, scripts
+from .errors import LocalError, Refused
 from .local_files import LocalFiles, PullSink, status_of_error
+from .local_tree import Tree
 from .relay_messages import (
     Delivery,
     FilePieces,
@@ -24,8 +26,6 @@ from .relay_messages import (
     TreeKey,
     Unwanted,
 )
-from .safe_writer import LocalError, Refused
-from .tar_writer import Tree
 
 #: Bytes of files in one message.
 _PIECE = 256 * 1024

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .tar_writer import Tree
+from .local_tree import Tree
 
 #: By which the trees of a run are told apart: the sources of a push on one host.
 TreeKey = tuple[str, ...]

@@ -16,7 +16,9 @@ from ..model import CommandStatus, Host, Outcome, Output, Pull, Push, UsageError
 from ..ssh import HostRun
 from ..steps import Steps, WaitForIO
 from . import over_sftp, scripts
+from .errors import LocalError, Refused
 from .local_files import LocalFiles, PullSink, status_of_error
+from .local_tree import Member, Tree
 from .relay_messages import (
     Delivery,
     FilePieces,
@@ -30,9 +32,8 @@ from .relay_messages import (
     TreeKey,
     Unwanted,
 )
-from .safe_writer import LocalError, Refused, left_behind
-from .tar_reader import TRAILER
-from .tar_writer import Member, Tree
+from .tar_parser import TRAILER
+from .temporary_names import left_behind
 
 #: Seconds between two looks whether there is room for more.
 _LOOK = 0.01

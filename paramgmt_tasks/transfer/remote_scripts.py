@@ -1,10 +1,10 @@
-"""The host's part of a transfer: scripts for /bin/sh, with tar and what hashes, as POSIX has them."""
+"""The host's side of a transfer: scripts for /bin/sh, with tar and what hashes, as POSIX has them."""
 
 from . import tar_writer
 
-#: What stands in front of the line with which each script begins.
+#: The beginning of the line that each script prints first.
 READY = b"paramgmt-ready "
-#: Looks for what the host has, and says which of `$codecs` it takes.
+#: Looks for what the host has, and says which of `$codecs` it chooses.
 _TOOLS = """
 LC_ALL=C; export LC_ALL
 command -v tar >/dev/null || { echo 'paramgmt-ready without'; exit 0; }
@@ -17,7 +17,7 @@ fast() {  # several times as fast, where the processor has instructions for it
 """
 
 #: Arguments: codecs, the folder, the name in it that is the destination, the destination as it was given, and
-#: 1 where it has to be a folder. Where it is none, `as` is the name that the source gets there.
+#: 1 if it has to be a folder. If it is none, `as` is the name that the source gets there.
 _DESTINATION = f"""
 codecs=$1 into=$2 as=$3 shown=$4 several=$5
 fail() {{ printf '%s\\n' "$1" >&2; exit 1; }}
@@ -41,7 +41,7 @@ elif [ -e "$into$as" ] && [ ! -f "$into$as" ]; then refuse "$into$as" "$shown"
 fi
 """
 
-#: Arguments: those, 1 to overwrite, 1 to verify or `fast` where no name needs escapes, more options of tar,
+#: Arguments: those, 1 to overwrite, 1 to verify or `fast` if no name needs escapes, more options of tar,
 #: and 1 for a large stream.
 PUSH = f"""
 {_DESTINATION}

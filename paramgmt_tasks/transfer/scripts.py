@@ -1,12 +1,12 @@
-"""Local scripts as commands a host can run, their text kept apart from their standard input."""
+"""Local scripts as commands that a host can run, with standard input of their own."""
 
 import shlex
 from pathlib import Path
 
 from ..model import Host, UsageError, reason_of, substitute
 
-# The script is written to a folder of its own, so that it has its name and its standard input is free. That
-# goes with it whenever it ends; and a part of a script, as of a connection that broke, is not run.
+# The script is written to a folder of its own, so that it keeps its name and its standard input is free. The
+# folder is removed when the script ends. An incomplete script, as when the connection breaks, is not run.
 _LOADER = """\
 d=
 trap '[ -z "$d" ] || rm -rf "$d"' EXIT
@@ -38,11 +38,11 @@ def fill(text: bytes, host: Host) -> bytes:
 def command(path: str, body: bytes, stdin: bytes | None) -> tuple[str, bytes]:
     """The command that runs a script, and what is sent to its standard input.
 
-    Nothing is run unless all of the script has come. The interpreter is that of the `#!` line, else the login
-    shell. Without `stdin` the script's standard input is empty.
+    Nothing is run unless all of the script has come. The `#!` line names the interpreter, else it is the
+    login shell. Without `stdin` the script's standard input is empty.
     """
     loader = _LOADER.format(
-        # Byte by byte where more follows: any larger read could take some of that with it.
+        # Byte by byte if more follows: a larger read could consume some of that.
         read="cat" if stdin is None else f"dd bs=1 count={len(body)} 2>/dev/null",
         name=shlex.quote(Path(path).name),
         size=len(body),

@@ -19,8 +19,8 @@ from harness import Violation, check_destination, same, snapshot
 from paramgmt_tasks.model.operations import Copying, Pull
 from paramgmt_tasks.model.output import Output
 from paramgmt_tasks.transfer import compression
+from paramgmt_tasks.transfer.errors import LocalError, Refused
 from paramgmt_tasks.transfer.local_files import LocalFiles
-from paramgmt_tasks.transfer.safe_writer import LocalError, Refused
 
 NAME = "tar"
 SECONDS = 10.0

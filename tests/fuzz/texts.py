@@ -16,7 +16,7 @@ from pathlib import Path
 from harness import Violation
 from invoke import Context, Exit
 
-from paramgmt_tasks.history import journal
+from paramgmt_tasks.history import Journal, past_runs, run_folders
 from paramgmt_tasks.model import hosts
 from paramgmt_tasks.model.errors import UsageError
 from paramgmt_tasks.model.hosts import Host
@@ -260,7 +260,7 @@ def record(seed: int, folder: Path) -> None:
     os.environ["XDG_STATE_HOME"] = str(folder)
     some = [Host(f"web{n}", f"web{n}", variables={"A": "b"} if n % 2 else {}) for n in range(5)]
     for _ in range(rng.choice((1, 2))):
-        written = journal.Journal(RemoteCommand("uptime"), some, Settings(timeout=3))
+        written = Journal(RemoteCommand("uptime"), some, Settings(timeout=3))
         for index, host in enumerate(some):
             outcome = rng.choice(list(Outcome))
             reason = "" if outcome is Outcome.OK else "why"
@@ -268,22 +268,22 @@ def record(seed: int, folder: Path) -> None:
                 HostResult(host, index, "rcmd", outcome, reason=reason, started=1.0, finished=2.0)
             )
         written.end(interrupted=False)
-    name = journal.identifiers()[-1]
-    path = journal.root() / name / "run.jsonl"
+    name = run_folders.identifiers()[-1]
+    path = run_folders.root() / name / "run.jsonl"
     lines = path.read_text().splitlines()
     for _ in range(rng.choice((1, 1, 3))):
         at = rng.randrange(len(lines))
         lines[at] = _other(rng, lines[at])
     path.write_bytes(_bytes(rng, _spoilt(rng, "\n".join(lines) + "\n")))
     with _only_usage_errors():
-        for past in journal.all_runs():
-            past.of(journal.FAILED)
+        for past in past_runs.all_runs():
+            past.of(past_runs.FAILED)
             for index in range(len(past.hosts)):
                 past.outcome(index), past.reason(index)
     with _only_usage_errors():
-        journal.read()
+        past_runs.read()
     with _only_usage_errors():
-        journal.select(f"@{rng.choice(('failed', 'ok', 'unstarted', 'lost', 'x'))}")
+        past_runs.select(f"@{rng.choice(('failed', 'ok', 'unstarted', 'lost', 'x'))}")
     with contextlib.suppress(Exit):
         _runs.listing.body(Context())
     with contextlib.suppress(Exit):

@@ -340,7 +340,7 @@ def test_many_files_let_others_go_on_while_they_are_kept_or_removed(
     """Each waits for the host that comes last, so one thread alone would wait for ever."""
     done = threading.Event()
     waited: dict[str, bool] = {}
-    keep, close = Unpacker.keep, Unpacker.close
+    keep, close = Unpacker.commit, Unpacker.close
 
     def slow_keep(unpacker: Unpacker, *args: Any) -> None:
         if len(unpacker.files) > 1:
@@ -352,7 +352,7 @@ def test_many_files_let_others_go_on_while_they_are_kept_or_removed(
             waited["close"] = done.wait(10)
         close(unpacker)
 
-    monkeypatch.setattr(Unpacker, "keep", slow_keep)
+    monkeypatch.setattr(Unpacker, "commit", slow_keep)
     monkeypatch.setattr(Unpacker, "close", slow_close)
     many = [member(f"d/{number}") for number in range(150)]
 
@@ -383,7 +383,7 @@ def test_hashing_what_is_large_here_lets_others_go_on(
         waited.append(done.wait(10))
         return "0" * 64
 
-    monkeypatch.setattr("paramgmt_tasks.transfer.tar_writer._digest", digest)
+    monkeypatch.setattr("paramgmt_tasks.transfer.local_tree._digest", digest)
     (back / "f").write_text("x")
     known = b"paramgmt-ready with \nfolder\n" + b"0" * 64 + b"  ./f\n"
 
@@ -424,14 +424,14 @@ def test_headers_let_others_go_on(faulty, back: Path, monkeypatch: pytest.Monkey
     """What a few bytes decode to is many headers, each of which makes a file."""
     monkeypatch.setattr("paramgmt_tasks.transfer.local_files._TURN", 0.0)
     turns: list[int] = []
-    take = PullSink.take
+    feed = PullSink.feed
 
     def counted(landing: PullSink, pieces: list[Any]) -> Any:
-        for wait in take(landing, pieces):
+        for wait in feed(landing, pieces):
             turns.append(landing._unpacker.count)
             yield wait
 
-    monkeypatch.setattr(PullSink, "take", counted)
+    monkeypatch.setattr(PullSink, "feed", counted)
     packed = gzip.compress(tar(*[member(f"d/{number}") for number in range(200)]) + SUMS)
 
     async def run(process: Any) -> None:

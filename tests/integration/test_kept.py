@@ -10,7 +10,7 @@ import programs
 import pytest
 
 from paramgmt_tasks import Copying, Fleet, Outcome, Pull, Push, RemoteCommand, Script, Settings
-from paramgmt_tasks.history import journal
+from paramgmt_tasks.history import past_runs
 from paramgmt_tasks.model import output as outputs
 
 BIN = Path(sys.executable).parent
@@ -114,8 +114,8 @@ def test_what_is_beyond_the_most_is_dropped_and_said_on_every_engine(
     assert done.stderr.splitlines()[-1] == (
         "note: output beyond --max-output was dropped: 6.1 MB of 127.1.0.[1,3]"
     )
-    past = journal.read()
-    assert [past.finished[index]["dropped"] for index in range(3)] == [first["dropped"], 0, third["dropped"]]
+    past = past_runs.read()
+    assert [past.finished[index].dropped for index in range(3)] == [first["dropped"], 0, third["dropped"]]
 
 
 @pytest.mark.parametrize(

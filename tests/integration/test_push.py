@@ -11,7 +11,7 @@ from trees import litter, tree_of
 
 from paramgmt_tasks import Fleet, Host, HostResult, Outcome, Settings
 from paramgmt_tasks.model.operations import Copying, Push
-from paramgmt_tasks.transfer import over_sftp
+from paramgmt_tasks.transfer import sftp_push
 
 KINDS = {"named pipe": stat.S_ISFIFO, "socket": stat.S_ISSOCK, "device": stat.S_ISCHR, "folder": stat.S_ISDIR}
 
@@ -267,7 +267,7 @@ def test_a_try_that_broke_off_over_sftp_leaves_nothing_once_the_next_has_arrived
 ) -> None:
     host = start_sshd("ForceCommand internal-sftp").host()
     tries: list[str] = []
-    write = over_sftp._write
+    write = sftp_push._write
 
     def broken_off(copy: Any, file: Any, path: str, mode: str) -> None:
         tries.append(path)
@@ -276,7 +276,7 @@ def test_a_try_that_broke_off_over_sftp_leaves_nothing_once_the_next_has_arrived
             copy.sftp.get_channel().get_transport().close()
             raise EOFError
 
-    monkeypatch.setattr(over_sftp, "_write", broken_off)
+    monkeypatch.setattr(sftp_push, "_write", broken_off)
     result = push(host, new, to=remote / "there")
     assert (result.outcome, result.attempts, len(tries)) == (Outcome.OK, 2, 2)
     assert [path.name for path in remote.iterdir() if path.name.startswith(".paramgmt")] == []

@@ -7,7 +7,7 @@ from pathlib import Path
 import programs
 import pytest
 
-from paramgmt_tasks.history import journal
+from paramgmt_tasks.history import past_runs
 
 BIN = Path(sys.executable).parent
 CLOSED = "standard output is closed, results would be lost: use --output-dir, --quiet or >/dev/null"
@@ -42,8 +42,8 @@ def test_a_connection_never_gets_the_number_of_a_closed_stream(sshd, tmp_path: P
     sshd.write_list(tmp_path / "hosts.txt", ["127.1.0.[1-3]", "127.1.0.1"])
     done = run(tmp_path, "rcmd -f hosts.txt --output-dir out -- cat <&- >&- 2>&-")
     assert done.returncode == 0
-    assert (journal.read().of("ok"), done.stdout, done.stderr) != ([], "", None)
-    assert len(journal.read().of("ok")) == 4
+    assert (past_runs.read().of("ok"), done.stdout, done.stderr) != ([], "", None)
+    assert len(past_runs.read().of("ok")) == 4
 
 
 @pytest.mark.parametrize("options", ["", "--json", "--live", "--gather", "--order finished"])
@@ -54,7 +54,7 @@ def test_on_a_full_disk_the_run_goes_on_and_it_is_said(tmp_path: Path, options: 
         "WARNING: standard output: no space left on device: results that are not shown are lost"
     ]
     assert len(list(tmp_path.glob("a*"))) == 5
-    assert len(journal.read().of("ok")) == 5
+    assert len(past_runs.read().of("ok")) == 5
 
 
 def test_with_invoke_too(inv, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from faulty import FaultyServers
 
 from paramgmt_tasks import Fleet, Host, HostResult, Outcome, Settings
 from paramgmt_tasks.model.operations import Copying, Push
-from paramgmt_tasks.transfer import over_tar
+from paramgmt_tasks.transfer import script_session
 
 READY = b"paramgmt-ready with\n"
 
@@ -58,7 +58,7 @@ def test_of_many_messages_the_first_are_kept_and_the_others_counted(servers: Fau
 def test_messages_without_end_end_the_transfer(
     servers: FaultyServers, monkeypatch: pytest.MonkeyPatch, stream: str
 ) -> None:
-    monkeypatch.setattr(over_tar, "_FLOOD", 3_000_000, raising=False)
+    monkeypatch.setattr(script_session, "_FLOOD", 3_000_000)
 
     async def run(process: Any) -> None:
         process.stdout.write(READY)

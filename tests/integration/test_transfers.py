@@ -14,7 +14,7 @@ from trees import litter, lying_tar, tree_of
 
 from paramgmt_tasks import Fleet, Host, Outcome, Settings
 from paramgmt_tasks.model.operations import Copying, Pull, Push
-from paramgmt_tasks.transfer import compression, tar_writer
+from paramgmt_tasks.transfer import compression, local_tree
 
 ROOT = Path(__file__).parent.parent.parent
 NAMES = [
@@ -419,14 +419,14 @@ def test_killed_at_any_moment_no_file_is_ever_wrong_and_the_next_run_leaves_no_l
 def test_a_file_that_changes_while_it_is_read_is_told(sshd, tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "file").write_bytes(bytes(2_000_000))
     (tmp_path / "there").write_text("old")
-    scan = tar_writer.scan
+    scan = local_tree.scan
 
     def late(*args: object) -> object:
         tree = scan(*args)  # type: ignore[arg-type]
         (tmp_path / "file").write_bytes(bytes(1_000_000))
         return tree
 
-    monkeypatch.setattr(tar_writer, "scan", late)
+    monkeypatch.setattr(local_tree, "scan", late)
     (result,) = perform([sshd.host()], Push((str(tmp_path / "file"),), str(tmp_path / "there")))
     assert "changed while it was read" in result.stderr.decode()
     assert not result.ok

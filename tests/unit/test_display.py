@@ -8,7 +8,7 @@ import pytest
 
 from paramgmt_tasks.display import progress as progress_module
 from paramgmt_tasks.display.blocks import block, painter, reasons, skew, summary
-from paramgmt_tasks.display.progress import Progress
+from paramgmt_tasks.display.progress import ProgressLine
 from paramgmt_tasks.model.hosts import Host
 from paramgmt_tasks.model.output import Output
 from paramgmt_tasks.model.results import HostResult, Outcome, Report
@@ -84,31 +84,29 @@ def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def progress(_clock: None) -> Iterator[Progress]:
+def progress(_clock: None) -> Iterator[ProgressLine]:
     """That of four hosts, begun at 100 s, of which two are under way since 104 s and 106 s."""
     under_way = [(Host("h3", "h3"), 106.0), (Host("h1", "h1"), 104.0)]
-    progress = Progress(io.StringIO(), 4, lambda: under_way)
-    yield progress
-    progress.close()
+    with ProgressLine(io.StringIO(), 4, lambda: under_way) as progress:
+        yield progress
 
 
-def test_progress_tells_how_many_are_done_how_long_still_and_who_is_slow(progress: Progress) -> None:
+def test_progress_tells_how_many_are_done_how_long_still_and_who_is_slow(progress: ProgressLine) -> None:
     assert progress.line(110.0) == "0/4 hosts, 2 running; slowest: h1 6 s, h3 4 s"
-    progress.count(made({"outcome": "ok"}))
-    progress.count(made({"outcome": "lost"}))
+    progress.on_result(made({"outcome": "ok"}))
+    progress.on_result(made({"outcome": "lost"}))
     assert progress.line(110.0) == "2/4 hosts, 1 failed, 2 running, 0.2/s, 10 s left; slowest: h1 6 s, h3 4 s"
 
 
 @pytest.mark.usefixtures("_clock")
 def test_progress_of_files_tells_bytes_too() -> None:
     out = io.StringIO()
-    progress = Progress(out, 4, list, copied=lambda: (30_000_000, 60_000_000))
-    progress.count(made({"outcome": "ok"}))
-    line = progress.line(110.0)
-    assert line == "[############            ] 30.0 MB 3.0 MB/s  1/4 hosts, 0 running, 0.1/s, 10 s left"
-    with progress.aside():
-        out.write("a block\n")
-    progress.close()
+    with ProgressLine(out, 4, list, copied=lambda: (30_000_000, 60_000_000)) as progress:
+        progress.on_result(made({"outcome": "ok"}))
+        line = progress.line(110.0)
+        assert line == "[############            ] 30.0 MB 3.0 MB/s  1/4 hosts, 0 running, 0.1/s, 10 s left"
+        with progress.paused():
+            out.write("a block\n")
     assert out.getvalue() == "a block\n", "it was over before there was need of a line"
 
 

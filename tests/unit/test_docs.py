@@ -14,13 +14,13 @@ from paramgmt_tasks import Settings, fleet
 from paramgmt_tasks.classic import executables
 from paramgmt_tasks.engines import dask_actor
 from paramgmt_tasks.engines.dask_cluster import CALL_TIMEOUT
-from paramgmt_tasks.history import journal
+from paramgmt_tasks.history import KEPT
 from paramgmt_tasks.model import output
 from paramgmt_tasks.ssh import allowance, sudo, termination
 from paramgmt_tasks.ssh.connection import CONNECT_TIMEOUT
 from paramgmt_tasks.ssh.paramiko_internals import message_pump, packetizer, sockets
 from paramgmt_tasks.tasks import OPTIONS, options_page
-from paramgmt_tasks.transfer import over_tar
+from paramgmt_tasks.transfer import script_session
 
 ROOT = Path(__file__).parent.parent.parent
 WORDS = {1: "one", 2: "two", 3: "three", 60: "a minute"}
@@ -38,7 +38,7 @@ MB = 1024 * 1024
         ("docs/guide/commands.md", f"all attempts together (ConnectTimeout, else {CONNECT_TIMEOUT:.0f})"),
         ("docs/guide/commands.md", f"KILL {WORDS[int(termination.GRACE)]} seconds later"),
         ("docs/classic.md", f"exit statuses (0, {executables._FAILED} if a host failed, 2)"),
-        ("docs/guide/runs.md", f"The last {journal.KEPT} runs are kept"),
+        ("docs/guide/runs.md", f"The last {KEPT} runs are kept"),
         ("docs/guide/output.md", f"{output.IN_MEMORY // MB} MB a run are kept in memory"),
         ("docs/performance.md", f"kept within {output.IN_MEMORY // MB} MB of memory a run"),
         ("docs/python.md", f"Without it the engine is `{Settings.engine}`"),
@@ -58,7 +58,7 @@ MB = 1024 * 1024
         ("docs/security.md", f"have the thread after {message_pump.TURN * 1000:.0f} ms"),
         ("docs/security.md", f"until `--timeout`, without it {sockets.DEAD:.0f} seconds"),
         ("docs/security.md", f"{Settings.max_output // 10**9} GB is kept (`--max-output`)"),
-        ("docs/security.md", f"{over_tar._MESSAGES // 1024} kB are kept of it"),
+        ("docs/security.md", f"{script_session._MESSAGES // 1024} kB are kept of it"),
         ("docs/security.md", f"{sudo.TALK // 1024} kB are kept of it"),
         ("CHANGELOG.md", f"{Settings.fanout} hosts are worked on at once by default"),
         ("CHANGELOG.md", f"Output beyond {output.IN_MEMORY // MB} MB a run"),

@@ -14,7 +14,7 @@ import pytest
 from invoke import Context, Exit
 
 from paramgmt_tasks import Host, HostResult, Outcome, RemoteCommand, Settings, UsageError
-from paramgmt_tasks.history import journal
+from paramgmt_tasks.history import journal, past_runs, run_folders
 from paramgmt_tasks.history.journal import Journal
 
 
@@ -49,13 +49,13 @@ def recorded(*outcomes: Outcome | None, ends: bool = True, **settings) -> Journa
 def test_hosts_of_the_last_run_are_a_list_with_all_that_was_on_their_lines() -> None:
     recorded(Outcome.FAILED, Outcome.FAILED)
     recorded(Outcome.OK, Outcome.LOST, Outcome.UNREACHABLE, Outcome.CANCELLED)
-    assert journal.select("@failed") == [HOSTS[1], HOSTS[2], HOSTS[3]]
-    assert journal.select("@lost") == [HOSTS[1]]
-    assert journal.select("@unreachable") == [HOSTS[2]]
-    assert journal.select("@unstarted") == [HOSTS[3]]
-    assert journal.select("@timed-out") == []
-    (first, _) = journal.identifiers()
-    assert journal.select(f"@failed:{first}") == [HOSTS[0], HOSTS[1]]
+    assert past_runs.select("@failed") == [HOSTS[1], HOSTS[2], HOSTS[3]]
+    assert past_runs.select("@lost") == [HOSTS[1]]
+    assert past_runs.select("@unreachable") == [HOSTS[2]]
+    assert past_runs.select("@unstarted") == [HOSTS[3]]
+    assert past_runs.select("@timed-out") == []
+    (first, _) = run_folders.identifiers()
+    assert past_runs.select(f"@failed:{first}") == [HOSTS[0], HOSTS[1]]
 
 
 def test_of_a_run_that_was_killed_what_had_begun_is_lost_and_the_rest_is_unstarted(state: Path) -> None:
@@ -64,7 +64,7 @@ def test_of_a_run_that_was_killed_what_had_begun_is_lost_and_the_rest_is_unstart
     (folder,) = state.iterdir()
     with (folder / "run.jsonl").open("a") as stream:
         stream.write('{"finished":1,"outc')  # the disk was full
-    past = journal.read()
+    past = past_runs.read()
     assert past.state == "killed"
     assert (past.of("ok"), past.of("lost"), past.of("unstarted")) == ([HOSTS[0]], [HOSTS[1]], [])
     assert past.reason(1) == "the run was killed; it may have run"
@@ -76,7 +76,7 @@ def test_a_host_is_noted_before_anything_is_started_on_it(state: Path) -> None:
     (path,) = state.glob("*/run.jsonl")
     assert json.loads(path.read_text().splitlines()[-1])["started"] == 1
     with pytest.raises(UsageError, match="still under way"):
-        journal.select("@unstarted")
+        past_runs.select("@unstarted")
     record.close()
 
 
@@ -93,10 +93,17 @@ def test_old_runs_are_removed_but_none_that_is_under_way(state: Path) -> None:
     for _ in range(4):
         Journal(RemoteCommand("later"), HOSTS, Settings(), kept=2).close()
     (state / "something else").mkdir()
-    assert [journal.read(name).state for name in journal.identifiers()] == ["running", "killed", "killed"]
+    assert [past_runs.read(name).state for name in run_folders.identifiers()] == [
+        "running",
+        "killed",
+        "killed",
+    ]
     first.close()
     Journal(RemoteCommand("last"), HOSTS, Settings(), kept=2).close()
-    assert [past.description for past in journal.all_runs()] == ["rcmd [?HOST]: later", "rcmd [?HOST]: last"]
+    assert [past.description for past in past_runs.all_runs()] == [
+        "rcmd [?HOST]: later",
+        "rcmd [?HOST]: last",
+    ]
     assert (state / "something else").exists()
 
 
@@ -128,13 +135,13 @@ def test_names_that_mean_nothing(name: str, message: str) -> None:
     recorded(Outcome.OK)
     recorded(Outcome.OK)
     with pytest.raises(UsageError, match=message):
-        journal.select(name)
+        past_runs.select(name)
 
 
 def test_there_are_no_runs_yet(state: Path) -> None:
     with pytest.raises(UsageError, match=f"no runs in {state} yet"):
-        journal.select("@failed")
-    assert os.path.commonpath([state, journal.root()]) == str(state)
+        past_runs.select("@failed")
+    assert os.path.commonpath([state, run_folders.root()]) == str(state)
 
 
 # -- records that are not as they were written
@@ -162,7 +169,7 @@ def all_that_reads_records() -> None:
             told(which)
     for name in NAMES:
         with contextlib.suppress(UsageError):
-            journal.select(name)
+            past_runs.select(name)
 
 
 def damage(data: bytes, chance: random.Random) -> bytes:
@@ -230,7 +237,7 @@ def test_a_host_whose_line_is_damaged_is_not_ok_and_not_unstarted(
     lost = json.loads(lines[line])
     lines[line] = junk
     path.write_bytes(b"".join(lines))
-    failed, unstarted = journal.select("@failed"), journal.select("@unstarted")
+    failed, unstarted = past_runs.select("@failed"), past_runs.select("@unstarted")
     if "finished" in lost and lost["finished"] < 3:
         assert failed == [HOSTS[lost["finished"]], HOSTS[3]]
         assert unstarted == [HOSTS[3]]
@@ -246,7 +253,7 @@ def test_two_results_of_one_host_are_none(state: Path) -> None:
     recorded(Outcome.FAILED, Outcome.OK)
     (path,) = state.glob("*/run.jsonl")
     path.write_bytes(path.read_bytes().replace(b'"finished":0', b'"finished":1'))
-    assert journal.select("@failed") == HOSTS[:2]
+    assert past_runs.select("@failed") == HOSTS[:2]
 
 
 @pytest.mark.parametrize("kind", ["folder", "pipe", "link", "heading", "no folder"])
@@ -270,9 +277,9 @@ def test_a_run_that_cannot_be_read_is_listed_as_that_and_never_taken_for_the_one
     else:
         path.parent.rmdir()
         path.parent.write_bytes(text)
-    assert [past.state for past in journal.all_runs()] == ["ended", "unreadable"]
+    assert [past.state for past in past_runs.all_runs()] == ["ended", "unreadable"]
     with pytest.raises(UsageError, match=r"run [0-9-]+: its record cannot be read; name another one"):
-        journal.select("@failed")
+        past_runs.select("@failed")
     assert told().endswith("unreadable   its record is damaged\n")
 
 
@@ -281,8 +288,8 @@ def test_a_run_that_had_not_begun_is_none(state: Path, begun: bytes) -> None:
     recorded(Outcome.FAILED)
     recorded(Outcome.OK)
     max(state.glob("*/run.jsonl")).write_bytes(begun)
-    assert len(list(journal.all_runs())) == 1
-    assert journal.select("@failed") == [HOSTS[0]]
+    assert len(list(past_runs.all_runs())) == 1
+    assert past_runs.select("@failed") == [HOSTS[0]]
 
 
 def test_where_the_disk_is_full_nobody_is_said_to_be_unstarted(state: Path, monkeypatch, caplog) -> None:
@@ -291,7 +298,7 @@ def test_where_the_disk_is_full_nobody_is_said_to_be_unstarted(state: Path, monk
         context.setattr(journal.os, "write", _full)
         record.finished(HostResult(HOSTS[0], 0, "", Outcome.OK))
     assert "no space left on device: this run is not recorded" in caplog.text
-    assert journal.select("@unstarted") == []
+    assert past_runs.select("@unstarted") == []
 
 
 def _full(*given: object) -> int:
@@ -331,10 +338,10 @@ def test_a_folder_that_others_could_look_into_is_closed(state: Path) -> None:
 
 def test_a_folder_of_another_user_is_not_written_to_and_not_read(state: Path, monkeypatch, caplog) -> None:
     recorded(Outcome.FAILED)
-    monkeypatch.setattr(journal.os, "geteuid", lambda: os.getuid() + 1)
+    monkeypatch.setattr(run_folders.os, "geteuid", lambda: os.getuid() + 1)
     recorded(Outcome.OK)
     assert [record.getMessage() for record in caplog.records] == [
         f"{state}: {state.parent} belongs to another user: this run is not recorded"
     ]
     with pytest.raises(UsageError, match="its record cannot be read"):
-        journal.select("@failed")
+        past_runs.select("@failed")

@@ -50,7 +50,7 @@ def test_where_the_disk_is_full_what_there_was_is_kept_without_a_gap(monkeypatch
 def test_no_more_is_kept_of_a_host_than_asked_for_both_streams_together() -> None:
     told: list[int] = []
     room = Room(10)
-    out, err = (Output(spool=Spool(), tell=lambda: told.append(1), room=room) for _ in range(2))
+    out, err = (Output(spool=Spool(), on_write=lambda: told.append(1), room=room) for _ in range(2))
     out.write(b"1234567")
     err.write(b"abcdefg")
     out.write(b"8")

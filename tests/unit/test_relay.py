@@ -18,6 +18,8 @@ from paramgmt_tasks.model.output import Output
 from paramgmt_tasks.model.results import Outcome
 from paramgmt_tasks.ssh.command import CommandStatus
 from paramgmt_tasks.steps import WaitForIO, run_to_end
+from paramgmt_tasks.transfer.errors import Refused
+from paramgmt_tasks.transfer.local_tree import scan
 from paramgmt_tasks.transfer.relay import FileRelay
 from paramgmt_tasks.transfer.relay_messages import (
     Delivery,
@@ -30,9 +32,8 @@ from paramgmt_tasks.transfer.relay_messages import (
     TreeEnds,
 )
 from paramgmt_tasks.transfer.relayed_files import RelayedFiles
-from paramgmt_tasks.transfer.safe_writer import Refused
-from paramgmt_tasks.transfer.tar_reader import TRAILER
-from paramgmt_tasks.transfer.tar_writer import Archive, scan
+from paramgmt_tasks.transfer.tar_parser import TRAILER
+from paramgmt_tasks.transfer.tar_writer import Archive
 
 A, B, C = HOSTS = [Host(name, name) for name in "abc"]
 LARGEST = 2 * 256 * 1024

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from paramgmt_tasks.transfer.local_tree import scan
 from paramgmt_tasks.transfer.remote_scripts import PUSH
-from paramgmt_tasks.transfer.tar_writer import Archive, scan
+from paramgmt_tasks.transfer.tar_writer import Archive
 
 SHELLS = ["sh", "dash", "bash", "bash --posix", "ksh", "mksh", "zsh --emulate sh", "busybox ash"]
 #: What the script may call.

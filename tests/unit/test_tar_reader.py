@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from paramgmt_tasks.transfer.safe_writer import LocalError, Refused, destination
-from paramgmt_tasks.transfer.tar_reader import TRAILER, Unpacker
+from paramgmt_tasks.transfer.errors import LocalError, Refused
+from paramgmt_tasks.transfer.paths import local_destination
+from paramgmt_tasks.transfer.tar_parser import TRAILER
+from paramgmt_tasks.transfer.tar_reader import Unpacker
 
 
 def entry(name: str, data: bytes = b"", kind: bytes = tarfile.REGTYPE, link: str = "", mode: int = 0o644):
@@ -46,7 +48,7 @@ def test_pieces_of_any_size(tmp_path: Path, unpacker: Unpacker, size: int, form:
         unpacker.feed(data[start : start + size])
     assert unpacker.trailer == b"text"
     assert not (tmp_path / "folder" / "a").exists()
-    unpacker.keep(unpacker.files)
+    unpacker.commit(unpacker.files)
     assert (tmp_path / "folder" / "a").read_bytes() == b"a" * 1500
     assert (tmp_path / long).read_bytes() == b"long"
 
@@ -72,7 +74,7 @@ def test_no_link_is_followed_not_even_one_that_was_there_before(tmp_path: Path) 
 
 def test_links_come_last(tmp_path: Path, unpacker: Unpacker) -> None:
     unpacker.feed(stream(entry("link", kind=tarfile.SYMTYPE, link="other"), entry("link/x", b"x")))
-    unpacker.keep(unpacker.files)
+    unpacker.commit(unpacker.files)
     assert unpacker.problems == ["link: is a folder here"]
     assert (tmp_path / "link" / "x").read_text() == "x"
 
@@ -88,7 +90,7 @@ def test_links_that_lead_to_what_the_host_may_write_are_kept(tmp_path: Path, unp
         "x/g": "three...dots/..hidden",
     }
     unpacker.feed(stream(*(entry(name, kind=tarfile.SYMTYPE, link=link) for name, link in links.items())))
-    unpacker.keep(unpacker.files)
+    unpacker.commit(unpacker.files)
     assert {name: os.readlink(tmp_path / name) for name in links} == links
     assert (unpacker.notes, unpacker.problems, unpacker.failures) == ([], [], [])
 
@@ -111,7 +113,7 @@ OUTSIDE = {
 def test_links_that_lead_elsewhere_are_left_out_unless_asked_for(tmp_path: Path, unsafe: bool) -> None:
     unpacker = Unpacker(str(tmp_path), lambda parts: parts, unsafe_links=unsafe)
     unpacker.feed(stream(*(entry(name, kind=tarfile.SYMTYPE, link=link) for name, link in OUTSIDE.items())))
-    unpacker.keep(unpacker.files)
+    unpacker.commit(unpacker.files)
     unpacker.close()
     made = {name: os.readlink(tmp_path / name) for name in OUTSIDE if (tmp_path / name).is_symlink()}
     assert made == (OUTSIDE if unsafe else {})
@@ -137,7 +139,7 @@ def test_a_chain_of_links_leads_no_further_than_each_of_them(tmp_path: Path) -> 
                 entry("a/m", kind=tarfile.SYMTYPE, link=second),
             )
         )
-        unpacker.keep(unpacker.files)
+        unpacker.commit(unpacker.files)
         unpacker.close()
         for parent, folders, files in os.walk(inside):
             for name in (*folders, *files):
@@ -156,7 +158,7 @@ def test_a_link_leads_only_to_what_was_asked_for(tmp_path: Path) -> None:
     unpacker = Unpacker(str(tmp_path), wanted, own=lambda parts: len(parts) < 2)
     links = {"conf/a": "../data/x", "conf/b": "../.ssh", "conf/c": "..", "conf/d": "../conf"}
     unpacker.feed(stream(*(entry(name, kind=tarfile.SYMTYPE, link=link) for name, link in links.items())))
-    unpacker.keep(unpacker.files)
+    unpacker.commit(unpacker.files)
     unpacker.close()
     assert sorted(os.listdir(tmp_path / "conf")) == ["a", "d"]
     with pytest.raises(Refused, match=r"conf.*symbolic link"):
@@ -176,7 +178,7 @@ def test_a_link_does_not_lead_through_one_that_was_there_before(tmp_path: Path, 
     links |= {"h": "new/i", "new": "lib32", "j": "new/i"}
     unpacker = Unpacker(str(inside), lambda parts: parts)
     unpacker.feed(stream(*(entry(name, kind=tarfile.SYMTYPE, link=link) for name, link in links.items())))
-    unpacker.keep(unpacker.files, overwrite)
+    unpacker.commit(unpacker.files, overwrite)
     unpacker.close()
     made = {name for name in links if (inside / name).is_symlink()}
     assert made == {"e", "h", "j", "lib", "new"} | ({"f"} if overwrite else set())
@@ -209,7 +211,7 @@ def test_what_is_no_regular_file_is_never_replaced(tmp_path: Path, unpacker: Unp
     there = kinds(tmp_path)
     before = {kind: os.lstat(path).st_ino for kind, path in there.items()}
     unpacker.feed(stream(*(entry(kind, b"evil") for kind in there), entry("aim", b"new")))
-    unpacker.keep(unpacker.files)
+    unpacker.commit(unpacker.files)
     unpacker.close()
     assert {kind: os.lstat(path).st_ino for kind, path in there.items()} == before
     assert [problem.partition(":")[0] for problem in unpacker.problems] == list(there)
@@ -220,32 +222,32 @@ def test_what_is_no_regular_file_is_never_replaced(tmp_path: Path, unpacker: Unp
 def test_a_link_replaces_a_link_and_nothing_else_that_is_no_file(tmp_path: Path, unpacker: Unpacker) -> None:
     there = kinds(tmp_path)
     unpacker.feed(stream(*(entry(kind, kind=tarfile.SYMTYPE, link="new") for kind in there)))
-    unpacker.keep(unpacker.files)
+    unpacker.commit(unpacker.files)
     replaced = [kind for kind, path in there.items() if path.is_symlink() and os.readlink(path) == "new"]
     assert replaced == ["link", "dangling"]
 
 
 def test_a_destination_is_a_folder_or_a_regular_file_or_nothing_yet(tmp_path: Path) -> None:
     there = kinds(tmp_path)
-    assert destination(str(there["folder"])) == (str(there["folder"]), None)
-    assert destination(str(there["link"])) == (str(tmp_path), "aim"), "the user's own link is followed"
-    assert destination(str(there["dangling"])) == (str(tmp_path), "nothing")
-    assert destination(str(tmp_path / "new")) == (str(tmp_path), "new")
-    assert destination("new") == ("", "new")
+    assert local_destination(str(there["folder"])) == (str(there["folder"]), None)
+    assert local_destination(str(there["link"])) == (str(tmp_path), "aim"), "the user's own link is followed"
+    assert local_destination(str(there["dangling"])) == (str(tmp_path), "nothing")
+    assert local_destination(str(tmp_path / "new")) == (str(tmp_path), "new")
+    assert local_destination("new") == ("", "new")
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "to pipe").symlink_to("pipe")
     for refused in (there["pipe"], there["socket"], "/dev/null", "/dev/stdout", tmp_path / "to pipe"):
         with pytest.raises(LocalError, match="not a regular file"):
-            destination(str(refused))
+            local_destination(str(refused))
     with pytest.raises(LocalError, match="loop"):
-        destination(str(tmp_path / "loop"))
+        local_destination(str(tmp_path / "loop"))
 
 
 def test_the_destination_keeps_its_mode(tmp_path: Path, unpacker: Unpacker) -> None:
     tmp_path.chmod(0o750)
     entries = [entry(".", kind=tarfile.DIRTYPE, mode=0o777), entry("./a", kind=tarfile.DIRTYPE, mode=0o711)]
     unpacker.feed(stream(*entries))
-    unpacker.keep(unpacker.files)
+    unpacker.commit(unpacker.files)
     assert [path.stat().st_mode & 0o777 for path in (tmp_path, tmp_path / "a")] == [0o750, 0o711]
 
 
@@ -279,14 +281,14 @@ def test_a_refused_pull_does_not_take_a_folder_from_another_one(tmp_path: Path) 
     bad.close()
     assert os.listdir(tmp_path) == []
     good.feed(stream(entry("a/b/file", b"x")))
-    good.keep(good.files)
+    good.commit(good.files)
     good.close()
     assert (tmp_path / "a" / "b" / "file").read_text() == "x"
 
 
 def test_of_two_files_with_one_name_the_last_stays(tmp_path: Path, unpacker: Unpacker) -> None:
     unpacker.feed(stream(entry("a", b"first"), entry("./a", b"second")))
-    unpacker.keep(unpacker.files)
+    unpacker.commit(unpacker.files)
     unpacker.close()
     assert os.listdir(tmp_path) == ["a"]
     assert (tmp_path / "a").read_text() == "second"
@@ -345,7 +347,7 @@ def test_times_of_pax_are_numbers(tmp_path: Path, mtime: str) -> None:
 def test_times_that_files_have_are_kept(tmp_path: Path, mtime: str) -> None:
     unpacker = Unpacker(str(tmp_path), lambda parts: parts, preserve=True)
     unpacker.feed(pax(mtime=mtime) + header())
-    unpacker.keep(unpacker.files)
+    unpacker.commit(unpacker.files)
     unpacker.close()
     assert (tmp_path / "f").stat().st_mtime == pytest.approx(float(mtime))
 
@@ -353,7 +355,7 @@ def test_times_that_files_have_are_kept(tmp_path: Path, mtime: str) -> None:
 @pytest.mark.parametrize("mode", [b"\xff" * 8, b"\x80" + b"\xff" * 7])
 def test_of_a_mode_only_the_permissions_count(tmp_path: Path, unpacker: Unpacker, mode: bytes) -> None:
     unpacker.feed(header(mode=mode) + header(b"d", b"5", mode=mode))
-    unpacker.keep(unpacker.files)
+    unpacker.commit(unpacker.files)
     assert [(tmp_path / name).stat().st_mode & 0o7777 for name in "fd"] == [0o777, 0o777]
 
 
@@ -388,7 +390,7 @@ def test_what_no_archive_says_is_refused(tmp_path: Path, unpacker: Unpacker, wha
 def test_as_many_folders_deep_as_allowed(tmp_path: Path, unpacker: Unpacker) -> None:
     name = "/".join("d" * 250)
     unpacker.feed(pax(path=name) + header())
-    unpacker.keep(unpacker.files)
+    unpacker.commit(unpacker.files)
     assert (tmp_path / name).is_file()
 
 
@@ -413,14 +415,14 @@ def test_a_trailer_has_no_more_lines_than_names_could_have(tmp_path: Path, unpac
 def test_records_of_pax_take_no_memory_however_many_headers_follow_one_another(unpacker: Unpacker) -> None:
     for number in range(100):
         unpacker.feed(pax(**{f"GNU.sparse.{number}": "x" * 100_000}))
-    held = sum(len(key) + len(value) for key, value in unpacker._long.items())
+    held = sum(len(key) + len(value) for key, value in unpacker._parser._attributes.items())
     assert held < 1000
     with pytest.raises(Refused, match="sparse"):
         unpacker.feed(header())
 
 
 def test_long_names_have_a_bound_together(unpacker: Unpacker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("paramgmt_tasks.transfer.tar_reader._LONG_PATHS", 100_000)
+    monkeypatch.setattr("paramgmt_tasks.transfer.tar_parser._LONG_PATHS", 100_000)
     links = [pax(linkpath="/".join(["x" * 200] * 20)) + header(b"%d" % number, b"2") for number in range(100)]
     with pytest.raises(Refused, match="long names"):
         unpacker.feed(b"".join(links))
@@ -449,7 +451,7 @@ def test_no_descriptor_is_left_open_whatever_came(tmp_path: Path) -> None:
         with contextlib.suppress(Refused, LocalError):
             unpacker.feed(stream(entry(f"{number}/a", b"a" * 600), entry("b", b""))[:3072] + end)
             if number % 2:
-                unpacker.keep(unpacker.files)
+                unpacker.commit(unpacker.files)
         unpacker.close()
         unpacker.close()
     assert os.listdir("/proc/self/fd") == before
@@ -465,7 +467,7 @@ def test_a_link_to_a_file_of_the_stream_is_that_file_and_to_another_none(
             entry("c", kind=tarfile.LNKTYPE, link="/etc/passwd"),
         )
     )
-    unpacker.keep(unpacker.files)
+    unpacker.commit(unpacker.files)
     assert (tmp_path / "b").read_text() == "text"
     assert unpacker.failures == ["c: a link to a file that was not sent"]
     assert not (tmp_path / "c").exists()
@@ -473,14 +475,14 @@ def test_a_link_to_a_file_of_the_stream_is_that_file_and_to_another_none(
 
 def test_devices_and_pipes_are_not_made(tmp_path: Path, unpacker: Unpacker) -> None:
     unpacker.feed(stream(entry("pipe", kind=tarfile.FIFOTYPE), entry("device", kind=tarfile.CHRTYPE)))
-    unpacker.keep(unpacker.files)
+    unpacker.commit(unpacker.files)
     assert unpacker.failures == ["pipe: not a regular file", "device: not a regular file"]
     assert os.listdir(tmp_path) == []
 
 
 def test_setuid_is_dropped(tmp_path: Path, unpacker: Unpacker) -> None:
     unpacker.feed(stream(entry("file", b"x", mode=0o6755)))
-    unpacker.keep(unpacker.files)
+    unpacker.commit(unpacker.files)
     assert (tmp_path / "file").stat().st_mode & 0o7777 == 0o755
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from paramgmt_tasks.transfer.safe_writer import LocalError, Refused
-from paramgmt_tasks.transfer.tar_reader import TRAILER, Unpacker
+from paramgmt_tasks.transfer.errors import LocalError, Refused
+from paramgmt_tasks.transfer.tar_parser import TRAILER
+from paramgmt_tasks.transfer.tar_reader import Unpacker
 
 CASES = 400
 NAMES = [
@@ -111,7 +112,7 @@ def test_nothing_is_written_elsewhere_and_all_errors_are_documented(tmp_path: Pa
                 unpacker.feed(data[at : at + step])
                 unpacker.flush()
                 at += step
-            unpacker.keep(unpacker.files, overwrite=choose.random() < 0.8)
+            unpacker.commit(unpacker.files, overwrite=choose.random() < 0.8)
     assert sorted(os.listdir(tmp_path)) == ["in", "out"]
     assert os.listdir(tmp_path / "out") == ["file"]
     assert (tmp_path / "out" / "file").read_text() == "secret"

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from paramgmt_tasks.transfer import tar_writer
-from paramgmt_tasks.transfer.tar_writer import Archive, Member, read_sum_line, scan, sum_line
+from paramgmt_tasks.transfer.local_tree import Member, scan
+from paramgmt_tasks.transfer.sums import read_sum_line, sum_line
+from paramgmt_tasks.transfer.tar_writer import Archive
 
 
 def entries(stream: Archive) -> dict[str, tarfile.TarInfo]:

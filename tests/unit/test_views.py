@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from paramgmt_tasks.display.blocks import painter, plain
+from paramgmt_tasks.display.blocks import painter, uncoloured
 from paramgmt_tasks.display.folder import OutputFolder
 from paramgmt_tasks.display.gathered import Gathered
 from paramgmt_tasks.display.jsonl import JsonLines
@@ -47,7 +47,7 @@ def test_results_are_shown_in_host_order_each_as_soon_as_it_can_be() -> None:
 
 def test_identical_output_is_shown_once_that_of_most_hosts_first() -> None:
     results = [result(0, b"other\n"), *(result(n, b"same\n", attempts=n) for n in (1, 2, 3)), failed(4)]
-    assert shown(Gathered(plain), *results) == (
+    assert shown(Gathered(uncoloured), *results) == (
         "web[1-3] (3 hosts):\nstdout:\nsame\nweb0 (1 host):\nstdout:\nother\nweb4 (1 host):\nreturn code: 1\n"
     )
 
@@ -55,14 +55,14 @@ def test_identical_output_is_shown_once_that_of_most_hosts_first() -> None:
 def test_hosts_that_were_not_reached_are_gathered_by_reason() -> None:
     down = {"outcome": Outcome.UNREACHABLE, "return_code": None, "reason": "connection refused"}
     other = {**down, "reason": "x"}
-    text = shown(Gathered(plain), result(0, **down), result(1, **down), result(2, **other))
+    text = shown(Gathered(uncoloured), result(0, **down), result(1, **down), result(2, **other))
     block = "web[0-1] (2 hosts):\nstderr:\nunreachable: connection refused\nreturn code: 255\n"
     assert text.startswith(block)
 
 
 def test_diff_shows_each_output_against_that_of_most_hosts() -> None:
     results = [result(0, b"a\nb\n"), result(1, b"a\nb\n"), result(2, b"a\nc\n")]
-    assert shown(Gathered(plain, diff=True), *results) == (
+    assert shown(Gathered(uncoloured, diff=True), *results) == (
         "web[0-1] (2 hosts):\nstdout:\na\nb\n"
         "web2 (1 host):\n--- web[0-1]\n+++ web2\n@@ -1,3 +1,3 @@\n stdout:\n a\n-b\n+c\n"
     )
@@ -70,7 +70,7 @@ def test_diff_shows_each_output_against_that_of_most_hosts() -> None:
 
 def test_diff_of_long_outputs_does_not_take_minutes() -> None:
     long = [b"".join(b"%d %d\n" % (n, line * n) for line in range(100_000)) for n in (1, 2)]
-    text = shown(Gathered(plain, diff=True), result(0, long[0]), result(1, long[1]))
+    text = shown(Gathered(uncoloured, diff=True), result(0, long[0]), result(1, long[1]))
     assert text.endswith("web1 (1 host):\ndiffers from web0: too long to be compared line by line\n")
 
 
@@ -79,7 +79,7 @@ def test_diff_of_long_outputs_does_not_take_minutes() -> None:
 
 def test_lines_are_shown_with_their_host_when_they_have_ended() -> None:
     out, err = Output(b"one\ntw"), Output()
-    live = Live(plain)
+    live = Live(uncoloured)
     heard = OutputEvent(Host("web1", "web1"), 1, out, err)
     assert list(live.on_output(heard)) == [(OUT, "web1: one\n")]
     out.write(b"o\r\n\n\xff")
@@ -92,7 +92,7 @@ def test_lines_are_shown_with_their_host_when_they_have_ended() -> None:
 
 def test_a_character_may_come_in_two_pieces() -> None:
     out = Output("é".encode()[:1])
-    live = Live(plain)
+    live = Live(uncoloured)
     heard = OutputEvent(Host("h", "h"), 0, out, Output())
     assert list(live.on_output(heard)) == []
     out.write("é\n".encode()[1:])

@@ -9,7 +9,7 @@ from paramgmt_tasks import Host, Outcome, RemoteCommand, Settings
 from paramgmt_tasks.engines import messages
 from paramgmt_tasks.engines.messages import HostDone
 from paramgmt_tasks.transfer import relay_messages
-from paramgmt_tasks.transfer.tar_writer import Tree
+from paramgmt_tasks.transfer.local_tree import Tree
 
 DONE = HostDone(3, Outcome.FAILED, 1, 2, "return code 1", 0, 1.5, 2.5, 1.75, 2.0, ([b"out", (0, 99)], []))
 MESSAGES = [

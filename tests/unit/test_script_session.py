@@ -4,19 +4,20 @@ from types import SimpleNamespace
 import pytest
 
 from paramgmt_tasks.steps import Steps, run_to_end
-from paramgmt_tasks.transfer.over_tar import RateLimiter, ScriptSession
+from paramgmt_tasks.transfer.errors import Refused
 from paramgmt_tasks.transfer.remote_scripts import READY
-from paramgmt_tasks.transfer.safe_writer import Refused
-from paramgmt_tasks.transfer.tar_writer import read_sums
+from paramgmt_tasks.transfer.script_session import ScriptSession
+from paramgmt_tasks.transfer.shared import RateLimiter
+from paramgmt_tasks.transfer.sums import read_sums
 
 
 def test_a_pace_says_when_the_next_bytes_may_move(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "monotonic", lambda: 100.0)
-    pace = RateLimiter(1000)
-    assert pace.free_at(500) == pytest.approx(100.4)  # a tenth of a second is made up for
-    assert pace.free_at(500) == pytest.approx(100.9)
+    limiter = RateLimiter(1000)
+    assert limiter.free_at(500) == pytest.approx(100.4)  # a tenth of a second is made up for
+    assert limiter.free_at(500) == pytest.approx(100.9)
     monkeypatch.setattr(time, "monotonic", lambda: 200.0)
-    assert pace.free_at(500) == pytest.approx(200.4), "idle time is not made up for"
+    assert limiter.free_at(500) == pytest.approx(200.4), "idle time is not made up for"
 
 
 def test_without_a_rate_bytes_may_move_at_once() -> None:
@@ -31,7 +32,7 @@ class _Said(ScriptSession):
         self.channel = SimpleNamespace(closed=True, closed_by_peer=not broken, close=lambda: None)
         self._coming = [piece for piece in pieces if piece]
 
-    def more(self) -> Steps[bytes]:
+    def read(self) -> Steps[bytes]:
         yield from ()
         return self._coming.pop(0) if self._coming else b""
 
@@ -43,9 +44,9 @@ def test_a_script_is_heard_however_much_follows_or_was_said_before(noise: bytes,
         [noise + READY + b"with gzip\n" + rest],
         [noise, READY[:5], READY[5:] + b"with", b" gzip\n" + rest],
     ):
-        talk = _Said(*said)
-        assert run_to_end(talk.ready()) == ["with", "gzip"]
-        assert talk.data == rest
+        session = _Said(*said)
+        assert run_to_end(session.ready()) == ["with", "gzip"]
+        assert session.data == rest
 
 
 def test_a_shell_that_never_comes_to_the_script_is_given_up() -> None:
@@ -60,20 +61,20 @@ def test_a_connection_that_breaks_before_the_script_says_nothing_of_the_host() -
 
 def test_a_script_is_heard_where_every_byte_comes_alone_and_noise_has_its_bound() -> None:
     said = b"noise\n" * 2000 + READY + b"with gzip\nfirst\nrest"
-    talk = _Said(*(said[at : at + 1] for at in range(len(said))))
-    assert run_to_end(talk.ready()) == ["with", "gzip"]
-    assert run_to_end(talk.line()) == b"first"
-    talk = _Said(READY, *[b"without an end "] * 100_000)
-    assert run_to_end(talk.ready()) == []
-    assert len(talk._coming) > 90_000
+    session = _Said(*(said[at : at + 1] for at in range(len(said))))
+    assert run_to_end(session.ready()) == ["with", "gzip"]
+    assert run_to_end(session.line()) == b"first"
+    session = _Said(READY, *[b"without an end "] * 100_000)
+    assert run_to_end(session.ready()) == []
+    assert len(session._coming) > 90_000
 
 
 def test_an_answer_without_end_is_refused() -> None:
-    talk = _Said(*[b"x" * 1000] * 100)
+    session = _Said(*[b"x" * 1000] * 100)
     with pytest.raises(Refused):
-        run_to_end(talk.all(10_000))
-    assert len(talk._coming) == 89
-    assert run_to_end(_Said(b"to", b" the end").all(10)) == b"to the end"
+        run_to_end(session.read_all(10_000))
+    assert len(session._coming) == 89
+    assert run_to_end(_Said(b"to", b" the end").read_all(10)) == b"to the end"
 
 
 def test_sums_are_read_at_once_however_many_lines_a_name_has() -> None:
