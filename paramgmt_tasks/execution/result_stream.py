@@ -3,13 +3,15 @@
 import threading
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from ..model import PATIENCE, Host, HostResult, OutputEvent, Report, count_outcomes
 
 #: Characters of an operation that `repr` shows.
 _SHOWN = 80
+#: Seconds after which a wait without an end looks again whether there was a signal.
+_LOOKS_AGAIN = 0.5
 
 
 class Amounts(Protocol):
@@ -67,7 +69,7 @@ class Run(ABC):
         """The results as they come, and between them, if asked for, that hosts have more to say."""
         while True:
             with self._arrived:
-                self._arrived.wait_for(lambda: self._events or not self._left)
+                self._wait_until(lambda: self._events or not self._left)
                 if not self._left:
                     return
                 event = self._events.popleft()
@@ -84,7 +86,7 @@ class Run(ABC):
         They are for somebody else to keep: `report` is without them.
         """
         with self._arrived:
-            self._arrived.wait_for(lambda: self._events or not self._left)
+            self._wait_until(lambda: self._events or not self._left)
             events, self._events = list(self._events), deque()
             for event in events:
                 if isinstance(event, HostResult):
@@ -104,7 +106,19 @@ class Run(ABC):
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until every host has its result, at most so many seconds; whether that is so."""
         with self._arrived:
+            if seconds is None:
+                self._wait_until(lambda: len(self.finished_hosts) == self._hosts)
+                return True
             return self._arrived.wait_for(lambda: len(self.finished_hosts) == self._hosts, seconds)
+
+    def _wait_until(self, done: Callable[[], object]) -> None:
+        """Wait for what arrives, and heed signals meanwhile.
+
+        A signal that comes right before Python waits for a lock, or to another thread, does not wake the main
+        thread: without another look its handler would not run before something arrives.
+        """
+        while not self._arrived.wait_for(done, _LOOKS_AGAIN):
+            pass
 
     @abstractmethod
     def under_way(self) -> list[tuple[Host, float]]:
