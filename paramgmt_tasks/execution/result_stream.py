@@ -2,9 +2,12 @@
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from ..model import HostResult, OutputEvent
+
+#: Seconds after which a wait without an end looks again whether there was a signal.
+_LOOKS_AGAIN = 0.5
 
 
 class ResultStream:
@@ -49,7 +52,7 @@ class ResultStream:
         """Results and announcements as they come, until all results were handed out."""
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._events or not self._not_handed_out)
+                self._wait_until(lambda: self._events or not self._not_handed_out)
                 if not self._not_handed_out:
                     return
                 event = self._events.popleft()
@@ -62,7 +65,7 @@ class ResultStream:
         They are for the caller to keep: `results` is without them.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._events or not self._not_handed_out)
+            self._wait_until(lambda: self._events or not self._not_handed_out)
             events, self._events = list(self._events), deque()
             for event in events:
                 self._hand_out(event)
@@ -85,4 +88,16 @@ class ResultStream:
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until every host has its result, at most `seconds`; whether that is so."""
         with self._changed:
+            if seconds is None:
+                self._wait_until(lambda: len(self.finished) == self._hosts)
+                return True
             return self._changed.wait_for(lambda: len(self.finished) == self._hosts, seconds)
+
+    def _wait_until(self, done: Callable[[], object]) -> None:
+        """Wait for what comes, and heed signals meanwhile.
+
+        A signal that comes right before Python waits for a lock, or to another thread, does not wake the main
+        thread: without another look its handler would not run before something comes.
+        """
+        while not self._changed.wait_for(done, _LOOKS_AGAIN):
+            pass
