@@ -10,7 +10,6 @@ from typing import NoReturn
 
 from invoke import Exit
 
-from ..__main__ import paramgmt as paramgmt  # it was here before
 from .._version import __version__
 from ..tasks import OPPOSITES, OPTIONS, Option, Options, operation_of, perform, print_hosts, usage_errors
 
@@ -23,8 +22,8 @@ _CLASSIC = {
     "destination": ("-d", "--destination"),
 }
 _WORDS = {
-    "lcmd": ("command", "command and its words; with options behind --"),
-    "rcmd": ("command", "command and its words; with options behind --"),
+    "lcmd": ("command", "command and its words; with options after --"),
+    "rcmd": ("command", "command and its words; with options after --"),
     "rpush": ("file", "local files and folders"),
     "rpull": ("file", "remote files and folders"),
     "rscript": ("script", "local scripts"),

@@ -154,10 +154,10 @@ def read(keyword: str, text: str) -> Value:
         raise UsageError(f"missing argument of {keyword!r}")
     if kind == "words":
         if len(words) > 1 and keyword.endswith("knownhostsfile") and "none" in map(str.lower, words):
-            raise UsageError(f"'none' must stand alone behind {keyword!r}")
+            raise UsageError(f"'none' must stand alone after {keyword!r}")
         return words
     if len(words) > 1:
-        raise UsageError(f"more than one argument behind {keyword!r}: {words[1]!r}")
+        raise UsageError(f"more than one argument after {keyword!r}: {words[1]!r}")
     return _single(keyword, kind, words[0])
 
 

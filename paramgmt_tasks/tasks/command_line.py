@@ -189,7 +189,7 @@ class OperationTask(Task[Any], Generic[_P, _R]):
         if own := line.option_of_fabric(result[0]):
             raise Exit(
                 f"{called}: --{own} here is {name}'s own, for Fabric's connections; "
-                f"options of {called} go behind it: see {name} {called} --help",
+                f"options of {called} go after it: see {name} {called} --help",
                 code=2,
             )
         if result.unparsed and self.words and (own := next(options_given(result[0]), None)):

@@ -44,7 +44,7 @@ def log_to_stderr() -> None:
 def note_duplicates(hosts: Sequence[Host]) -> None:
     """Say which hosts are in the list more than once."""
     for entry, count in duplicates(hosts).items():
-        print(f"note: {escaped(entry)} stands {count} times in the host list", file=sys.stderr)
+        print(f"note: {escaped(entry)} is in the host list {count} times", file=sys.stderr)
 
 
 def note_one_destination(operation: Operation, hosts: Sequence[Host]) -> None:
@@ -53,7 +53,7 @@ def note_one_destination(operation: Operation, hosts: Sequence[Host]) -> None:
         return
     if len({operation.on(host).destination for host in hosts}) == 1:
         print(
-            f"note: all hosts' files go to {operation.destination}, where of those with one name the last "
-            "stays; ?HOST in the destination keeps them apart",
+            f"note: all hosts' files go to {operation.destination}, and of files with the same name the last "
+            "one remains; ?HOST in the destination keeps them apart",
             file=sys.stderr,
         )

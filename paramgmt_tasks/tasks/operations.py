@@ -44,31 +44,31 @@ def rhosts(c: Context, **options: "Unpack[HostOptions]") -> list[Host]:
         return print_hosts(options_of(c, options))
 
 
-@_task("command", "The command; one with options goes behind --")
+@_task("command", "The command; one with options comes after --")
 def lcmd(c: Context, command: str | Sequence[str] = "", **options: "Unpack[RunOptions]") -> Report:
     """Run a command on this machine, once for each host."""
     return _perform(c, "lcmd", options, command)
 
 
-@_task("command", "The command; one with options goes behind --")
+@_task("command", "The command; one with options comes after --")
 def rcmd(c: Context, command: str | Sequence[str] = "", **options: "Unpack[CommandOptions]") -> Report:
     """Run a command on each host."""
     return _perform(c, "rcmd", options, command)
 
 
-@_task("files", "Local files and folders; several behind --")
+@_task("files", "Local files and folders; several after --")
 def rpush(c: Context, files: _Words = (), **options: "Unpack[PushOptions]") -> Report:
     """Copy local files and folders to each host."""
     return _perform(c, "rpush", options, files)
 
 
-@_task("files", "Remote files and folders; several behind --")
+@_task("files", "Remote files and folders; several after --")
 def rpull(c: Context, files: _Words = (), **options: "Unpack[PullOptions]") -> Report:
     """Copy files and folders from each host here."""
     return _perform(c, "rpull", options, files)
 
 
-@_task("scripts", "Local scripts; several behind --")
+@_task("scripts", "Local scripts; several after --")
 def rscript(c: Context, scripts: _Words = (), **options: "Unpack[RemoteOptions]") -> Report:
     """Run local scripts on each host, in order, until one fails."""
     return _perform(c, "rscript", options, scripts)
@@ -140,14 +140,14 @@ def _destination(options: Options) -> str:
 def _line(command: _Words) -> str:
     line = " ".join(_texts(command, "command"))
     if not line.strip():
-        raise UsageError("no command: give one in quotes, or behind --")
+        raise UsageError("no command: give one in quotes, or after --")
     return line
 
 
 def _several(words: _Words, what: str) -> tuple[str, ...]:
     names = _texts(words, what) if words != "" else ()
     if not names or not all(names):
-        raise UsageError(f"no {what}: name one, or several behind --")
+        raise UsageError(f"no {what}: name one, or several after --")
     return names
 
 

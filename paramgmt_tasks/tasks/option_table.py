@@ -120,13 +120,13 @@ _DOING = _group(
     Option(
         "canary",
         str,
-        "Hosts that go first; the others begin only where all of those are ok (0: without)",
+        "Hosts that go first; the others begin only if all of those are ok (0: without)",
         setting=whole(least=0),
     ),
     Option(
         "max_fail",
         str,
-        "Begin no more where more hosts than this fail: a number, or a share (no limit)",
+        "Begin with no more hosts after more than this have failed: a number, or a share (no limit)",
         setting=checked(share),
     ),
 )
@@ -176,7 +176,7 @@ _REACHING = _group(
     ),
     Option("sudo", bool, "Run as root by sudo", setting=flag),
     Option("ask_password", bool, "Ask once for the password: sudo's with --sudo, else for logging in"),
-    Option("verbose", bool, "Tell more: which engine is taken, and each file that is copied", "v"),
+    Option("verbose", bool, "Print more: which engine is used, and each file that is copied", "v"),
 )
 _ENGINE = _group(
     "Engine",
@@ -218,7 +218,7 @@ _COPY = _group(
     Option(
         "compress",
         bool,
-        "Compress on the way: with zstd where both ends have it, else gzip",
+        "Compress on the way: zstd if both ends have it, else gzip",
         more="Here zstd is the extra `zstd`.",
     ),
     Option(

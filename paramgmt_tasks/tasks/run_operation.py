@@ -114,7 +114,7 @@ def _runs_kept(options: Options) -> int:
             return int(kept)
     except ValueError:
         pass
-    raise UsageError(f"runs_kept {kept}: must be a whole number; 0 is for none")
+    raise UsageError(f"runs_kept {kept}: must be a whole number; 0 keeps none")
 
 
 def _check_here(operation: Operation) -> None:

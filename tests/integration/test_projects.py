@@ -136,7 +136,7 @@ def test_a_number_of_runs_that_is_none_is_one_line(run: Run, tmp_path: Path) -> 
     (tmp_path / "tasks.py").write_text("from paramgmt_tasks import namespace as ns\n")
     done = run("inv", "lcmd", "-m", "a", "true", INVOKE_PARAMGMT_RUNS_KEPT="many")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "lcmd: runs_kept many: must be a whole number; 0 is for none\n"
+    assert done.stderr == "lcmd: runs_kept many: must be a whole number; 0 keeps none\n"
 
 
 def test_a_setting_that_there_is_not_is_one_line(run: Run, tmp_path: Path) -> None:

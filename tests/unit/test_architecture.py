@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "recipes": "fleet engines execution display model",
     "tasks": "recipes fleet engines execution history inventory display model sandbox",
     "__main__": "tasks _version",
-    "classic": "__main__ tasks fleet display model _version",
+    "classic": "tasks fleet display model _version",
     "__init__": "classic tasks recipes fleet engines execution inventory model _version",
 }
 #: What runs on hosts by itself knows nothing of the package.

@@ -48,7 +48,7 @@ def test_a_list_on_standard_input(inv) -> None:
 def test_duplicates_are_kept_with_a_note(inv) -> None:
     done = inv("rhosts", "-m", "a,b,a")
     assert done.stdout == "a\nb\na\n"
-    assert done.stderr == "note: a stands 2 times in the host list\n"
+    assert done.stderr == "note: a is in the host list 2 times\n"
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_duplicates_are_kept_with_a_note(inv) -> None:
         (["rhosts", "-m", "a[1-"], "rhosts: --machines: malformed range in 'a[1-'"),
         (["rhosts", "-f", "bad"], "rhosts: bad, line 2: '-oProxyCommand=x' begins with '-'"),
         (["rhosts", "-f", "binary"], "rhosts: host list binary: not a text file in UTF-8"),
-        (["rcmd", "-m", "a"], "rcmd: no command: give one in quotes, or behind --"),
+        (["rcmd", "-m", "a"], "rcmd: no command: give one in quotes, or after --"),
         (["rcmd", "-m", "a", "--"], "rcmd: no command"),
         (["rpush", "-m", "a", "--"], "rpush: no files to push"),
         (["rpush", "-m", "a", "none"], "rpush: none: no such file or folder here"),
