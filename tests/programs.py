@@ -28,9 +28,10 @@ from helpers import start_lasting
 PROGRAMS = {
     "inv": "invoke.main:program.run",
     "fab": "fabric.main:program.run",
+    "paramgmt": "paramgmt_tasks.__main__:paramgmt",
     **{
         name: f"paramgmt_tasks.classic.executables:{name}"
-        for name in ("rhosts", "lcmd", "rcmd", "rpush", "rpull", "rscript", "paramgmt")
+        for name in ("rhosts", "lcmd", "rcmd", "rpush", "rpull", "rscript")
     },
 }
 #: What they import on the way.
