@@ -135,7 +135,7 @@ def test_programs_for_hosts_need_python_3_8_and_its_own_modules_only(path: Path)
 
 
 #: The modules that know what these keep private, and how such a name looks.
-DOORS = ("ssh.paramiko_internals", "tasks.command_line")
+DOORS = ("ssh.paramiko_internals", "tasks.invoke_internals")
 UPSTREAM = ("paramiko", "fabric", "invoke")
 PRIVATE = r"_(?!replace|asdict|fields)[a-z]\w*"  # those are what a NamedTuple has for all
 OUTSIDE = sorted(name for name in NAMES if not name.startswith(DOORS))
