@@ -48,7 +48,7 @@ ATTRIBUTES = {
     "fabric.Connection": "_sftp",
     "fabric.ThreadingGroup": "_do",
     "invoke.Config": "_clone_init_kwargs _modifications _overrides _runtime",
-    "invoke.parser.Argument": "got_value raw_value set_value value",
+    "invoke.parser.Argument": "got_value positional raw_value set_value value",
     "invoke.parser.ParserContext": "args",
     "invoke.parser.ParseResult": "remainder unparsed",
     "invoke.program.Program": """
@@ -101,6 +101,8 @@ DIGESTS = {
     "fabric.Connection.close": "7cde680d",
     "fabric.ThreadingGroup._do": "8252b978",
     "fabric.Connection.run": "8f67a67a",
+    "invoke.Config._clone_init_kwargs": "18cc8c1d",
+    "invoke.parser.Argument.set_value": "17c53a42",
 }
 
 
