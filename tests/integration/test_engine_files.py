@@ -119,17 +119,6 @@ def test_what_is_there_is_left_alone_where_so_asked(sshd, settings: Settings, tm
     assert (tmp_path / f"back-{second.entry}").read_text() == "new"
 
 
-@pytest.mark.parametrize("preserve", [True, False])
-def test_times_are_kept_where_asked(sshd, settings: Settings, tmp_path: Path, preserve: bool) -> None:
-    (tmp_path / "source").write_text("text")
-    os.utime(tmp_path / "source", (1e9, 1e9))
-    how = Copying(preserve=preserve)
-    with Fleet([sshd.host()], settings) as fleet:
-        assert fleet.push(tmp_path / "source", f"{tmp_path}/there", how).ok
-        assert fleet.pull(f"{tmp_path}/source", tmp_path / "back", how).ok
-    assert [(tmp_path / name).stat().st_mtime == 1e9 for name in ("there", "back")] == [preserve] * 2
-
-
 def test_what_cannot_be_sent_is_named_and_the_rest_is_sent(sshd, settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "source").mkdir()
     os.mkfifo(tmp_path / "source" / "pipe")

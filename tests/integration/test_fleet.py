@@ -234,42 +234,6 @@ def test_a_missing_script_is_an_error_on_our_side_and_connects_nowhere(tmp_path:
 # -- transfers
 
 
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    folder = tmp_path / "tree"
-    (folder / "sub" / "empty").mkdir(parents=True)
-    (folder / "a b'\"\n.txt").write_bytes(b"odd name")
-    (folder / "sub" / "run.sh").write_text("#!/bin/sh\n")
-    (folder / "sub" / "run.sh").chmod(0o755)
-    (folder / "empty file").write_bytes(b"")
-    (folder / "grüße").write_bytes(os.urandom(100_000))
-    (folder / "secret").write_text("s")
-    (folder / "secret").chmod(0o600)
-    return folder
-
-
-def contents(folder: Path) -> dict[str, object]:
-    return {
-        str(path.relative_to(folder)): (
-            path.stat().st_mode & 0o777,
-            path.read_bytes() if path.is_file() else None,
-        )
-        for path in sorted(folder.rglob("*"))
-    }
-
-
-def test_a_folder_goes_out_and_comes_back_as_it_was(sshd, tree: Path, tmp_path: Path) -> None:
-    host = sshd.host()
-    remote = tmp_path / "remote"
-    remote.mkdir()
-    assert perform([host], Push((str(tree),), str(remote))).ok
-    assert contents(remote / "tree") == contents(tree)
-    assert perform([host], Push((str(tree),), str(tmp_path / "named"))).ok
-    assert contents(tmp_path / "named") == contents(tree)
-    assert perform([host], Pull((str(remote / "tree"),), str(tmp_path / "back"))).ok
-    assert contents(tmp_path / "back") == contents(tree)
-
-
 def test_tilde_and_relative_paths_are_the_remote_home(sshd, tmp_path: Path) -> None:
     home = Path(pwd.getpwuid(os.geteuid()).pw_dir)  # sftp-server does not ask $HOME
     names = [f"paramgmt-test-{os.getpid()}-{number}" for number in range(3)]

@@ -278,19 +278,6 @@ def test_files_arrive_whole_where_the_rate_is_limited(sshd, tmp_path: Path) -> N
 # -- hosts that lack something
 
 
-def test_a_host_without_a_shell_is_served_by_sftp(start_sshd, tmp_path: Path) -> None:
-    sshd = start_sshd("ForceCommand internal-sftp")
-    folder, remote, back = (tmp_path / name for name in ("folder", "remote", "back"))
-    for each in (folder / "sub", remote, back):
-        each.mkdir(parents=True)
-    (folder / "sub" / "file").write_bytes(os.urandom(300_000))
-    with Fleet(sshd.hosts(3)) as fleet:
-        assert fleet.report(Push((str(folder),), f"{remote}/?HOST")).ok
-        assert fleet.report(Pull((f"{remote}/?HOST",), str(back))).ok
-    assert tree_of(back) == tree_of(remote)
-    assert litter(tmp_path) == []
-
-
 def test_a_host_without_tar_is_served_by_sftp(start_sshd, tmp_path: Path) -> None:
     tools = tmp_path / "tools"
     tools.mkdir()

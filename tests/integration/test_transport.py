@@ -209,11 +209,11 @@ def test_a_compressed_connection(sshd) -> None:
 
 
 def test_hosts_start_together_once_all_are_connected_or_given_up(sshd, tmp_path: Path) -> None:
-    hosts = [*sshd.hosts(30), sshd.host(port=1)]
+    hosts = [*sshd.hosts(8), sshd.host(port=1)]
     with Fleet(hosts, Settings(together=True, attempts=1)) as fleet:
         for _ in range(2):  # over fresh connections and kept ones
             report = fleet.report(RemoteCommand(f"date +%s%N > {tmp_path}/?HOST; cat {tmp_path}/?HOST"))
-            assert [result.outcome for result in report] == [Outcome.OK] * 30 + [Outcome.UNREACHABLE]
+            assert [result.outcome for result in report] == [Outcome.OK] * 8 + [Outcome.UNREACHABLE]
             started = [result for result in report if result.ok]
             last_connected = max(result.requested for result in started)
             assert all(result.confirmed > last_connected for result in started), (
