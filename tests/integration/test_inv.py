@@ -155,10 +155,10 @@ def test_hosts_that_fail_are_all_named_with_their_reasons(inv, sshd, tmp_path: P
             "127.1.1.[1-172]",
             f"down[01-20] HostName=127.0.0.1 Port={refuse}",
             f"denied[1-5] HostName=127.1.0.1 IdentityFile={faulty.identity}",
-            f"hangs[1-3] HostName=127.0.0.1 Port={silent}",
+            f"hangs[1-3] HostName=127.0.0.1 Port={silent} ConnectTimeout=2",
         ]
         sshd.write_list(tmp_path / "hosts.txt", lines)
-        done = inv("rcmd", "-f", "hosts.txt", "--connect-timeout", "3", "true")
+        done = inv("rcmd", "-f", "hosts.txt", "true")
     finally:
         faulty.close()
     assert summary(done) == "172 succeeded, 28 failed, 200 total"
