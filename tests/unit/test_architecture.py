@@ -5,6 +5,7 @@ import importlib
 import inspect
 import re
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -42,11 +43,18 @@ def name_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
 
 
+@cache
+def syntax(path: Path) -> ast.Module:
+    """A module, parsed."""
+    return ast.parse(path.read_text())
+
+
+@cache
 def imported(path: Path) -> set[str]:
     """The modules of this package that a module imports, also within functions: `ssh`, `ssh.connection`."""
     inside = path.relative_to(PACKAGE).parts[:-1]
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(syntax(path)):
         if isinstance(node, ast.ImportFrom) and node.level:
             base = [*inside[: len(inside) - node.level + 1], *(node.module.split(".") if node.module else [])]
             for alias in node.names:
@@ -100,7 +108,7 @@ LOOKS_AROUND = {"model.output", "model.ownership", "model.ssh_options"}
 
 @pytest.mark.parametrize("name", sorted(name for name in NAMES if top(name) == "model"))
 def test_the_model_is_pure(name: str) -> None:
-    tree = ast.parse(NAMES[name].read_text())
+    tree = syntax(NAMES[name])
     modules = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
     modules |= {n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and not n.level}
     assert not {"fabric", "paramiko", "invoke"} & modules
@@ -113,7 +121,7 @@ def test_only_the_task_layer_prints() -> None:
         if top(name_of(path)) not in ("tasks", "classic"):
             calls = [
                 n.func.id
-                for n in ast.walk(ast.parse(path.read_text()))
+                for n in ast.walk(syntax(path))
                 if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)
             ]
             assert "print" not in calls, path
@@ -156,7 +164,7 @@ def private_names(kind: type) -> dict[str, str]:
 @pytest.mark.parametrize("name", OUTSIDE)
 def test_no_subclass_touches_what_upstream_keeps_private(name: str) -> None:
     module = importlib.import_module(f"paramgmt_tasks.{name}" if name != "__init__" else "paramgmt_tasks")
-    for node in ast.parse(NAMES[name].read_text()).body:
+    for node in syntax(NAMES[name]).body:
         kind = getattr(module, node.name, None) if isinstance(node, ast.ClassDef) else None
         if not isinstance(kind, type) or kind.__module__ != module.__name__:
             continue
@@ -170,7 +178,7 @@ def test_no_subclass_touches_what_upstream_keeps_private(name: str) -> None:
 
 @pytest.mark.parametrize("name", OUTSIDE)
 def test_a_private_name_is_used_only_where_it_is_made(name: str) -> None:
-    tree = ast.parse(NAMES[name].read_text())
+    tree = syntax(NAMES[name])
     attributes = [(n.attr, ast.unparse(n.value), n) for n in ast.walk(tree) if isinstance(n, ast.Attribute)]
     own = {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)}
     own |= {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}

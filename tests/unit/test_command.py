@@ -34,7 +34,9 @@ def test_nothing_runs_where_the_variables_are_cut_off(name: str, more: bool, log
     text, sent = with_env(command, [("B", "x"), ("A", "a 'b' }; c")], more, login)
     whole = run(shell, text, sent)
     assert (whole.returncode, whole.stdout, whole.stderr) == (0, b"a 'b' }; c\n", b"")
-    for length in range(sent.rindex(b"}") + 2):
+    end = sent.rindex(b"}") + 2
+    # The shells that are slow to start read the same text: they get some of the cuts, and all near the end.
+    for length in range(end) if name == "dash" else (*range(0, end - 6, 5), *range(end - 6, end)):
         cut = run(shell, text, sent[:length])
         assert cut.returncode != 0, length
         assert cut.stdout == b"", length

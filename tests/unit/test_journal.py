@@ -217,7 +217,7 @@ def test_no_damage_to_a_record_is_more_than_said(state: Path, seed: int) -> None
     recorded(Outcome.OK, None, Outcome.UNREACHABLE, Outcome.CANCELLED)
     path = max(state.glob("*/run.jsonl"))
     whole = path.read_bytes()
-    for _ in range(150):
+    for _ in range(50):
         data = whole
         for _ in range(chance.randrange(1, 4)):
             data = damage(data, chance)

@@ -9,6 +9,7 @@ import hashlib
 import importlib
 import inspect
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -120,11 +121,14 @@ def found(path: str) -> object:
     raise LookupError(path)
 
 
+source = cache(inspect.getsource)
+
+
 def has(kind: type, name: str) -> bool:
     """Whether a class has an attribute, or gives it to its instances."""
     theirs = [base for base in kind.__mro__ if base.__module__.split(".")[0] in UPSTREAM]
     given = re.compile(rf"self\.{name}\b[^=\n]*=(?!=)|_set\({name}=")
-    return any(name in vars(base) or given.search(inspect.getsource(base)) for base in theirs)
+    return any(name in vars(base) or given.search(source(base)) for base in theirs)
 
 
 def digest(function: object) -> str:
