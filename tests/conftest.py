@@ -87,11 +87,12 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     If it fails, such as by a timeout, they are killed; otherwise they have to end by themselves.
     """
     started: list[subprocess.Popen[bytes]] = []
-    make = subprocess.Popen.__init__
+    make, own = subprocess.Popen.__init__, threading.get_ident()
 
     def remember(process: "subprocess.Popen[bytes]", *args: object, **options: object) -> None:
         make(process, *args, **options)  # type: ignore[arg-type,call-overload]
-        started.append(process)
+        if threading.get_ident() == own:  # other threads work for more than one test
+            started.append(process)
 
     subprocess.Popen.__init__ = remember  # type: ignore[method-assign]
     try:
