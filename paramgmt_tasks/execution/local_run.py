@@ -199,11 +199,11 @@ class LocalRun(Run):
         operation = self._operation.on(work.host)
         out, err = self._open_outputs(index)
         if self._halted:
-            work.close_unless_kept()
+            self._release(index)
             self._publish(index, Outcome.CANCELLED, self._halted)
             return
         done = yield from work.attempt(operation, out, err)
-        work.close_unless_kept()
+        self._release(index)
         self._publish(index, done.outcome, done.reason, done.return_code)
 
     def on_error(self, index: int, error: BaseException) -> float | None:
@@ -213,9 +213,14 @@ class LocalRun(Run):
         delay = work.retry_delay(failure, error, self._attempts(index).count)
         if delay is not None and self._may_repeat(work):
             return delay
-        work.close_unless_kept()
+        self._release(index)
         self._publish_failure(index, failure, error)
         return None
+
+    def _release(self, index: int) -> None:
+        """Close the connection, or let others have it, before anybody learns that the host is finished."""
+        self._works[index].close_unless_kept()
+        self.on_end(index)
 
     def _may_repeat(self, work: HostWork) -> bool:
         """A transfer may be repeated even if it had begun; nothing if no more is to begin."""
