@@ -17,8 +17,8 @@ def _python(c: Context, arguments: str, module: bool = True) -> None:
 
 #: Two processes, in each of which a file's tests share their servers.
 _IN_PARALLEL = "-n 2 --dist loadfile"
-#: Those that need nothing but this machine's Python.
-_QUICK = "tests/unit paramgmt_tasks"
+#: Those that need nothing but this machine's Python, and share nothing.
+_QUICK = "-n 2 --dist worksteal tests/unit paramgmt_tasks"
 
 
 @task(
@@ -30,9 +30,8 @@ _QUICK = "tests/unit paramgmt_tasks"
 )
 def test(c: Context, path: str = "", k: str = "", all: bool = False) -> None:
     """Run the quick tests and the examples in docstrings; with --all, everything."""
-    chosen = path or ("" if all or k else _QUICK)
-    options = "" if path else _IN_PARALLEL
-    _python(c, f"pytest -q {options} {chosen}" + (f" -k {shlex.quote(k)}" if k else ""))
+    chosen = path or (_IN_PARALLEL if all or k else _QUICK)
+    _python(c, f"pytest -q {chosen}" + (f" -k {shlex.quote(k)}" if k else ""))
 
 
 @task

@@ -9,6 +9,7 @@ and is there in a hundredth of a second. Signals are for tests that start a prog
                                                                                  the program itself
 """
 
+import atexit
 import gc
 import importlib
 import json
@@ -19,6 +20,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -209,5 +211,29 @@ def _become(request: dict[str, Any], streams: dict[int, int]) -> int:
     return function()  # type: ignore[no-any-return]
 
 
+def _main() -> None:
+    """Serve; in a program's own process, end as an interpreter does, but for taking all modules to pieces."""
+    status = 1
+    try:
+        status = _serve(sys.argv[1])
+    except SystemExit as ended:
+        if isinstance(ended.code, str):
+            print(ended.code, file=sys.stderr)
+        status = ended.code if isinstance(ended.code, int) else int(bool(ended.code))
+    except BaseException:
+        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None and not stream.closed:
+                stream.flush()
+        except OSError as error:
+            status = 120
+            if stream is not sys.stderr:
+                print(f"Exception ignored: {error}", file=sys.stderr)
+    os._exit(status or 0)
+
+
 if __name__ == "__main__":
-    sys.exit(_serve(sys.argv[1]))
+    _main()

@@ -3,10 +3,10 @@
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
+from helpers import until
 
 from paramgmt_tasks import Fleet, Outcome, Pool, RemoteCommand, Settings, UsageError
 
@@ -79,10 +79,7 @@ def test_connections_are_used_again_and_closed_in_the_end(sshd) -> None:
         seen = [[r.stdout for r in fleet.run("echo $SSH_CONNECTION").report()] for _ in range(3)]
     assert seen[0] == seen[1] == seen[2]
     assert len(set(seen[0])) == 5
-    deadline = time.monotonic() + 10  # its thread may still be at its last steps
-    while open_files() > before and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert open_files() <= before
+    until(lambda: open_files() <= before)  # its thread may still be at its last steps
 
 
 def test_a_pool_outlives_its_fleets(sshd) -> None:

@@ -5,7 +5,6 @@ import pwd
 import signal
 import subprocess
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -333,9 +332,7 @@ def agent(sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A real ssh-agent that holds the key."""
     socket = str(tmp_path / "agent")
     process = subprocess.Popen(["ssh-agent", "-D", "-a", socket], stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 10
-    while not os.path.exists(socket) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    until(lambda: os.path.exists(socket))
     monkeypatch.setenv("SSH_AUTH_SOCK", socket)
     subprocess.run(["ssh-add", "-q", sshd.identity], check=True)
     yield socket
