@@ -10,9 +10,7 @@ from paramgmt_tasks.model import Outcome
 
 
 @pytest.mark.parametrize("command", ["true", "kill -9 $$"])
-def test_a_host_is_released_before_its_result_is_known(
-    monkeypatch: pytest.MonkeyPatch, command: str
-) -> None:
+def test_a_host_is_released_before_its_result_is_known(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     events: list[str] = []
     release, publish = LocalWork.release, ResultStream.publish
 
