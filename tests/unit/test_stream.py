@@ -45,6 +45,24 @@ def test_a_message_that_comes_in_bytes_is_not_copied_for_each(pair, monkeypatch:
     assert len(moved) < 5
 
 
+def test_a_socket_keeps_its_descriptor_while_a_thread_waits_for_it() -> None:
+    class Slow(socket.socket):
+        """Closed by another thread when recv() is about to wait."""
+
+        def recv_into(self, *args: object) -> int:
+            stream.close()
+            numbers.append(self.fileno())
+            return super().recv_into(*args)  # type: ignore[arg-type]
+
+    numbers: list[int] = []
+    ours, theirs = socket.socketpair()
+    with Slow(fileno=ours.detach()) as slow, theirs:
+        number, stream = slow.fileno(), Stream(slow)
+        with pytest.raises(EOFError):
+            stream.read(1)
+        assert (numbers, slow.fileno()) == ([number], -1)
+
+
 def test_who_waits_for_the_rest_of_a_message_tells_once(pair, monkeypatch: pytest.MonkeyPatch) -> None:
     stream, theirs = pair
     stalls: list[int] = []

@@ -1,6 +1,9 @@
 """What a connection runs over: a socket, or something like one that a jump host opens."""
 
 import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 #: Seconds after which a peer that receives nothing, or that the kernel cannot reach, counts as dead.
@@ -45,12 +48,38 @@ def keep_alive(sock: SocketLike) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(DEAD * 1000))
 
 
+#: The sockets on which a thread waits, and whether they are to be closed after that.
+_waited_on: dict[socket.socket, bool] = {}
+_waiting = threading.Lock()
+
+
+@contextmanager
+def kept_open(sock: socket.socket) -> Iterator[None]:
+    """Keep the descriptor of a socket while this thread waits in recv().
+
+    If another thread closed it, a socket that is made next could have the same number, and this thread would
+    wait for that one.
+    """
+    with _waiting:
+        _waited_on[sock] = False
+    try:
+        yield
+    finally:
+        with _waiting:
+            if _waited_on.pop(sock):
+                sock.close()
+
+
 def shut_down(sock: SocketLike | None) -> None:
     """Close a socket and wake whoever is in recv(), which close() alone does not."""
-    try:
-        if isinstance(sock, socket.socket):
-            sock.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass
-    if sock is not None:
-        sock.close()
+    if not isinstance(sock, socket.socket):
+        if sock is not None:
+            sock.close()
+        return
+    with suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
+    with _waiting:
+        if sock in _waited_on:
+            _waited_on[sock] = True
+        else:
+            sock.close()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import paramiko
 
 from .outbox import Outbox
-from .sockets import SocketLike, TooLate, shut_down
+from .sockets import SocketLike, TooLate, kept_open, shut_down
 
 #: Bytes that are asked for at once, at first and after as many have come.
 _READ, _READ_MANY = 16 * 1024, 512 * 1024
@@ -180,7 +180,10 @@ class Stream:
         room = memoryview(self._buffer)[self._end :]
         try:
             if self._socket is not None:
-                return self._socket.recv_into(room)
+                if not seconds:
+                    return self._socket.recv_into(room)
+                with kept_open(self._socket):
+                    return self._socket.recv_into(room)
             data = self._sock.recv(len(room))
         except (TimeoutError, BlockingIOError):
             return None
