@@ -6,7 +6,9 @@ import logging
 import os
 import signal
 import subprocess
+import sys
 import threading
+import traceback
 from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from pathlib import Path
@@ -77,7 +79,14 @@ def nothing_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
         more = [thread for thread in threading.enumerate() if thread.name != "IO loop"]
         return [*processes, *(set(more) - threads)]
 
-    until(lambda: not left(), 20, lambda: f"left by {request.path.name}: {left()}")
+    until(lambda: not left(), 20, lambda: f"left by {request.path.name}: {left()}\n{_stacks(left())}")
+
+
+def _stacks(found: list[object]) -> str:
+    """Where the threads among these are."""
+    frames = sys._current_frames()
+    idents = [thread.ident for thread in found if isinstance(thread, threading.Thread)]
+    return "\n".join("".join(traceback.format_stack(frames[i])) for i in idents if i in frames)
 
 
 @pytest.hookimpl(wrapper=True)
