@@ -1,6 +1,5 @@
 """The engine `processes`: workers that are processes of this machine."""
 
-import os
 import socket
 import subprocess
 import sys
@@ -10,15 +9,9 @@ from contextlib import ExitStack
 from ..model import FileSpool, Settings
 from ..ssh import config as ssh_config
 from .coordinator import WorkerEngine
+from .machine import processors
 from .messages import FromWorker, OutputFile, ToWorker, WorkerPid
 from .socket_channel import SocketChannel
-
-
-def processors() -> int:
-    """How many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class ProcessLink:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 from ..execution import Run
 from ..model import Host, Operation, Settings
-from .processes import ProcessEngine
 
 if TYPE_CHECKING:
     from ..execution import ConnectionPool
@@ -58,6 +57,8 @@ class Session:
             return self.threads
         with self._lock:
             if settings.engine == "processes":
+                from .processes import ProcessEngine  # with the messages, which threads do not need
+
                 return self._kept("processes", ProcessEngine)
             from .dask_cluster import DaskEngine  # with what the others do not need: Dask
 

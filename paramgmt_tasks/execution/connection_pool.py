@@ -82,7 +82,7 @@ class ConnectionPool:
             else:
                 from .remote_work import RemoteWorks  # with what local commands do not need: Fabric
 
-                works = RemoteWorks(hosts, connections, settings, files, self.release)
+                works = RemoteWorks(hosts, connections, settings, operation, files, self.release)
             run = LocalRun(
                 hosts, operation, settings, works, on_start=on_start, live=live, ask=ask, spool=spool
             )

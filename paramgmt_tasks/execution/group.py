@@ -54,7 +54,7 @@ class ParallelGroup(FabricGroup):
         if operation.local:
             works: Works = LocalWorks(hosts, self.settings)
         else:
-            works = RemoteWorks(hosts, connections, self.settings)
+            works = RemoteWorks(hosts, connections, self.settings, operation)
         return LocalRun(hosts, operation, self.settings, works, on_start=on_start, live=live).start()
 
     def call_all(self, method: str, *args: Any, **kwargs: Any) -> GroupResult:

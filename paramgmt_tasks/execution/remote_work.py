@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from paramiko.ssh_exception import ChannelException
 
@@ -33,7 +33,10 @@ from ..ssh import (
     with_env,
 )
 from ..steps import Steps
-from ..transfer import LocalFiles, SharedTransfers, over_tar, scripts
+from .run import Amounts, Unmoved
+
+if TYPE_CHECKING:
+    from ..transfer import LocalFiles, SharedTransfers
 
 
 def retry_delay(
@@ -56,13 +59,13 @@ class RemoteWork:
         connection: HostConnection,
         permit: Permit,
         settings: Settings,
-        shared: SharedTransfers,
+        transfers: "SharedTransfers | None",
         release: Callable[[HostConnection], object],
     ) -> None:
         self.host = host
         connection.renew()
         self._index, self._connection, self._run = index, connection, HostRun(connection, permit)
-        self._settings, self._shared, self._release = settings, shared, release
+        self._settings, self._transfers, self._release = settings, transfers, release
 
     @property
     def started(self) -> bool:
@@ -92,7 +95,10 @@ class RemoteWork:
         return self._command(operation.command, self._settings.stdin, out, err)
 
     def _script(self, operation: Script, out: Output, err: Output) -> Steps[CommandStatus]:
-        bodies = [self._shared.files.script(path, self.host) for path in operation.paths]
+        from ..transfer import scripts
+
+        assert self._transfers is not None
+        bodies = [self._transfers.files.script(path, self.host) for path in operation.paths]
         for path, body in zip(operation.paths, bodies, strict=True):
             if self._run.permit.cancelled():
                 return CommandStatus(Outcome.LOST, None, f"interrupted before {path}")
@@ -104,8 +110,11 @@ class RemoteWork:
         return CommandStatus(Outcome.OK, 0)
 
     def _transfer(self, operation: Push | Pull, out: Output, err: Output) -> Steps[CommandStatus]:
-        self._shared.files.check(operation)
-        return over_tar.run(self._index, self._run, operation, self._shared, out, err)
+        from ..transfer import over_tar
+
+        assert self._transfers is not None
+        self._transfers.files.check(operation)
+        return over_tar.run(self._index, self._run, operation, self._transfers, out, err)
 
     def _command(
         self, text: str, stdin: bytes | None, out: Output, err: Output, held: bool = False
@@ -173,8 +182,16 @@ _HANDLERS: Mapping[type, _Handler] = {
 }
 
 
+def _shared(settings: Settings, hosts: int, files: "LocalFiles | None") -> "SharedTransfers":
+    from ..transfer import LocalFiles, SharedTransfers
+
+    return SharedTransfers(settings, hosts, files or LocalFiles())
+
+
 class RemoteWorks:
     """An operation on each of some hosts; `files` are those that are copied, of this machine without it.
+
+    What transfers need is imported for them alone: commands start sooner.
 
     `release` gets each connection back when it is not needed any more.
     """
@@ -184,12 +201,14 @@ class RemoteWorks:
         hosts: Sequence[Host],
         connections: Sequence[HostConnection],
         settings: Settings,
-        files: LocalFiles | None = None,
+        operation: Operation,
+        files: "LocalFiles | None" = None,
         release: Callable[[HostConnection], object] = lambda connection: None,
     ) -> None:
         self._hosts, self._connections, self._settings = hosts, connections, settings
-        #: What the transfers share.
-        self.shared = SharedTransfers(settings, len(hosts), files or LocalFiles())
+        commands = isinstance(operation, RemoteCommand)
+        self._transfers = None if commands else _shared(settings, len(hosts), files)
+        self.shared: Amounts = self._transfers or Unmoved()
         self.release = release
 
     def on(self, index: int, permit: Permit) -> RemoteWork:
@@ -200,6 +219,6 @@ class RemoteWorks:
             self._connections[index],
             permit,
             self._settings,
-            self.shared,
+            self._transfers,
             self.release,
         )

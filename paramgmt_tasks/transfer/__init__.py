@@ -8,12 +8,29 @@ scripts          local scripts as commands
 relay            files to and from workers on other machines: relay_messages, relayed_files
 """
 
-from . import over_tar, scripts
-from .local_files import LocalFiles
-from .relay import FileRelay
-from .relay_messages import Delivery, Pulled
-from .relayed_files import FilesOfBatch, RelayedFiles
-from .shared import SharedTransfers
+from typing import TYPE_CHECKING
+
+from ..model import later
+
+if TYPE_CHECKING:
+    from . import over_tar, scripts
+    from .local_files import LocalFiles
+    from .relay import FileRelay
+    from .relay_messages import Delivery, Pulled
+    from .relayed_files import FilesOfBatch, RelayedFiles
+    from .shared import SharedTransfers
+else:
+    __getattr__ = later(
+        __name__,
+        {
+            ".": ["over_tar", "scripts"],
+            ".local_files": ["LocalFiles"],
+            ".relay": ["FileRelay"],
+            ".relay_messages": ["Delivery", "Pulled"],
+            ".relayed_files": ["FilesOfBatch", "RelayedFiles"],
+            ".shared": ["SharedTransfers"],
+        },
+    )
 
 __all__ = [
     "Delivery",
