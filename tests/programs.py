@@ -105,7 +105,11 @@ class _Server:
             (self.folder / name).write_text(f"#!{sys.executable} -IS\n{client}")
             (self.folder / name).chmod(0o755)
         self._process = start_lasting(
-            [sys.executable, __file__, self._path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, __file__, self._path],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            # matplotlib makes folders at home, which is not to be that of the first test.
+            env={**os.environ, "HOME": self._temporary.name},
         )
         assert self._process.stdout is not None
         if self._process.stdout.readline() != b"ready\n":
