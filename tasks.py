@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from pathlib import Path
 
 from invoke import Collection, Context, task
 
@@ -10,9 +11,15 @@ import paramgmt_tasks.tasks
 ns = Collection.from_module(paramgmt_tasks.tasks)
 
 
-def _python(c: Context, arguments: str, module: bool = True) -> None:
+def _python(c: Context, arguments: str, module: bool = True, **env: str) -> None:
     option = "-m " if module else ""
-    c.run(f'"{sys.executable}" {option}{arguments}', pty=sys.stdout.isatty(), in_stream=False)
+    c.run(f'"{sys.executable}" {option}{arguments}', pty=sys.stdout.isatty(), in_stream=False, env=env)
+
+
+def _pytest(c: Context, arguments: str) -> None:
+    # Compiled once, also where the environment asks for no such files beside the sources.
+    cache = str(Path(__file__).parent / ".pytest_cache" / "compiled")
+    _python(c, f"pytest -q {arguments}", PYTHONDONTWRITEBYTECODE="", PYTHONPYCACHEPREFIX=cache)
 
 
 #: Two processes, in each of which a file's tests share their servers.
@@ -31,13 +38,13 @@ _QUICK = "-n 2 --dist worksteal tests/unit paramgmt_tasks"
 def test(c: Context, path: str = "", k: str = "", all: bool = False) -> None:
     """Run the quick tests and the examples in docstrings; with --all, everything."""
     chosen = path or (_IN_PARALLEL if all or k else _QUICK)
-    _python(c, f"pytest -q {chosen}" + (f" -k {shlex.quote(k)}" if k else ""))
+    _pytest(c, chosen + (f" -k {shlex.quote(k)}" if k else ""))
 
 
 @task
 def coverage(c: Context) -> None:
     """Measure how much of the package all tests run, in their own process and in those they start."""
-    _python(c, f"pytest -q {_IN_PARALLEL} --cov --cov-report=term:skip-covered")
+    _pytest(c, f"{_IN_PARALLEL} --cov --cov-report=term:skip-covered")
 
 
 @task
