@@ -3,6 +3,9 @@
 It is for folders without a tasks.py.
 """
 
+import os
+import sys
+
 from invoke.program import Program
 
 from ._version import __version__
@@ -20,7 +23,16 @@ def paramgmt() -> None:
 
 
 def _run(name: str) -> None:
-    Program(name=name, binary=name, binary_names=[name], version=__version__, namespace=namespace).run()
+    program = Program(name=name, binary=name, binary_names=[name], version=__version__, namespace=namespace)
+    try:
+        try:
+            program.run()
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except BrokenPipeError:  # nobody reads the rest of the list of tasks, which Invoke prints by itself
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
 
 
 if __name__ == "__main__":

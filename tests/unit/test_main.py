@@ -1,5 +1,6 @@
 """The program with these tasks, for folders without a tasks.py."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -47,3 +48,14 @@ def test_a_task_is_run_with_its_words(run: Run, program: list[str], name: str) -
     assert (done.returncode, done.stdout) == (0, "rcmd [a]: ls -l\nrcmd [b]: ls -l\n")
     assert run(*program, "lcmd", "-m", "a", "-q", "false").returncode == 2
     assert run(*program, "lcmd", "-m", "a", "--quiet", "false").returncode == 1
+
+
+@pytest.mark.parametrize("buffered", ["", "1"])
+def test_a_list_that_nobody_reads_ends_quietly(buffered: str) -> None:
+    words = [sys.executable, "-m", "paramgmt_tasks", "--list"]
+    env = {**os.environ, "PYTHONUNBUFFERED": buffered}
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.communicate()[1] == b""
+        assert process.returncode == 141
