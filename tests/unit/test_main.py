@@ -42,8 +42,8 @@ def test_the_program_has_a_name_and_a_version(run: Run, program: list[str], name
     assert done.stderr == f"rcmd: no option '--bogus': see {name} rcmd --help\n"
 
 
-@WAYS
-def test_a_task_is_run_with_its_words(run: Run, program: list[str], name: str) -> None:
+def test_a_task_is_run_with_its_words(run: Run) -> None:
+    program = ["paramgmt-tasks"]
     done = run(*program, "rcmd", "-m", "a,b", "--dry-run", "--", "ls", "-l")
     assert (done.returncode, done.stdout) == (0, "rcmd [a]: ls -l\nrcmd [b]: ls -l\n")
     assert run(*program, "lcmd", "-m", "a", "-q", "false").returncode == 2
