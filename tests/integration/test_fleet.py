@@ -331,13 +331,17 @@ def test_results_come_as_hosts_finish(sshd) -> None:
 def agent(sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A real ssh-agent that holds the key."""
     socket = str(tmp_path / "agent")
-    process = subprocess.Popen(["ssh-agent", "-D", "-a", socket], stdout=subprocess.DEVNULL)
-    until(lambda: os.path.exists(socket))
     monkeypatch.setenv("SSH_AUTH_SOCK", socket)
-    subprocess.run(["ssh-add", "-q", sshd.identity], check=True)
-    yield socket
-    process.terminate()
-    process.wait(10)
+    process = subprocess.Popen(["ssh-agent", "-D", "-a", socket], stdout=subprocess.DEVNULL)
+    try:
+        # Its socket is there before it listens.
+        until(
+            lambda: not subprocess.run(["ssh-add", "-q", sshd.identity], stderr=subprocess.DEVNULL).returncode
+        )
+        yield socket
+    finally:
+        process.terminate()
+        process.wait(10)
 
 
 @pytest.mark.parametrize("only", ["no", "yes"])
