@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from .. import ssh
 from ..model import Host, Operation, Settings, Spool, check_together
+from ..steps import run_to_end
 from .local_command import LocalWorks
 from .local_run import LocalRun, Works
 
@@ -128,9 +129,14 @@ class ConnectionPool:
                 self._idle.setdefault(self._all[id(connection)][1], []).append(connection)
 
     def address(self, host: Host, settings: Settings) -> str:
-        """Where a host is reached, as its line and ssh_config say."""
-        resources = self.resources
-        return ssh.resolve(host, settings, resources.ssh_config, resources.defaults.login).address
+        """Where a host is reached, as its line and ssh_config say.
+
+        Raises:
+            UsageError: what ssh_config asks for that is not answered in time.
+        """
+        connection = ssh.HostConnection(host, settings=settings, resources=self.resources)
+        run_to_end(connection.settling())
+        return connection.target.address
 
     def require_identity(self, path: str) -> None:
         """Make sure that an identity the user named can be used.

@@ -150,7 +150,7 @@ def read(keyword: str, text: str) -> Value:
         return None
     if kind == "line":
         return hops(text) if keyword == "proxyjump" else text.lstrip(" \t=")
-    if not words or "" in words:
+    if not words or ("" in words and keyword != "match"):
         raise UsageError(f"missing argument of {keyword!r}")
     if kind == "words":
         if len(words) > 1 and keyword.endswith("knownhostsfile") and "none" in map(str.lower, words):

@@ -2,15 +2,15 @@
 
 import glob
 import os
-import subprocess
-import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
 
 from ..model import UsageError, Value, doubt, reason_of, ssh_options
+from ..steps import run_to_end
 from .config_lookup import (
+    CRITERIA,
     GATHERED,
     PASSES,
     Context,
@@ -19,19 +19,20 @@ from .config_lookup import (
     Names,
     canonical,
     finished,
+    if_possible,
     in_list,
     is_named,
     local_user,
     names,
 )
+from .config_questions import Answers, Guesses, Unanswered
 
 USER_FILE = "~/.ssh/config"
 SYSTEM_FILE = "/etc/ssh/ssh_config"
 
 _DEEPEST = 16
-_LISTED = ("host", "originalhost", "user", "localuser", "tagged")
-#: Criteria of ssh since 9.4 that are not known here: if they decide, a host is not connected.
-_UNTOLD = ("localnetwork", "command", "version", "sessiontype")
+#: Seconds that what a lookup asks for may take, if nobody says how long.
+_WITHIN = 10.0
 
 
 class LookedUp(str):
@@ -55,7 +56,8 @@ class SSHConfig:
     """What ssh_config says of hosts; for use in place of paramiko's, which stops at what ssh accepts.
 
     `parse` reads one more file, `lookup` and `find` say what holds for a host. Blocks of literal names are
-    found by index, so that many hosts and many blocks do not multiply. Safe for many threads once parsed.
+    found by index, so that many hosts and many blocks do not multiply. `answers` are those to what lookups
+    have to ask of commands and name servers. Safe for many threads once parsed.
     """
 
     def __init__(self) -> None:
@@ -66,8 +68,7 @@ class SSHConfig:
         self._ignored: list[str] = []
         self._ignored_everywhere = False
         self._final = False
-        self._ran: dict[str, bool] = {}
-        self._running = threading.Lock()
+        self.answers = Answers()
 
     @classmethod
     def from_text(cls, text: str) -> "SSHConfig":
@@ -163,14 +164,14 @@ class SSHConfig:
                     raise UsageError(f"{word!r} cannot be combined with other criteria of Match")
             elif criterion in PASSES:
                 self._final = self._final or (criterion == "final" and not negated)
-            elif criterion not in (*_LISTED, *_UNTOLD, "exec"):
+            elif criterion not in CRITERIA:
                 raise UsageError(f"Match has no criterion {criterion!r} here")
             else:
                 if not equals and rest and rest[0].startswith("="):
-                    equals, argument = "=", rest.pop(0)[1:]
-                if not argument:
-                    argument = rest.pop(0) if rest else ""
-                if not argument:
+                    argument = rest.pop(0)[1:]
+                is_there = bool(argument or rest)
+                argument = argument or (rest.pop(0) if rest else "")
+                if not argument and not (is_there and criterion in ("tagged", "command")):
                     raise UsageError(f"missing argument of {criterion!r} in Match")
             criteria.append((criterion, argument, negated))
         return criteria
@@ -188,7 +189,26 @@ class SSHConfig:
     def find(
         self, name: str, given: Mapping[str, Value] | None = None, user: str | None = None, port: int = 22
     ) -> Found:
-        """What holds for a host: options by their names in lower case.
+        """What holds for a host, see `look_up`; asks what has to be asked, and waits for the answers.
+
+        Raises:
+            UsageError: as `look_up`, or no answer has come within 10 seconds.
+        """
+        while True:
+            try:
+                return self.look_up(name, given, user, port)
+            except Unanswered as unanswered:
+                run_to_end(self.answers.wait(unanswered.question, _WITHIN))
+
+    def look_up(
+        self,
+        name: str,
+        given: Mapping[str, Value] | None = None,
+        user: str | None = None,
+        port: int = 22,
+        answers: Answers | Guesses | None = None,
+    ) -> Found:
+        """What holds for a host: options by their names in lower case. Runs nothing, and asks nobody.
 
         `given` options come before all others, as `ssh -o` has them. `user` and `port` are those where
         nothing names any. Tokens and variables are filled in; yes and no, numbers and seconds are plain;
@@ -196,22 +216,22 @@ class SSHConfig:
 
         Raises:
             UsageError: ssh would not connect to the host with these options.
+            Unanswered: it depends on the answer to a question, for which `answers` can be asked.
         """
         found = Found({key: value for key, value in (given or {}).items() if value})
         fixed = frozenset(found)
-        context = Context(name, found, user or local_user(), port, self._run)
+        context = Context(name, found, user or local_user(), port, answers or self.answers)
         self._apply(context, fixed)
-        host = context.host()
-        canonicalize = found.get("canonicalizehostname", "no")
-        if canonicalize != "no":
-            host = canonical(host, found)
-        if self._final or canonicalize != "no":
+        host = canonical(context.host(), found, answers or self.answers)
+        if self._final or found.get("canonicalizehostname", "no") != "no":
             found["hostname"] = host
             context.final = True
             self._apply(context, fixed)
         found["hostname"] = host
         ssh_options.check_host(host)
         if "user" in found:
+            if "user" not in fixed:
+                found["user"] = if_possible(str(found["user"]), "user", context)
             ssh_options.check_user(found["user"])
         return finished(context)
 
@@ -242,26 +262,6 @@ class SSHConfig:
                         or (keyword == "proxyjump" and "proxycommand" in found)
                     ):
                         found[keyword] = value
-
-    def _run(self, command: str, where: str) -> bool:
-        """Whether a command of `Match exec` succeeds; the same one is run once.
-
-        Raises:
-            UsageError: it cannot be run, or is killed.
-        """
-        with self._running:
-            if command not in self._ran:
-                shell = os.environ.get("SHELL") or "/bin/sh"
-                null = subprocess.DEVNULL
-                try:
-                    done = subprocess.run([shell, "-c", command], stdin=null, stdout=null, check=False)
-                except (OSError, ValueError) as error:
-                    reason = reason_of(error) if isinstance(error, OSError) else str(error)
-                    raise UsageError(f"ssh_config {where}: Match exec: {reason}") from None
-                if done.returncode < 0:
-                    raise UsageError(f"ssh_config {where}: Match exec {command!r}: killed")
-                self._ran[command] = done.returncode == 0
-            return self._ran[command]
 
 
 def load(user_file: str = USER_FILE, system_file: str = SYSTEM_FILE) -> SSHConfig:

@@ -11,15 +11,30 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from ..model import UsageError
+from ..model import UsageError, reason_of, ssh_options
+from .config_questions import Answers, CanonicalName, Guesses, Succeeds, Version
 
 #: Options of which every value counts, not only the first.
 GATHERED = {"certificatefile", "identityfile", "localforward", "remoteforward", "dynamicforward", "sendenv"}
 #: Criteria of Match that ask which time the files are gone through.
 PASSES = ("final", "canonical")
+#: The other criteria of Match, which have an argument.
+CRITERIA = (
+    *("host", "originalhost", "user", "localuser", "tagged", "exec"),
+    *("localnetwork", "command", "version", "sessiontype"),
+)
 
-_PROXY_TOKENS, _ALL_TOKENS = "hnpr", "CdhikLlnpru"
-_PATHS = ("certificatefile", "controlpath", "identityagent", "identityfile", "userknownhostsfile")
+_PROXY_TOKENS, _ALL_TOKENS = "hnpr", "CdhijkLlnpru"
+#: What only the check of a host key knows, see `known_hosts_command`.
+_KEY_TOKENS = "fHIKt"
+_PATHS = (
+    "certificatefile",
+    "controlpath",
+    "identityagent",
+    "identityfile",
+    "revokedhostkeys",
+    "userknownhostsfile",
+)
 #: The tokens that stand for something in an option; those of paths may have environment variables too.
 _TOKENS = {
     "proxycommand": _PROXY_TOKENS,
@@ -28,6 +43,10 @@ _TOKENS = {
     **dict.fromkeys(_PATHS, _ALL_TOKENS),
 }
 _TOKEN = re.compile(r"%(.?)|\$\{([^}]*)\}")
+
+_FAMILIES = {"any": socket.AF_UNSPEC, "inet": socket.AF_INET, "inet6": socket.AF_INET6}
+#: What may be an address that is not in its usual form.
+_ADDRESS = re.compile(r"[0-9a-fA-FxX.]*[0-9]|.*:.*", re.DOTALL)
 
 #: Whether a name is meant, and whether it is one that is not.
 _Pattern = tuple[Callable[[str], object], bool]
@@ -66,16 +85,11 @@ class Match:
 
 
 class Context:
-    """What is known of one host while it is looked up.
+    """What is known of one host while it is looked up, and the answers to what has to be asked for it."""
 
-    `run` says whether a command of `Match exec` succeeds; its second argument is the file and line.
-    """
-
-    def __init__(
-        self, name: str, found: Found, user: str, port: int, run: Callable[[str, str], bool]
-    ) -> None:
+    def __init__(self, name: str, found: Found, user: str, port: int, answers: Answers | Guesses) -> None:
         self.name, self.found, self.final = name, found, False
-        self._user, self._port, self._run = user, port, run
+        self._user, self._port, self._answers = user, port, answers
 
     def host(self) -> str:
         """The host's name so far."""
@@ -97,18 +111,28 @@ class Context:
         if criterion in PASSES:
             return self.final
         if criterion == "exec":
-            return self._run(_expand(argument, _ALL_TOKENS, self.token, "Match exec"), where)
+            command = _expand(argument, _ALL_TOKENS, self.token, "Match exec")
+            return bool(self._answers.get(Succeeds(command, where)))
         if criterion in ("host", "originalhost"):
             name = self.host() if criterion == "host" else self.name
             return in_list(name.lower(), argument.lower())
-        values: dict[str, str] = {
-            "user": self.token("r"),
-            "localuser": local_user(),
-            "tagged": self.found.get("tag", ""),
-        }
-        if criterion not in values:
-            raise UsageError(f"ssh_config {where}: Match {criterion} cannot be told here")
-        return in_list(values[criterion], argument)
+        if criterion == "localnetwork":
+            return _is_local(argument)
+        if criterion == "command":
+            return _has_command(argument, where)
+        return in_list(self._value(criterion, where), argument)
+
+    def _value(self, criterion: str, where: str) -> str:
+        if criterion == "user":
+            return self.token("r")
+        if criterion == "localuser":
+            return local_user()
+        if criterion == "tagged":
+            return str(self.found.get("tag", ""))
+        if criterion == "sessiontype":
+            return "exec"  # commands, scripts and transfers all run a command, over one connection
+        assert criterion == "version"
+        return str(self._answers.get(Version(where)))
 
     def token(self, token: str) -> str:
         """The value of a token."""
@@ -120,6 +144,7 @@ class Context:
             "d": lambda: os.path.expanduser("~"),
             "h": self.host,
             "i": lambda: str(os.getuid()),
+            "j": lambda: "" if str(found.get("proxyjump", "none")).lower() == "none" else found["proxyjump"],
             "k": lambda: str(found.get("hostkeyalias") or self.name),
             "L": lambda: socket.gethostname().partition(".")[0],
             "l": socket.gethostname,
@@ -138,12 +163,18 @@ def finished(context: Context) -> Found:
         UsageError: a token or variable that has no value.
     """
     found, context.final = context.found, True
+    if "hostkeyalias" in found:
+        found["hostkeyalias"] = str(found["hostkeyalias"]).lower()
     for keyword, tokens in _TOKENS.items():
         value = found.get(keyword)
         if isinstance(value, str):
             found[keyword] = _filled(value, keyword, tokens, context)
         elif value is not None:
             found[keyword] = [_filled(one, keyword, tokens, context) for one in value]
+    if "setenv" in found:
+        found["setenv"] = [if_possible(one, "setenv", context) for one in found["setenv"]]
+    if "knownhostscommand" in found:
+        found["knownhostscommand"] = _prepared(str(found["knownhostscommand"]), context)
     result = Found(as_found(found))
     for keyword in ("proxycommand", "proxyjump"):
         if result.get(keyword, "").lower() == "none":
@@ -164,6 +195,50 @@ def _filled(text: str, keyword: str, tokens: str, context: Context) -> str:
     return text
 
 
+def if_possible(text: str, keyword: str, context: Context) -> str:
+    """The text with tokens and variables filled in, as ssh does since 10.0; before, it left it as it is."""
+    if "%" not in text and "$" not in text:
+        return text
+    try:
+        tokens = _ALL_TOKENS.replace("r", "").replace("C", "") if keyword == "user" else _ALL_TOKENS
+        return _expand(text, tokens, context.token, keyword, True)
+    except UsageError:
+        return text
+
+
+def _prepared(command: str, context: Context) -> list[str]:
+    """The words of a KnownHostsCommand with all tokens filled in but those of a key, and `%%` left."""
+    keep = {token: f"%{token}" for token in f"{_KEY_TOKENS}%"}
+
+    def value(token: str) -> str:
+        return keep.get(token) or context.token(token).replace("%", "%%")
+
+    tokens = f"{_ALL_TOKENS}{_KEY_TOKENS}"
+    return [
+        _expand(word, tokens, value, "knownhostscommand", True, percent="%%")
+        for word in ssh_options.split_words(command)
+    ]
+
+
+def known_hosts_command(
+    command: str, *, name: str, reason: str, key: str, key_type: str, fingerprint: str
+) -> list[str]:
+    """The words of a KnownHostsCommand as it is found for a host, for one of the times that it is run.
+
+    `name` is what is looked for in known_hosts (%H), `reason` is `ORDER`, `HOSTNAME` or `ADDRESS` (%I), `key`
+    is the host's in base64 (%K), with its `key_type` (%t) and `fingerprint` (%f); for `ORDER`, when there is
+    no key yet, ssh has `NONE` for each of these three (ssh_config(5), TOKENS).
+
+    >>> known_hosts_command("keys %H %t 100%%", name="web1", reason="HOSTNAME", key="", key_type="ssh-rsa",
+    ...     fingerprint="")
+    ['keys', 'web1', 'ssh-rsa', '100%']
+    """
+    values = {"H": name, "I": reason, "K": key, "t": key_type, "f": fingerprint}
+    return [
+        _expand(word, _KEY_TOKENS, values.__getitem__, "knownhostscommand") for word in shlex.split(command)
+    ]
+
+
 def as_found(options: Options) -> Found:
     """Options as paramiko and Fabric know them: several words of one value are one text."""
     found = Found()
@@ -182,7 +257,12 @@ def _forwarded(value: str) -> str:
 
 
 def _expand(
-    text: str, allowed: str, value: Callable[[str], str], what: str, environment: bool = False
+    text: str,
+    allowed: str,
+    value: Callable[[str], str],
+    what: str,
+    environment: bool = False,
+    percent: str = "%",
 ) -> str:
     def fill(found: re.Match[str]) -> str:
         token, variable = found.groups()
@@ -193,7 +273,7 @@ def _expand(
                 raise UsageError(f"{what} {text!r}: the environment has no {variable}")
             return os.environ[variable]
         if token == "%":
-            return "%"
+            return percent
         if not token or token not in allowed:
             raise UsageError(f"{what} {text!r}: unknown token %{token}")
         return value(token)
@@ -201,27 +281,96 @@ def _expand(
     return _TOKEN.sub(fill, text)
 
 
-def canonical(host: str, found: Options) -> str:
-    """The host's name with the first of CanonicalDomains that has it.
+def _is_local(text: str) -> bool:
+    from . import interfaces  # with ctypes, which few need
+
+    wanted = interfaces.networks(text)
+    try:
+        return interfaces.is_local(wanted)
+    except OSError as error:
+        raise UsageError(f"Match localnetwork: {reason_of(error)}") from None
+
+
+def _has_command(argument: str, where: str) -> bool:
+    """Whether the command is one of those that a `Match command` asks for, as far as that can be told.
+
+    A connection is made for any number of commands: there is one, and which is not told.
+
+    Raises:
+        UsageError: it depends on which.
+    """
+    if argument in ("", "*"):
+        return argument == "*"
+    raise UsageError(f"ssh_config {where}: Match command {argument!r} cannot be told here: only '*' can")
+
+
+def canonical(host: str, found: Options, answers: Answers | Guesses) -> str:
+    """The host's canonical name: an address in its usual form, or what CanonicalizeHostname leads to.
+
+    As ssh(1)'s resolve_canonicalize has it: the first of CanonicalDomains that has the host, then what
+    CanonicalizePermittedCNAMEs allow that to be an alias of.
 
     Raises:
         UsageError: none has it, and the name must not be used as it is.
+        Unanswered: a name server has to be asked.
     """
+    if _ADDRESS.fullmatch(host):
+        return _plain_address(host)
+    wanted = found.get("canonicalizehostname", "no")
+    if wanted == "no":
+        return host
     proxied = any(found.get(key, "none").lower() != "none" for key in ("proxycommand", "proxyjump"))
-    if proxied and found["canonicalizehostname"] != "always":
+    if proxied and wanted != "always":
         return host
-    if host.count(".") > int(found.get("canonicalizemaxdots", 1)) or ":" in host:
-        return host
-    domains = [one for one in found.get("canonicaldomains", []) if one.lower() != "none"]
-    for domain in domains:
-        try:
-            socket.getaddrinfo(f"{host}.{domain}.", None)
-        except (OSError, UnicodeError):
-            continue
-        return f"{host}.{domain}".lower()
+    family = _FAMILIES[str(found.get("addressfamily", "any"))]
+    names = [host]
+    if not host.endswith("."):
+        if host.count(".") > int(found.get("canonicalizemaxdots", 1)):
+            return _followed(host, found, answers, family)
+        names = [
+            f"{host}.{one.rstrip('.')}." for one in found.get("canonicaldomains", []) if one.lower() != "none"
+        ]
+    name, alias_of = _known(names, family, answers)
+    if name:
+        return _permitted(name.rstrip(".").lower(), alias_of, found)
     if found.get("canonicalizefallbacklocal", "yes") == "no":
         raise UsageError(f"no CanonicalDomains has a host {host!r}, and CanonicalizeFallbackLocal is no")
-    return host
+    return _followed(host, found, answers, family)
+
+
+def _followed(host: str, found: Options, answers: Answers | Guesses, family: int) -> str:
+    """The name as the system's resolver has it, if names may be followed that it is an alias of."""
+    if not _rules(found):
+        return host
+    name, alias_of = _known([host], family, answers)
+    return _permitted(host, alias_of, found) if name else host
+
+
+def _known(names: list[str], family: int, answers: Answers | Guesses) -> tuple[str, str]:
+    answer = answers.get(CanonicalName(tuple(names), family)) if names else None
+    return answer if isinstance(answer, tuple) else ("", "")
+
+
+def _permitted(name: str, alias_of: str, found: Options) -> str:
+    if alias_of and alias_of != name:
+        for source, target in _rules(found):
+            if in_list(name, source.lower()) and in_list(alias_of, target.lower()):
+                return alias_of
+    return name
+
+
+def _rules(found: Options) -> list[tuple[str, str]]:
+    rules = found.get("canonicalizepermittedcnames", [])
+    return [(source, target) for source, _, target in (rule.partition(":") for rule in rules) if target]
+
+
+def _plain_address(host: str) -> str:
+    """An address as getnameinfo(3) writes it, such as 127.0.0.1 for 127.1; as it is if it is none."""
+    try:
+        address = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)[0][4]
+        return socket.getnameinfo(address, socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)[0]
+    except (OSError, UnicodeError):
+        return host
 
 
 @lru_cache(maxsize=4096)

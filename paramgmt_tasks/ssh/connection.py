@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import fabric
@@ -66,7 +67,9 @@ class HostConnection(fabric.Connection):
         self.resources = resources = resources or SharedResources()
         defaults = resources.defaults if config is None else Defaults.of(config)
         known = resources.ssh_config if config is None else config.base_ssh_config
-        self.target = target = resolve(entry, settings, known, defaults.login, user, port)
+        self._ssh_config = known
+        self._resolve = partial(resolve, entry, settings, known, defaults.login, user, port)
+        self.target = target = self._resolve()
         looked_up = ssh_config.LookedUp(entry.address)
         looked_up.options = target.options
         super().__init__(
@@ -85,6 +88,7 @@ class HostConnection(fabric.Connection):
             self.gateway = self._find_gateway(settings)
         self.link = Link()
         self._has_tokens = isinstance(gateway, str)
+        self._as_configured = (gateway is None, forward_agent is None)
         self._attached: dict[type[Attachment], Attachment] = {}
         self._own_timeout = connect_timeout or self.connect_kwargs.get("timeout")
         self._default_timeout = defaults.connect_timeout
@@ -124,6 +128,36 @@ class HostConnection(fabric.Connection):
 
     # -- reaching the host
 
+    def settling(self) -> Steps[None]:
+        """Wait for what ssh_config has to ask, such as a command of `Match exec`, to know the target.
+
+        Until this is done `target`, `host`, `user`, `port` and `gateway` are as if the answer were no.
+        It takes from the time that the host may take to be reached.
+
+        Raises:
+            UsageError: the answer has not come in time.
+        """
+        while self.target.question is not None:
+            assert isinstance(self._ssh_config, ssh_config.SSHConfig)
+            began, seconds = time.monotonic(), self.connect_timeout - self.spent
+            try:
+                yield from self._ssh_config.answers.wait(self.target.question, seconds, self.link.check)
+            finally:
+                self.spent += time.monotonic() - began
+            self.target = self._resolve()
+            self._retarget()
+
+    def _retarget(self) -> None:
+        """Have what Fabric made of the guessed target follow the known one."""
+        target, (gateway, forward_agent) = self.target, self._as_configured
+        self.host, self.user, self.port = target.address, target.user, target.port
+        self.ssh_config = target.options
+        if gateway:
+            self.gateway = self._find_gateway(self.settings)
+        if forward_agent and "forwardagent" in target.options:
+            self.forward_agent = target.options.as_bool("forwardagent")
+        self.use(self.settings)
+
     def open(self) -> None:
         """Reach the host, see `opening`, and wait for it."""
         run_to_end(self.opening())
@@ -140,6 +174,7 @@ class HostConnection(fabric.Connection):
         if self.is_connected and self.transport is not None:
             self.transport.on_stall = on_stall
             return
+        yield from self.settling()
         target = replace(self.target, address=self.host, user=self.user, port=self.port)
         target.check()
         self.discard()

@@ -67,7 +67,8 @@ class SharedResources:
             return self._jump_hosts[hops, settings]
 
     def close(self) -> None:
-        """Close the connections to jump hosts, and to the agent."""
+        """Close the connections to jump hosts and to the agent, and end what ssh_config has asked."""
         for jump_host in self._jump_hosts.values():
             jump_host.close()
         self.identities.close()
+        self.ssh_config.answers.close()

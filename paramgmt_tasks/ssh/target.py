@@ -7,6 +7,7 @@ from typing import Protocol
 from ..model import Host, Settings, UsageError, Value, parse_entry, ssh_options
 from .config import SSHConfig
 from .config_lookup import Found, as_found
+from .config_questions import Guesses, Question, Unanswered
 
 
 class Lookup(Protocol):
@@ -23,6 +24,7 @@ class Target:
     `options` are those of its line and of ssh_config that hold for it. `jump` are the hops on the way,
     separated by commas, and `proxy_command` is a command to reach it by; both are empty for most hosts.
     `fault` is what is wrong with its configuration: it is not connected then.
+    `question` is what has to be asked before the target is known; the others are a guess until then.
     """
 
     host: Host
@@ -33,6 +35,7 @@ class Target:
     jump: str = ""
     proxy_command: str = ""
     fault: str = ""
+    question: Question | None = None
 
     def check(self) -> None:
         """Make sure that the host may be connected.
@@ -74,7 +77,9 @@ def resolve(
     own = _own_options(host, faults)
     user = user or host.user or own.get("user") or settings.user  # type: ignore[assignment]
     port = port or host.port or int(str(own.get("port") or 0)) or settings.port
-    options = _look_up(host, ssh_config, {**own, "user": user, "port": str(port or "")}, login, own, faults)
+    options, question = _look_up(
+        host, ssh_config, {**own, "user": user, "port": str(port or "")}, login, own, faults
+    )
     jump, proxy_command = _way(settings, options, faults)
     return Target(
         host,
@@ -85,6 +90,7 @@ def resolve(
         jump,
         proxy_command,
         faults[-1] if faults else "",
+        question,
     )
 
 
@@ -104,14 +110,20 @@ def _look_up(
     login: tuple[str, int],
     own: Mapping[str, Value],
     faults: list[str],
-) -> Found:
+) -> tuple[Found, Question | None]:
     if not isinstance(ssh_config, SSHConfig):
-        return Found({**ssh_config.lookup(host.address), **as_found(own)})
+        return Found({**ssh_config.lookup(host.address), **as_found(own)}), None
+    question = None
     try:
-        return ssh_config.find(host.address, given, *login)
+        try:
+            return ssh_config.look_up(host.address, given, *login), None
+        except Unanswered as unanswered:
+            question = unanswered.question
+        return ssh_config.look_up(host.address, given, *login, Guesses()), question
     except UsageError as error:
-        faults.append(str(error))
-        return Found(hostname=host.address)
+        if question is None:
+            faults.append(str(error))
+        return Found(hostname=host.address), question
 
 
 def _way(settings: Settings, options: Found, faults: list[str]) -> tuple[str, str]:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import programs
@@ -72,6 +73,29 @@ def test_what_is_wrong_with_one_hosts_options_is_its_result(sshd, settings: Sett
     for result, (_, said) in zip(report.results[1:-1], BAD_OPTIONS.values(), strict=True):
         assert said in result.reason
         assert result.attempts == 1
+
+
+@WITH_OUR_CONFIG
+def test_a_match_exec_that_never_ends_is_an_error_of_its_hosts_alone(
+    sshd, blank_home: Path, settings: Settings, tmp_path: Path
+) -> None:
+    (blank_home / ".ssh").mkdir()
+    (blank_home / ".ssh" / "config").write_text(
+        f'Match originalhost n* exec "echo %n >>{tmp_path}/asked; sleep 1000"\n  Port 1\n'
+        f'Match originalhost 127.1.* exec "echo x >>{tmp_path}/same; sleep 0.2; exit 1"\n  Port 1\n'
+        f'Match originalhost 127.1.* exec "echo %n >>{tmp_path}/each"\n  Compression no\n'
+    )
+    good = sshd.hosts(6)
+    stuck = [replace(sshd.host(9, ConnectTimeout="1"), entry=name, address=name) for name in ("n1", "n2")]
+    with Fleet([stuck[0], *good, stuck[1]], settings) as fleet:
+        report = fleet.run("echo ?HOST", connect_timeout=None).report()
+    assert [result.outcome for result in report] == [Outcome.ERROR, *[Outcome.OK] * 6, Outcome.ERROR]
+    assert "Match exec" in report[0].reason
+    assert "no answer within 1 s" in report[0].reason
+    assert not running(f"{tmp_path}/asked")
+    workers = 1 if settings.engine == "threads" else settings.workers or os.cpu_count() or 1
+    assert len((tmp_path / "same").read_text().split()) <= workers
+    assert sorted((tmp_path / "each").read_text().split()) == sorted(host.address for host in good)
 
 
 @WITH_OUR_CONFIG

@@ -8,11 +8,15 @@ from io import StringIO
 from pathlib import Path
 
 import fabric
+import helpers
 import pytest
 
 from paramgmt_tasks.model.errors import UsageError
 from paramgmt_tasks.ssh import config as ssh_config
 from paramgmt_tasks.ssh.config import SSHConfig
+from paramgmt_tasks.ssh.config_lookup import known_hosts_command
+from paramgmt_tasks.ssh.config_questions import Unanswered
+from paramgmt_tasks.steps import run_to_end
 
 #: Texts of ssh_config, and the hosts that are looked up in them; `user@host` is with a user given.
 TEXTS = {
@@ -234,11 +238,11 @@ def test_what_ssh_refuses_is_one_line_with_file_and_number(text: str, said: str,
 
 
 def test_a_criterion_that_cannot_be_told_never_holds_in_silence(tmp_path: Path) -> None:
-    text = "Match host web1 localnetwork 10.0.0.0/8\n  User nic\nHost *\n  Port 2222\n"
+    text = "Match host web1 command reboot\n  User nic\nHost *\n  Port 2222\n"
     write(tmp_path / "config", text)
     config = ssh_config.load(str(tmp_path / "config"), "/none")
     assert config.find("web2")["port"] == "2222"
-    with pytest.raises(UsageError, match="line 1: Match localnetwork cannot be told here"):
+    with pytest.raises(UsageError, match="line 1: Match command 'reboot' cannot be told here"):
         config.find("web1")
 
 
@@ -357,12 +361,131 @@ def test_a_command_of_match_exec_that_cannot_be_run_fails_its_hosts(monkeypatch:
     monkeypatch.setenv("SHELL", "/no/such/shell")
     config = parsed('Match originalhost a exec "true"\n  Port 5\n')
     assert config.lookup("b") == {"hostname": "b"}
-    with pytest.raises(UsageError, match="ssh_config ssh_config, line 1: Match exec: no such file"):
+    with pytest.raises(UsageError, match="ssh_config ssh_config, line 1: Match exec 'true': no such file"):
         config.lookup("a")
 
 
+@pytest.mark.parametrize(
+    ("criterion", "holds"),
+    [
+        ("localnetwork 127.0.0.0/8", True),
+        ("localnetwork 192.0.2.128/25,::1", True),
+        ("localnetwork 192.0.2.128/25", False),
+        ("!localnetwork 192.0.2.128/25", True),
+        ("LocalNetwork=127.0.0.1", True),
+        ("sessiontype exec", True),
+        ("sessiontype shell,subsystem,none", False),
+        ("command *", True),
+        ('command ""', False),
+        ('tagged ""', True),
+        ("tagged lab*", False),
+    ],
+)
+def test_criteria_of_newer_versions_of_ssh_are_told(criterion: str, holds: bool) -> None:
+    assert ("port" in parsed(f"Match {criterion}\n  Port 5\n").find("h")) is holds
+    assert parsed("Tag lab1\nMatch tagged lab*\n  Port 5\n").find("h")["port"] == "5"
+
+
+@pytest.mark.parametrize("networks", ["10.0.0.1/8", "10.0.0.0/8,", "!10.0.0.0/8", "here"])
+def test_a_list_of_networks_that_is_none_fails_its_hosts(networks: str) -> None:
+    config = parsed(f"Match host a localnetwork {networks}\n  Port 5\n")
+    config.find("b")
+    with pytest.raises(UsageError, match="Match localnetwork: "):
+        config.find("a")
+
+
+@needs_ssh
+def test_a_match_of_the_version_asks_the_ssh_that_is_here() -> None:
+    config = parsed("Match version OpenSSH_*\n  Port 5\nMatch version OpenSSH_1.0\n  User x\n")
+    assert config.find("h") == {"hostname": "h", "port": "5"}
+
+
+def test_a_lookup_runs_nothing_and_says_what_it_needs() -> None:
+    config = parsed('Match host a,b exec "true"\n  Port 5\nHost *\n  User u\n')
+    assert config.look_up("c")["user"] == "u"
+    with pytest.raises(Unanswered) as raised:
+        config.look_up("a")
+    run_to_end(config.answers.wait(raised.value.question, 5.0))
+    assert config.look_up("a")["port"] == config.look_up("b")["port"] == "5"
+
+
+def test_a_command_of_match_exec_that_never_ends_is_killed_with_what_it_has_started(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    config = parsed(f'Match exec "sleep 1000 & echo $! >{pid}; wait"\n  Port 5\n')
+    with pytest.raises(Unanswered) as raised:
+        config.look_up("a")
+    waits = config.answers.wait(raised.value.question, 1000.0)
+    for wait in waits:
+        wait.block()
+        if pid.exists() and pid.read_text().strip():
+            break
+    with pytest.raises(UsageError, match=r"line 1: Match exec .*: no answer within 0 s"):
+        run_to_end(config.answers.wait(raised.value.question, 0.0))
+    os.kill(int(pid.read_text()), 0)  # somebody still waits for it
+    waits.close()
+    helpers.until(lambda: not helpers.command_line(int(pid.read_text())))
+    with pytest.raises(UsageError, match=r"Match exec .*: no answer"):
+        config.look_up("b")  # nobody waits for it once more
+
+
+def test_what_nobody_waited_for_to_its_end_may_be_asked_again() -> None:
+    config = parsed('Match exec "sleep 1000"\n  Port 5\n')
+    for _ in range(2):
+        with pytest.raises(Unanswered) as raised:
+            config.look_up("a")
+        waits = config.answers.wait(raised.value.question, 1000.0)
+        next(waits)
+        waits.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "address"),
+    [("127.1", "127.0.0.1"), ("0x7f.1", "127.0.0.1"), ("FE80:0::1", "fe80::1"), ("1.2.3.4.5", "1.2.3.4.5")],
+)
+def test_an_address_has_its_usual_form(name: str, address: str) -> None:
+    assert parsed("Port 5\n").find(name)["hostname"] == address
+
+
+def test_an_alias_is_followed_as_far_as_permitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def known(name: str, *_: object, **__: object) -> list[object]:
+        if name not in ("w.a.example.", "x.y.z"):
+            raise OSError
+        return [(0, 0, 0, "REAL.b.example", ())]
+
+    monkeypatch.setattr("socket.getaddrinfo", known)
+    text = (
+        "CanonicalizeHostname yes\nCanonicalDomains a.example\nHost real.*\n  Port 5\nHost *\n"
+        "CanonicalizePermittedCNAMEs *.c.example:* *.a.example,x.*:*.B.example\n"
+    )
+    for name in ("w", "x.y.z"):
+        assert parsed(text).find(name)["hostname"] == "real.b.example"
+        assert parsed(text).find(name)["port"] == "5"
+    assert parsed(text.replace("B.", "c.")).find("w")["hostname"] == "w.a.example"
+    assert parsed("ProxyJump j\n" + text).find("w")["hostname"] == "w"
+
+
+def test_the_tokens_of_a_known_hosts_command_are_filled_in_when_it_is_run() -> None:
+    found = parsed('Host h\n  HostName r%%\nKnownHostsCommand /k "%h %H" a%%%t %n %u\n').find("h", user="u")
+    words = known_hosts_command(
+        found["knownhostscommand"],
+        name="[h]:2",
+        reason="HOSTNAME",
+        key="AAAA",
+        key_type="ssh-rsa",
+        fingerprint="SHA256:x",
+    )
+    assert words == ["/k", "r% [h]:2", "a%ssh-rsa", "h", ssh_config.local_user()]
+
+
+def test_the_user_and_variables_may_have_tokens_as_in_newer_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEAM", "ops")
+    found = parsed("User ${TEAM}-%n\nSetEnv HOST=%h RATE=50%\n").find("h")
+    assert (found["user"], found["setenv"]) == ("ops-h", "HOST=h RATE=50%")
+    assert parsed("User a%z\n").find("h")["user"] == "a%z"
+
+
 def test_the_stanza_of_the_canonical_name_holds(monkeypatch: pytest.MonkeyPatch) -> None:
-    def known(name: str, *_: object) -> list[object]:
+    def known(name: str, *_: object, **__: object) -> list[object]:
         if name != "w.b.example.":
             raise OSError
         return []

@@ -55,7 +55,7 @@ def test_a_proxy_command_is_used_unless_jump_hosts_are_asked_for() -> None:
     [
         (Host("web1", "web1", options={"Port": "x"}), "", "Port"),
         (Host("web1", "web1"), "Host web1\n  ProxyCommand nc %z\n", "unknown token %z"),
-        (Host("web1", "web1"), "Match host web1 localnetwork 10.0.0.0/8\n  Port 5\n", "localnetwork"),
+        (Host("web1", "web1"), "Match host web1 command reboot\n  Port 5\n", "command"),
     ],
 )
 def test_what_is_wrong_with_one_host_is_a_fault_of_it_alone(host: Host, text: str, fault: str) -> None:
