@@ -25,23 +25,23 @@ _SECRET = 512
 def preferred(wanted: str, usual: Sequence[str], available: Collection[str]) -> tuple[str, ...]:
     """The algorithms that a list of ssh_config(5) names, as far as there are any here.
 
-    With `+` or `^` in front they are offered too, last or first, with `-` those that match are not.
+    With `+` or `^` in front they are offered too, last or first, with `-` those that match are not. A name
+    may have wildcards, which stand for what is `available`, in that order (OpenSSH's kex_assemble_names).
 
     >>> preferred("c,x", ["a", "b"], ["a", "b", "c"])
     ('c',)
     >>> preferred("+c", ["a", "b"], ["a", "b", "c"]), preferred("^b", ["a", "b"], ["a", "b", "c"])
     (('a', 'b', 'c'), ('b', 'a'))
-    >>> preferred("-a*", ["a1", "a2", "b"], [])
-    ('b',)
+    >>> preferred("-a*", ["a1", "a2", "b"], []), preferred("^a*", ["b"], ["b", "a1", "a2"])
+    (('b',), ('a1', 'a2', 'b'))
     """
     sign = wanted[:1] if wanted[:1] in ("+", "-", "^") else ""
-    named = wanted[len(sign) :].split(",")
+    patterns = wanted[len(sign) :].split(",")
     if sign == "-":
-        offered = [name for name in usual if not any(fnmatchcase(name, each) for each in named)]
+        offered = [name for name in usual if not any(fnmatchcase(name, each) for each in patterns)]
     else:
-        own = [name for name in named if name in available]
-        others = [name for name in usual if name not in own] if sign else []
-        offered = [*own, *others] if sign == "^" else [*others, *own]
+        own = [name for each in patterns for name in available if fnmatchcase(name, each)]
+        offered = {"": own, "+": [*usual, *own], "^": [*own, *usual]}[sign]
     return tuple(dict.fromkeys(offered))
 
 
