@@ -60,6 +60,8 @@ class Certificate:
             BadCertificate: it has not, or that cannot be told here.
         """
         kind = _text(Reader(self.authority).string())
+        if len(Reader(self.signature).strings()) != 2:
+            raise BadCertificate("signed by what is no signature")
         algorithms = (kind, "rsa-sha2-256", "rsa-sha2-512") if kind == "ssh-rsa" else (kind,)
         if kind not in _PARTS or self.signature_algorithm not in algorithms:
             raise BadCertificate(f"signed in a way that is not supported here: {self.signature_algorithm}")

@@ -196,14 +196,16 @@ class KnownHostsFile(Lines):
         with self.lock:
             if self._can_record:
                 try:
-                    self._append(line)
+                    if not self._append(line) and self._is_file:
+                        return  # `refresh` reads it, with what others have written
                 except (OSError, ValueError) as error:
                     reason = reason_of(error) if isinstance(error, OSError) else error
                     log.warning("cannot record host keys in %s: %s", self._path, reason)
                     self._can_record = False
             self.keys.add(name, self._entry(key_type, blob))
 
-    def _append(self, line: bytes) -> None:
+    def _append(self, line: bytes) -> bool:
+        """Write a line at the end; whether nobody else has written since the file was read."""
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
         with os.fdopen(os.open(self._path, flags, 0o600), "r+b", buffering=0) as file:
@@ -215,10 +217,12 @@ class KnownHostsFile(Lines):
             file.write(line)
             after = os.fstat(file.fileno())
         as_read = _state(before) == self._state or (self._state is None and not before.st_size)
-        if as_read and after.st_size == before.st_size + len(line):  # nobody else has written
+        as_read = as_read and after.st_size == before.st_size + len(line)
+        if as_read:
             self._state = _state(after)
             self._text += line
             self._count += line.count(b"\n")
+        return as_read
 
 
 class KnownHosts:

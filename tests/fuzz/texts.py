@@ -3,6 +3,7 @@
 None of what is in them makes anything but UsageError, of one line.
 """
 
+import base64
 import contextlib
 import importlib
 import json
@@ -25,7 +26,7 @@ from paramgmt_tasks.model.results import HostResult, Outcome
 from paramgmt_tasks.model.settings import Settings
 from paramgmt_tasks.ssh import config as ssh_config
 from paramgmt_tasks.ssh.connection import HostConnection
-from paramgmt_tasks.ssh.known_hosts import KnownHosts
+from paramgmt_tasks.ssh.known_hosts import KnownHosts, KnownHostsFile
 from paramgmt_tasks.ssh.shared import SharedResources
 
 # Not by `from`: the package has the collection of these tasks under the name of their module.
@@ -153,6 +154,9 @@ def _only_usage_errors() -> Iterator[None]:
 
 
 def known_hosts(seed: int, folder: Path) -> None:
+    def read(*paths: Path) -> KnownHosts:
+        return KnownHosts([KnownHostsFile(path) for path in paths])
+
     rng = random.Random(seed)
     lines = []
     for _ in range(rng.randint(0, 8)):
@@ -163,18 +167,20 @@ def known_hosts(seed: int, folder: Path) -> None:
         )
     path = folder / "known_hosts"
     path.write_bytes(_bytes(rng, _spoilt(rng, "\n".join(lines) + rng.choice(("", "\n")))))
-    known = KnownHosts([path, folder / "none"], hash_new=rng.random() < 0.3)
+    known, hashed = read(path, folder / "none"), rng.random() < 0.3
     for name in rng.sample(_NAMES, 6):
         known.types(name)
         known.search(name)
-        known.has(name, "ssh-ed25519", b"key")
-        before = KnownHosts([path]).types("never-named")
-        known.add(name, "ssh-ed25519", b"a new key")
-        if KnownHosts([path]).types("never-named") != before:
+        known.find(name, b"key")
+        known.authorities(name)
+        known.revoked(name)
+        before = read(path).types("never-named")
+        known.add(name, "ssh-ed25519", base64.b64decode(_KEY), hashed)
+        if read(path).types("never-named") != before:
             raise Violation(
                 f"what was recorded for {name!r} holds for another host: {path.read_text()[-100:]!r}"
             )
-    known.is_revoked(b"key")
+    known.refresh()
 
 
 _OPTIONS = (
