@@ -60,6 +60,7 @@ class HostKeyVerifier:
         self._ordering = known
         self._types: frozenset[str] = frozenset()
         self._certified = self._is_second = False
+        self._sock: SocketLike | None = None
 
     def prepare(self, deadline: float) -> Steps[None]:
         """Ask KnownHostsCommand for what decides which keys the host is asked for.
@@ -78,7 +79,7 @@ class HostKeyVerifier:
         Raises:
             UsageError: HostKeyAlgorithms has nothing that can be used here.
         """
-        transport = LeanTransport(sock, **options)
+        transport, self._sock = LeanTransport(sock, **options), sock
         for name in self._names:
             self._types = self._types or self._ordering.types(name)
             self._certified = self._certified or bool(self._ordering.authorities(name))
@@ -95,7 +96,7 @@ class HostKeyVerifier:
             UsageError: KnownHostsCommand fails.
         """
         shown = self._shown(transport)
-        if self._mode == "ignore" or self._is_exempt(transport):
+        if self._mode == "ignore" or self._is_exempt():
             return
         known = self._known
         if self._command is not None:
@@ -103,7 +104,7 @@ class HostKeyVerifier:
             known = known.having(self._command.lines(self._names[0], "HOSTNAME", shown, deadline))
         refusal = self._refusal(shown, known)
         if refusal is None:
-            yield from self._check_address(transport, shown, known, deadline)
+            yield from self._check_address(shown, known, deadline)
         else:
             self._accept_new(shown, known, refusal)
 
@@ -115,7 +116,7 @@ class HostKeyVerifier:
         Raises:
             RetryWithKnownTypes: another key of the host may be trusted.
         """
-        if self._mode == "ignore" and not self._is_exempt(transport):
+        if self._mode == "ignore" and not self._is_exempt():
             try:
                 self._refusal(self._shown(transport), self._known)
             except Untrusted as error:
@@ -146,11 +147,11 @@ class HostKeyVerifier:
                 raise Untrusted(str(error)) from None
         return shown
 
-    def _is_exempt(self, transport: LeanTransport) -> bool:
+    def _is_exempt(self) -> bool:
         """Whether NoHostAuthenticationForLocalhost holds."""
         if self._options.get("nohostauthenticationforlocalhost") != "yes" or "hostkeyalias" in self._options:
             return False
-        address = _peer(transport)
+        address = _peer(self._sock)
         return address is not None and address.is_loopback
 
     # -- what is known
@@ -242,11 +243,9 @@ class HostKeyVerifier:
             said += f"; if that is right: ssh-keygen -R {shlex.quote(self._names[0])} -f {entry.file}"
         return f"{said} (now {shown.key_type} {shown.fingerprint})"
 
-    def _check_address(
-        self, transport: LeanTransport, shown: ShownKey, known: KnownHosts, deadline: float
-    ) -> Steps[None]:
+    def _check_address(self, shown: ShownKey, known: KnownHosts, deadline: float) -> Steps[None]:
         """Make sure that the host's address is not known with another key, if CheckHostIP asks for that."""
-        address = _peer(transport) if self._options.get("checkhostip") == "yes" else None
+        address = _peer(self._sock) if self._options.get("checkhostip") == "yes" else None
         if address is None or address.is_loopback or shown.certificate is not None:
             return
         name = str(address) if self._port == 22 else f"[{address}]:{self._port}"
@@ -258,9 +257,8 @@ class HostKeyVerifier:
             raise Untrusted(f"the address {address} has another host key in {others[0].where} (CheckHostIP)")
 
 
-def _peer(transport: LeanTransport) -> "ipaddress.IPv4Address | ipaddress.IPv6Address | None":
+def _peer(sock: SocketLike | None) -> "ipaddress.IPv4Address | ipaddress.IPv6Address | None":
     """The address at the other end, unless that is reached through something else."""
-    sock = transport.sock
     if not isinstance(sock, socket.socket) or sock.family not in (socket.AF_INET, socket.AF_INET6):
         return None
     address = ipaddress.ip_address(str(sock.getpeername()[0]).partition("%")[0])

@@ -118,7 +118,7 @@ def connect(lab: Lab, blank_home: Path) -> Connect:
         recorded = (folder / "known").read_bytes().count(b"\n")
 
         (folder / "known").write_text(lab.text(known))
-        with Fleet(["web1"], Settings(connect_timeout=20)) as fleet:
+        with Fleet(["web1"], Settings(connect_timeout=60)) as fleet:
             (ours,) = fleet.report(RemoteCommand("true"))
         if not alone:
             assert ours.ok is (theirs.returncode == 0), f"{ours.reason}; ssh: {theirs.stderr.decode()}"
@@ -398,3 +398,63 @@ def test_with_several_files_the_first_of_the_users_receives_new_keys(
 def test_new_names_are_hashed_if_asked_for(connect: Connect, blank_home: Path) -> None:
     assert connect("ed25519", "", "HashKnownHosts yes").ok
     assert (blank_home / ".ssh" / "known").read_text().startswith("|1|")
+
+
+# -- over a socket of this machine
+
+
+@pytest.mark.parametrize(
+    ("line", "options", "trusted"),
+    [
+        ("[other]:{port} {key}", {"NoHostAuthenticationForLocalhost": "yes"}, True),
+        ("[127.1.0.2]:{port} {other}", {"NoHostAuthenticationForLocalhost": "yes"}, True),
+        ("", {"NoHostAuthenticationForLocalhost": "yes", "HostKeyAlias": "alias"}, False),
+        ("", {"NoHostAuthenticationForLocalhost": "no"}, False),
+        ("web1 {key}", {"HostKeyAlias": "web1", "CheckHostIP": "yes"}, True),
+    ],
+)
+def test_localhost_is_exempt_if_asked_for(
+    sshd, lab: Lab, tmp_path: Path, line: str, options: dict[str, str], trusted: bool
+) -> None:
+    key = " ".join((sshd.folder / "host_key.pub").read_text().split()[:2])
+    known = tmp_path / "known"
+    known.write_text(line.format(port=sshd.port, key=key, other=lab.text("{ed25519}")) + "\n")
+    options = {"UserKnownHostsFile": str(known), "GlobalKnownHostsFile": "none", **options}
+    words = [word for key, value in sshd.options(**options).items() for word in ("-o", f"{key}={value}")]
+    theirs = subprocess.run(["ssh", "-F", "none", *words, "127.1.0.2", "true"], capture_output=True)
+    with Fleet([sshd.host(1, **options)], Settings(connect_timeout=60)) as fleet:
+        (ours,) = fleet.report(RemoteCommand("true"))
+    assert (ours.ok, theirs.returncode == 0) == (trusted, trusted), (ours.reason, theirs.stderr)
+
+
+def test_a_host_whose_key_has_changed_gets_no_password(sshd, lab: Lab, tmp_path: Path) -> None:
+    known = tmp_path / "known"
+    options = {"UserKnownHostsFile": str(known), "StrictHostKeyChecking": "no", "IdentityFile": "/none"}
+    for line, withheld in ((f"[127.1.0.2]:{sshd.port} {{rsa}}", True), ("other {rsa}", False)):
+        known.write_text(lab.text(line) + "\n")
+        with Fleet(
+            [sshd.host(1, **options)], Settings(password="secret", attempts=1, connect_timeout=60)
+        ) as fleet:
+            (result,) = fleet.report(RemoteCommand("true"))
+        assert result.outcome is Outcome.DENIED
+        assert ("no password is sent: the host key has changed" in result.reason) is withheld
+        assert result.reason.endswith(": password") is not withheld
+
+
+def test_a_group_of_fabric_verifies_in_the_same_way(sshd, lab: Lab, tmp_path: Path) -> None:
+    from paramgmt_tasks import ParallelGroup
+
+    known = tmp_path / "known"
+    options = {"UserKnownHostsFile": str(known), "GlobalKnownHostsFile": "none"}
+    for line, trusted in (
+        ("127.1.0.2 {key}", True),
+        ("127.1.0.2 {other}", False),
+        ("@revoked * {key}", False),
+    ):
+        key = " ".join((sshd.folder / "host_key.pub").read_text().split()[:2])
+        known.write_text(line.format(key=key, other=lab.text("{ed25519}")) + "\n")
+        for kwargs in ({}, {"banner_timeout": 30}):  # which paramiko's own connect is used for
+            with ParallelGroup(sshd.host(1, **options), connect_kwargs=kwargs) as group:
+                (result,) = group.perform(RemoteCommand("true"))
+            assert result.ok is trusted, result.reason
+            assert trusted or result.outcome is Outcome.UNTRUSTED
