@@ -178,16 +178,21 @@ class HostKeyVerifier:
     def _known_by(self, shown: ShownKey, known: KnownHosts) -> str | None:
         """As `_refusal`, by the keys that are the very one."""
         refusal = ""
+        if shown.certificate is not None:
+            for name in self._names:
+                self._check_revoked(shown, known.revoked(name))
+            refusal = self._certificate_refusal(shown.certificate, self._authorities(known))
+            if not refusal:
+                return None
         for name in self._names:
             self._check_revoked(shown, known.revoked(name))
-            if shown.certificate is not None:
-                refusal = self._certificate_refusal(shown.certificate, known.authorities(name))
-                if not refusal:
-                    return None
             if known.find(name, shown.blob) is not None:
                 # Without a port, an entry is for hosts of which none has the port (ssh(1)).
                 return None if name == self._names[0] or not known.search(self._names[0]) else refusal
         return refusal
+
+    def _authorities(self, known: KnownHosts) -> list[Entry]:
+        return [entry for name in self._names for entry in known.authorities(name)]
 
     def _check_revoked(self, shown: ShownKey, revoked: Iterable[Entry]) -> None:
         for entry in revoked:
@@ -209,7 +214,7 @@ class HostKeyVerifier:
     # -- what is new
 
     def _accept_new(self, shown: ShownKey, known: KnownHosts, refusal: str) -> None:
-        authorities = [entry for name in self._names for entry in known.authorities(name)]
+        authorities = self._authorities(known)
         if authorities and shown.certificate is None:
             self._retry(certified=True)
         said = f"its certificate is not accepted: {refusal}; " if refusal else ""
@@ -219,7 +224,8 @@ class HostKeyVerifier:
         if self._command is not None and self._command.fault:
             raise Untrusted(f"the host key is not in known_hosts; {self._command.fault}")
         if self._mode == "strict":
-            raise Untrusted(f"{said}{'its' if said else 'the host'} key is not in known_hosts")
+            remedy = "(--host-keys accept-new would record it)"
+            raise Untrusted(f"{said}{'its' if said else 'the host'} key is not in known_hosts {remedy}")
         if not known.records:
             raise Untrusted(
                 "the host key is new, and UserKnownHostsFile is none, so that it cannot be recorded"

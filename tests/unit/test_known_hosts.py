@@ -66,8 +66,9 @@ def test_patterns_and_negated_patterns(known) -> None:
     assert not keys.find("bad.example.com", KEY)
 
 
-@pytest.mark.parametrize("names", ["*", "web1", _hashed("web1")])
+@pytest.mark.parametrize("names", ["*", "web1", "hashed"])
 def test_a_marked_line_is_for_its_hosts_and_no_key_of_theirs(known, names: str) -> None:
+    names = _hashed("web1") if names == "hashed" else names
     keys = known("@revoked " + line(names) + "@cert-authority " + line(names, OTHER))
     assert [entry.blob for entry in keys.revoked("web1")] == [KEY]
     assert [entry.blob for entry in keys.authorities("web1")] == [OTHER]
