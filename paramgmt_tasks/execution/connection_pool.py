@@ -96,7 +96,10 @@ class ConnectionPool:
     def acquire(self, hosts: Iterable[Host], settings: Settings) -> "list[HostConnection]":
         """A connection for each host, one made before if host and settings are the same."""
         acquired: list[HostConnection] = []
-        reached = (settings.user, settings.port, settings.identity, settings.jump, settings.host_keys)
+        reached = (
+            *(settings.user, settings.port, settings.identity, settings.jump),
+            *(settings.host_keys, settings.ssh_options),
+        )
         resources = self.resources
         try:
             with self._lock:

@@ -82,6 +82,11 @@ class RemoteWork:
         """When the last command's start was confirmed, in monotonic seconds."""
         return self._run.confirmed
 
+    @property
+    def unsupported(self) -> tuple[str, ...]:
+        """Options of ssh_config that ask for something which is not done here."""
+        return self._connection.target.unsupported
+
     def attempt(self, operation: Operation, out: Output, err: Output) -> Steps[CommandStatus]:
         """Try once; raises as over_tar.run and HostRun.start."""
         self._run.started = False

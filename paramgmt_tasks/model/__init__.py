@@ -3,7 +3,7 @@
 Nothing here connects, waits or prints; only outputs that are too large for memory are kept in files.
 """
 
-from . import ssh_options
+from . import ssh_options, ssh_support
 from .errors import UsageError, escaped, one_line, reason_of
 from .hosts import (
     SSH_OPTIONS,
@@ -33,7 +33,7 @@ from .results import (
 from .retry import Failure, RetryPolicy
 from .rollout import Rollout, check_together
 from .settings import Changes, Settings, check
-from .ssh_options import Value
+from .ssh_options import Value, assignment
 from .substitution import substitute
 from .units import amount, duration
 
@@ -67,6 +67,7 @@ __all__ = [
     "UsageError",
     "Value",
     "amount",
+    "assignment",
     "check",
     "check_together",
     "count_outcomes",
@@ -86,6 +87,7 @@ __all__ = [
     "parse_patterns",
     "reason_of",
     "ssh_options",
+    "ssh_support",
     "substitute",
     "unless_not_kept",
 ]

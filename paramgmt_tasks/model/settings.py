@@ -1,13 +1,13 @@
 """Settings: how hosts are reached and how an operation is run on them, as plain picklable data."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import TypedDict
 
 from .errors import UsageError
-from .ssh_options import check_user
+from .ssh_options import check_user, name_of, option
 
 #: How host keys are checked: `strict` accepts known keys only, `accept-new` also records new hosts,
 #: `ignore` checks nothing.
@@ -21,25 +21,48 @@ _LARGEST = 1e300
 _PAIRS = "such as {'JOBS': '8'}"
 
 
-class _Environment:
-    """A field for variables of the environment: set as a mapping or as pairs, kept as pairs."""
+class _Pairs:
+    """A field that is set as a mapping or as pairs, and kept as pairs."""
+
+    def __init__(self, read: Callable[[object], tuple[tuple[str, str], ...]]) -> None:
+        self._read = read
+
+    def __set_name__(self, owner: type[object], name: str) -> None:
+        self._name = name
 
     def __get__(self, settings: object | None, owner: type[object]) -> tuple[tuple[str, str], ...]:
-        return () if settings is None else settings.__dict__["env"]
+        return () if settings is None else settings.__dict__[self._name]
 
     def __set__(self, settings: object, value: Mapping[str, str] | Iterable[tuple[str, str]]) -> None:
-        settings.__dict__["env"] = _variables(value)
+        settings.__dict__[self._name] = self._read(value)
+
+
+def _each(field: str, value: object, such_as: str) -> Iterator[tuple[object, object]]:
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+        raise UsageError(f"{field}: must be a mapping, {such_as}")
+    for pair in value.items() if isinstance(value, Mapping) else value:
+        if isinstance(pair, (str, bytes)) or not isinstance(pair, Iterable) or len(each := tuple(pair)) != 2:
+            raise UsageError(f"{field}: must be a mapping, {such_as}, or pairs of name and value")
+        yield each
+
+
+def _ssh_options(value: object) -> tuple[tuple[str, str], ...]:
+    pairs = []
+    for name, text in _each("ssh_options", value, "such as {'Port': '22'}"):
+        if not isinstance(name, str) or isinstance(text, bool) or not isinstance(text, (str, int)):
+            raise UsageError(f"ssh_options: the name and the value of {name} must be text")
+        try:
+            option(name, str(text))
+            pairs.append((name_of(name), str(text)))
+        except UsageError as error:
+            raise UsageError(f"ssh_options: {error}") from None
+    return tuple(pairs)
 
 
 def _variables(value: object) -> tuple[tuple[str, str], ...]:
     """Raises UsageError, which shows no values: they may be secrets."""
-    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
-        raise UsageError(f"env: must be a mapping, {_PAIRS}")
     pairs = []
-    for pair in value.items() if isinstance(value, Mapping) else value:
-        if isinstance(pair, (str, bytes)) or not isinstance(pair, Iterable) or len(each := tuple(pair)) != 2:
-            raise UsageError(f"env: must be a mapping, {_PAIRS}, or pairs of name and value")
-        name, text = each
+    for name, text in _each("env", value, _PAIRS):
         if not isinstance(name, str) or not _VARIABLE.fullmatch(name):
             raise UsageError(f"env: {name!r} is no name of letters, digits and underscores")
         if isinstance(text, bool) or not isinstance(text, (str, int, float)):
@@ -69,6 +92,8 @@ class Settings:
     `insecure_scheduler` allows connections to the cluster that are not encrypted.
     `keep` leaves its connection open for the next operation.
     `identity` is a private key file, `jump` is `[user@]host[:port]`, several separated by commas.
+    `ssh_options` are options of ssh_config(5), a mapping of names to values as ssh_config has them. They come
+    before those of ssh_config, and after those of a host's own line; the fields above come before both.
     `limit_rate` is how many bytes a second are copied to or from a host, `limit_rate_all` all hosts together.
     `max_output` is how many bytes are kept of what each host writes; its command goes on if it writes more.
     `password` is for sudo if `sudo` is set, else for logging in. `stdin` goes to every host.
@@ -83,6 +108,7 @@ class Settings:
     identity: str | None = None
     jump: str | None = None
     host_keys: str | None = None
+    ssh_options: _Pairs = _Pairs(_ssh_options)
     connect_timeout: float | None = None
     timeout: float | None = None
     attempts: int = 3
@@ -102,7 +128,7 @@ class Settings:
     keep: bool = True
     sudo: bool = False
     password: str | None = None
-    env: _Environment = _Environment()
+    env: _Pairs = _Pairs(_variables)
     stdin: bytes | None = None
     limit_rate: float | None = None
     limit_rate_all: float | None = None
@@ -120,7 +146,7 @@ class Settings:
         shown = {
             name: value
             for name, value in vars(self).items()
-            if value is not None and name not in ("password", "env", "stdin")
+            if value not in (None, ()) and name not in ("password", "env", "stdin")
         }
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
@@ -133,6 +159,7 @@ class Changes(TypedDict, total=False):
     identity: str | None
     jump: str | None
     host_keys: str | None
+    ssh_options: Mapping[str, str] | Iterable[tuple[str, str]]
     connect_timeout: float | None
     timeout: float | None
     attempts: int
@@ -267,7 +294,7 @@ _CHECKS: dict[str, Callable[[str, object], None]] = {
     "canary": _whole(0),
     "max_fail": _share(least=0),
     "password": _password,
-    "env": lambda name, value: None,
+    **dict.fromkeys(("env", "ssh_options"), lambda name, value: None),
     "stdin": _bytes,
 }
 _DEFAULTS = {name: getattr(Settings, name) for name in Settings.__dataclass_fields__}

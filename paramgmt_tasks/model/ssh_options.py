@@ -5,7 +5,8 @@ import socket
 import sys
 from functools import lru_cache
 
-from .errors import UsageError
+from . import ssh_support
+from .errors import UsageError, escaped
 
 #: The value of an option: text, or several if it may have several; None if it leaves the option unset.
 Value = str | list[str] | None
@@ -132,6 +133,11 @@ def split_words(text: str) -> list[str]:
     return words if word is None else [*words, word]
 
 
+def keywords() -> frozenset[str]:
+    """Every keyword that is known, in lower case, but for older names."""
+    return frozenset(_KIND)
+
+
 def known(keyword: str) -> str:
     """The name under which ssh has a keyword; empty if it does not know it."""
     keyword = _ALIASES.get(keyword, keyword)
@@ -162,13 +168,64 @@ def read(keyword: str, text: str) -> Value:
 
 
 @lru_cache(maxsize=4096)
+def name_of(name: str) -> str:
+    """An option that may be given for a host, in any case or by an older name, as ssh_config(5) has it.
+
+    >>> name_of("hostname"), name_of("PubkeyAcceptedKeyTypes")
+    ('HostName', 'PubkeyAcceptedAlgorithms')
+
+    Raises:
+        UsageError: it is none.
+    """
+    keyword = known(name.lower())
+    if not keyword:
+        raise UsageError(f"{escaped(name)!r} is no option of ssh_config{ssh_support.near(name)}")
+    if keyword in ssh_support.OF_FILES:
+        raise UsageError(f"{ssh_support.ROWS[keyword].name} stands in files of ssh_config only")
+    row = ssh_support.ROWS.get(keyword)
+    return row.name if row else keyword
+
+
+def assignment(text: str) -> tuple[str, str]:
+    """The name and the value of an option that is given as `Name=Value` or `Name Value`, as with `ssh -o`.
+
+    >>> assignment("port = 22"), assignment("ProxyCommand nc -q 1 %h %p")
+    (('Port', '22'), ('ProxyCommand', 'nc -q 1 %h %p'))
+
+    Raises:
+        UsageError: it is none, or its value cannot be used.
+    """
+    try:
+        keyword, rest = split_line(text)
+    except UsageError as error:
+        raise UsageError(f"{error}: must be Name=Value, such as Port=22") from None
+    if not keyword:
+        raise UsageError("must be Name=Value, such as Port=22")
+    name = name_of(keyword)
+    option(name, rest)
+    return name, rest
+
+
+@lru_cache(maxsize=4096)
+def option(name: str, text: str) -> Value:
+    """The value of an option as it stands in ssh_config: with quotes, and up to a comment.
+
+    Raises:
+        UsageError: there is no such option, or it cannot be used.
+    """
+    return read(name_of(name).lower(), text)
+
+
+@lru_cache(maxsize=4096)
 def given(keyword: str, text: str) -> Value:
     """The value of an option that is given alone, as in a host list: `text` is all of it.
 
     Raises:
-        UsageError: it cannot be used.
+        UsageError: there is no such option, or it cannot be used.
     """
-    keyword = keyword.lower()
+    keyword = name_of(keyword).lower()
+    if _KIND[keyword] == "ignored":
+        return None
     if _KIND[keyword] in ("line", "words"):
         return read(keyword, text)
     if not text:

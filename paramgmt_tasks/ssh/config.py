@@ -29,6 +29,8 @@ from .config_questions import Answers, Guesses, Unanswered
 
 USER_FILE = "~/.ssh/config"
 SYSTEM_FILE = "/etc/ssh/ssh_config"
+#: What openSUSE's ssh reads if there is no other.
+_VENDOR_FILE = "/usr/etc/ssh/ssh_config"
 
 _DEEPEST = 16
 #: Seconds that what a lookup asks for may take, if nobody says how long.
@@ -210,7 +212,8 @@ class SSHConfig:
     ) -> Found:
         """What holds for a host: options by their names in lower case. Runs nothing, and asks nobody.
 
-        `given` options come before all others, as `ssh -o` has them. `user` and `port` are those where
+        `given` options come before all others, as `ssh -o` has them; of IdentityFile and its like, of which
+        every value counts, a list is added to, and a text is not. `user` and `port` are those where
         nothing names any. Tokens and variables are filled in; yes and no, numbers and seconds are plain;
         `none` is left out. Of ProxyCommand and ProxyJump that which was named first is there.
 
@@ -219,7 +222,10 @@ class SSHConfig:
             Unanswered: it depends on the answer to a question, for which `answers` can be asked.
         """
         found = Found({key: value for key, value in (given or {}).items() if value})
-        fixed = frozenset(found)
+        # To several values of what is gathered those of the files are added: not into the caller's list.
+        added_to = {key: list(found[key]) for key in GATHERED if isinstance(found.get(key), list)}
+        found.update(added_to)
+        fixed = frozenset(found).difference(added_to)
         context = Context(name, found, user or local_user(), port, answers or self.answers)
         self._apply(context, fixed)
         host = canonical(context.host(), found, answers or self.answers)
@@ -271,6 +277,8 @@ def load(user_file: str = USER_FILE, system_file: str = SYSTEM_FILE) -> SSHConfi
         UsageError: ssh would refuse them as a whole.
     """
     config = SSHConfig()
+    if system_file == SYSTEM_FILE and not os.path.exists(system_file):
+        system_file = _VENDOR_FILE
     for name, base in ((user_file, "~/.ssh"), (system_file, "/etc/ssh")):
         path = Path(os.path.expanduser(name))
         if path.is_file() and os.access(path, os.R_OK):

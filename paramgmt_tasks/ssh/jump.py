@@ -44,7 +44,13 @@ class JumpHost:
         # sudo's password is for the hosts, and must not be offered to log in to a jump host.
         password = None if settings.sudo else settings.password
         through = replace(
-            settings, jump=before or "none", user=None, port=None, sudo=False, password=password
+            settings,
+            jump=before or "none",
+            user=None,
+            port=None,
+            ssh_options=(),  # which ssh does not pass on to a jump host either
+            sudo=False,
+            password=password,
         )
         self._hop = last.strip()
         self._connection = connect(self._hop, through)

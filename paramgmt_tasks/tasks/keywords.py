@@ -63,6 +63,7 @@ class RemoteOptions(RunOptions, total=False):
     identity: File
     jump: Text
     host_keys: Text
+    ssh_option: Variables
     sudo: Switch
     ask_password: Switch
     verbose: Switch

@@ -112,6 +112,7 @@ class Options:
             for name in ("scheduler", "tls_ca", "tls_cert", "tls_key", "insecure_scheduler"):
                 if self._given.get(name):
                     raise UsageError(f"--{name.replace('_', '-')} is for --engine dask")
+        given["ssh_options"] = given.pop("ssh_option")
         given["password"] = self._password()
         # Settings check each of them.
         return Settings(**cast(Changes, {name: value for name, value in given.items() if value is not None}))

@@ -12,7 +12,7 @@ from ..history import KEPT, Journal
 from ..model import Host, Operation, Push, Report, Script, UsageError, describe
 from . import streams
 from .interruption import interruptible
-from .notes import note_duplicates, note_one_destination
+from .notes import note_duplicates, note_one_destination, note_unsupported
 from .options import Options
 from .presentation import Presentation
 from .waits import described_on_signal
@@ -72,6 +72,7 @@ def perform(
             note_one_destination(operation, hosts)
             report, interrupted = _follow(run, operation, hosts, show, journal)
             journal.end(interrupted=bool(interrupted))
+        note_unsupported(report)
         show.end(report, together=settings.together)
     if interrupted:
         raise RunFailed(report, 128 + interrupted[0])

@@ -361,7 +361,7 @@ def test_a_command_of_match_exec_that_cannot_be_run_fails_its_hosts(monkeypatch:
     monkeypatch.setenv("SHELL", "/no/such/shell")
     config = parsed('Match originalhost a exec "true"\n  Port 5\n')
     assert config.lookup("b") == {"hostname": "b"}
-    with pytest.raises(UsageError, match="ssh_config ssh_config, line 1: Match exec 'true': no such file"):
+    with pytest.raises(UsageError, match="ssh_config ssh_config, line 1: Match exec: no such file"):
         config.lookup("a")
 
 
@@ -419,12 +419,12 @@ def test_a_command_of_match_exec_that_never_ends_is_killed_with_what_it_has_star
         wait.block()
         if pid.exists() and pid.read_text().strip():
             break
-    with pytest.raises(UsageError, match=r"line 1: Match exec .*: no answer within 0 s"):
+    with pytest.raises(UsageError, match="line 1: Match exec: no answer within 0 s"):
         run_to_end(config.answers.wait(raised.value.question, 0.0))
     os.kill(int(pid.read_text()), 0)  # somebody still waits for it
     waits.close()
     helpers.until(lambda: not helpers.command_line(int(pid.read_text())))
-    with pytest.raises(UsageError, match=r"Match exec .*: no answer"):
+    with pytest.raises(UsageError, match="Match exec: no answer"):
         config.look_up("b")  # nobody waits for it once more
 
 
