@@ -64,10 +64,12 @@ def move(sshd, folder: Path, **options: str) -> None:
     assert (folder / "pulled").read_bytes() == data
 
 
-@pytest.mark.parametrize("method", sorted(algorithms.KEX_METHODS.keys() - {"mlkem768x25519-sha256"}))
+#: Without what not every release of OpenSSH and paramiko has.
+_METHODS = sorted(name for name in algorithms.KEX_METHODS if not name.startswith(("gss-", "mlkem")))
+
+
+@pytest.mark.parametrize("method", _METHODS)
 def test_a_key_exchange_by_each_method(willing, agreed, method: str) -> None:
-    if method.startswith("gss-"):
-        pytest.skip("nothing here offers it")
     result = run(willing, KexAlgorithms=method)
     assert (result.outcome, result.stdout) == (Outcome.OK, b"hello\n"), result.reason
     assert agreed("algorithm") == {method}
