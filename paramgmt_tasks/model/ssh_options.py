@@ -5,7 +5,7 @@ import socket
 import sys
 from functools import lru_cache
 
-from . import ssh_support
+from . import ssh_algorithms, ssh_support
 from .errors import UsageError, escaped
 
 #: The value of an option: text, or several if it may have several; None if it leaves the option unset.
@@ -161,6 +161,8 @@ def read(keyword: str, text: str) -> Value:
     if kind == "words":
         if len(words) > 1 and keyword.endswith("knownhostsfile") and "none" in map(str.lower, words):
             raise UsageError(f"'none' must stand alone after {keyword!r}")
+        if keyword == "rekeylimit":
+            rekey_limit(words)
         return words
     if len(words) > 1:
         raise UsageError(f"more than one argument after {keyword!r}: {words[1]!r}")
@@ -255,6 +257,8 @@ def _single(keyword: str, kind: str, word: str) -> Value:
         return port(word)
     if kind == "number" and not (word.isascii() and word.isdigit() and int(word) <= _LARGEST):
         raise UsageError(f"bad number {word!r} of {keyword!r}")
+    if keyword in ssh_algorithms.KNOWN:
+        ssh_algorithms.check_names(keyword, word)
     return word
 
 
@@ -274,6 +278,21 @@ def seconds(text: str) -> str | None:
     if not text or "".join(map("".join, parts)) != text.lower() or total > _LARGEST:
         raise UsageError(f"bad time {text!r}: seconds, or with units as in 1m30s")
     return str(total)
+
+
+def rekey_limit(words: list[str]) -> tuple[int | None, int | None]:
+    """RekeyLimit in bytes and in seconds; None for what it leaves to the cipher, or without a limit.
+
+    >>> rekey_limit(["1G", "1h"]), rekey_limit(["default", "none"]), rekey_limit(["1M"])
+    ((1073741824, 3600), (None, None), (1048576, None))
+
+    Raises:
+        UsageError: ssh would reject it.
+    """
+    if len(words) > 2:
+        raise UsageError(f"more than a size and a time after 'rekeylimit': {words[2]!r}")
+    time = seconds(words[1]) if len(words) > 1 else None
+    return ssh_algorithms.size_limit(words[0]), int(time or 0) or None
 
 
 def port(text: str) -> str:

@@ -76,10 +76,15 @@ class Handshake:
     def _offering(self, transport: LeanTransport) -> LeanTransport:
         """The transport, which offers what ssh_config says."""
         transport.on_stall = self._on_stall
-        for kind in ("ciphers", "macs"):
-            wanted = self._target.options.get(kind)
+        options = self._target.options
+        for option in ("KexAlgorithms", "Ciphers", "MACs"):
+            wanted = options.get(option.lower())
             if wanted:
-                transport.prefer(kind, str(wanted))
+                transport.prefer(option, str(wanted))
+        if options.get("compression") == "yes":
+            transport.compress()
+        if "rekeylimit" in options:
+            transport.limit_keys(*ssh_options.rekey_limit(str(options["rekeylimit"]).split()))
         return transport
 
     def _authentication(self, deadline: float) -> Authentication:

@@ -70,6 +70,7 @@ def test_a_packet_longer_than_any_costs_no_memory_before_keys_are_exchanged(faul
     ("cipher", "mac"),
     [
         ("aes128-gcm@openssh.com", "hmac-sha2-256"),
+        ("chacha20-poly1305@openssh.com", "hmac-sha2-256"),
         ("aes128-ctr", "hmac-sha2-256-etm@openssh.com"),
         ("aes128-ctr", "hmac-sha2-256"),
     ],

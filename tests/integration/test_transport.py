@@ -297,11 +297,11 @@ def test_weak_algorithms_are_spoken_only_where_ssh_config_asks_for_them(
 
 def test_nothing_but_what_ssh_config_allows_is_offered(sshd, blank_home: Path) -> None:
     (blank_home / ".ssh").mkdir(mode=0o700)
-    (blank_home / ".ssh" / "config").write_text("Ciphers -aes*\n")
+    (blank_home / ".ssh" / "config").write_text("Ciphers -aes*,chacha*\n")
     with Fleet([sshd.host()]) as fleet:
         (result,) = fleet.report(RemoteCommand("echo hello"))
-    assert (result.outcome, result.attempts) == (Outcome.UNREACHABLE, 1)
-    assert result.reason == "none of these ciphers can be used here: -aes*"
+    assert (result.outcome, result.attempts) == (Outcome.ERROR, 1)
+    assert result.reason == "Ciphers -aes*,chacha*: none of them can be used here"
 
 
 def test_a_group_that_the_server_chooses_will_do(start_sshd) -> None:

@@ -19,7 +19,7 @@ from paramgmt_tasks.history import KEPT
 from paramgmt_tasks.model import output, ssh_options, ssh_support
 from paramgmt_tasks.ssh import allowance, sudo, termination
 from paramgmt_tasks.ssh.connection import CONNECT_TIMEOUT
-from paramgmt_tasks.ssh.paramiko_internals import message_pump, packetizer, sockets
+from paramgmt_tasks.ssh.paramiko_internals import ciphers, message_pump, sockets
 from paramgmt_tasks.tasks import OPTIONS, options_page
 from paramgmt_tasks.transfer import script_session
 
@@ -49,7 +49,7 @@ MB = 1024 * 1024
             "docs/scaling.md",
             f"pieces of at most {dask_actor._BATCH // MB} MB, with {dask_actor._FULL // MB} MB on their way",
         ),
-        ("docs/security.md", f"a packet of more than {packetizer._LARGEST // 1024} KiB"),
+        ("docs/security.md", f"a packet of more than {ciphers.LARGEST // 1024} KiB"),
         ("docs/security.md", f"more than the window allows ({allowance.BULK // MB} MB)"),
         (
             "docs/security.md",

@@ -27,7 +27,8 @@ from paramiko.common import (
 
 from paramgmt_tasks.ssh.allowance import BULK
 from paramgmt_tasks.ssh.paramiko_internals.channel import ExecChannel
-from paramgmt_tasks.ssh.paramiko_internals.packetizer import ChannelData, Direction, StreamPacketizer
+from paramgmt_tasks.ssh.paramiko_internals.ciphers import AesGcm
+from paramgmt_tasks.ssh.paramiko_internals.packetizer import ChannelData, StreamPacketizer
 from paramgmt_tasks.ssh.paramiko_internals.sockets import TooLate
 from paramgmt_tasks.ssh.paramiko_internals.stream import Stream
 from paramgmt_tasks.ssh.paramiko_internals.transport import LeanTransport
@@ -298,7 +299,7 @@ def sealed(payload: bytes, number: int) -> bytes:
 
 def under_key(pieces: Iterable[bytes]) -> StreamPacketizer:
     packetizer = StreamPacketizer(Stream(Bytes(pieces)))
-    packetizer._inbound = Direction(KEY, FIRST)
+    packetizer._inbound = AesGcm(KEY, FIRST)
     return packetizer
 
 

@@ -15,8 +15,9 @@ from paramgmt_tasks.ssh.allowance import check_prompts, extensions
 from paramgmt_tasks.ssh.paramiko_internals import sockets
 from paramgmt_tasks.ssh.paramiko_internals import stream as streams
 from paramgmt_tasks.ssh.paramiko_internals.channel import ExecChannel
+from paramgmt_tasks.ssh.paramiko_internals.ciphers import AesGcm
 from paramgmt_tasks.ssh.paramiko_internals.outbox import Outbox
-from paramgmt_tasks.ssh.paramiko_internals.packetizer import Direction, StreamPacketizer
+from paramgmt_tasks.ssh.paramiko_internals.packetizer import StreamPacketizer
 from paramgmt_tasks.ssh.paramiko_internals.sockets import TooLate
 from paramgmt_tasks.ssh.paramiko_internals.stream import Stream
 from paramgmt_tasks.ssh.paramiko_internals.transport import LeanTransport
@@ -174,7 +175,7 @@ def test_a_message_of_data_ends_with_its_data(pair, length: int) -> None:
     stream, theirs = pair
     packetizer = StreamPacketizer(stream)
     key, first = AESGCM(bytes(16)), bytes(12)
-    packetizer._inbound = Direction(key, first)
+    packetizer._inbound = AesGcm(key, first)
     payload = struct.pack(">BIII", 94, 0, length, 0)
     plain = bytes((18,)) + payload + bytes(18)
     head = struct.pack(">I", len(plain))

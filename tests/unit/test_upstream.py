@@ -35,16 +35,17 @@ UPSTREAM = ("paramiko", "fabric", "invoke")
 #: of Fabric and Invoke.
 ATTRIBUTES = {
     "paramiko.Transport": """
-        active auth_handler channel_events channels_seen clear_to_send clear_to_send_lock completion_event
-        default_max_packet_size default_window_size disabled_algorithms in_kex kex_engine local_version lock
-        logger packetizer saved_exception server_extensions""",
+        active auth_handler authenticated channel_events channels_seen clear_to_send clear_to_send_lock
+        completion_event default_max_packet_size default_window_size disabled_algorithms in_kex kex_engine
+        local_version lock logger packetizer saved_exception server_extensions""",
     "paramiko.Channel": """
         chanid closed eof_received eof_sent event exit_status in_buffer in_stderr_buffer in_window_size
         in_window_sofar in_window_threshold lock out_max_packet_size out_window_size remote_chanid
         status_event transport""",
     "paramiko.auth_handler.AuthHandler": "auth_event",
     "paramiko.packet.Packetizer": "REKEY_BYTES REKEY_PACKETS",
-    "paramiko.kex_gex.KexGexSHA256": "max_bits name x",
+    "paramiko.kex_gex.KexGexSHA256": "hash_algo max_bits name x",
+    "paramiko.kex_group14.KexGroup14SHA256": "P hash_algo name x",
     "fabric.Config": "_clone_init_kwargs base_ssh_config",
     "fabric.Connection": "_sftp",
     "fabric.ThreadingGroup": "_do",

@@ -9,9 +9,10 @@ Private names, by class:
 
     paramiko.Transport
         _channel_handler_table _channels _check_banner _cipher_info _enforce_strict_kex _expect_packet
-        _expected_packet _filter_algorithm _handler_table _kex_info _log _mac_info _next_channel
-        _parse_disconnect _preferred_ciphers _preferred_compression _preferred_kex _preferred_macs
-        _preferred_pubkeys _send_kex_init _send_message _send_user_message
+        _expected_packet _filter_algorithm _handler_table _kex_info _key_info _log _mac_info _next_channel
+        _parse_disconnect _parse_kex_init _preferred_ciphers _preferred_compression _preferred_kex
+        _preferred_macs _preferred_pubkeys _really_parse_kex_init _send_kex_init _send_message
+        _send_user_message
     paramiko.Channel
         _check_add_window _event_pending _feed _feed_extended _handle_close _handle_request _set_transport
         _set_window _unlink _wait_for_event
@@ -21,6 +22,8 @@ Private names, by class:
         _trigger_rekey
     paramiko.kex_gex.KexGexSHA256
         _generate_x _parse_kexdh_gex_group
+    paramiko.kex_group14.KexGroup14SHA256
+        _generate_x
     paramiko.SSHClient
         _transport
     paramiko.Agent
@@ -38,9 +41,9 @@ Private names, by class:
 Attributes without an underscore that paramiko's documentation does not promise:
 
     paramiko.Transport
-        active auth_handler channel_events channels_seen clear_to_send clear_to_send_lock completion_event
-        default_max_packet_size default_window_size disabled_algorithms in_kex kex_engine local_version lock
-        logger packetizer saved_exception server_extensions
+        active auth_handler authenticated channel_events channels_seen clear_to_send clear_to_send_lock
+        completion_event default_max_packet_size default_window_size disabled_algorithms in_kex kex_engine
+        local_version lock logger packetizer saved_exception server_extensions
     paramiko.Channel
         chanid closed eof_received eof_sent event exit_status in_buffer in_stderr_buffer in_window_size
         in_window_sofar in_window_threshold lock out_max_packet_size out_window_size remote_chanid
@@ -50,7 +53,9 @@ Attributes without an underscore that paramiko's documentation does not promise:
     paramiko.packet.Packetizer
         REKEY_BYTES REKEY_PACKETS
     paramiko.kex_gex.KexGexSHA256
-        max_bits name x
+        hash_algo max_bits name x
+    paramiko.kex_group14.KexGroup14SHA256
+        P hash_algo name x
 """
 
 from .agent import LockedAgent

@@ -103,7 +103,7 @@ class MessageTransport(PrivateTransport):
 
     def _next_message(self) -> tuple[int, paramiko.Message]:
         packetizer = self.packetizer
-        if packetizer.need_rekey() and not self.in_kex:
+        if packetizer.need_rekey() and not self.in_kex and self.authenticated:  # before, some servers cannot
             self._send_kex_init()
         kind, message = packetizer.read_message()
         allowance = self.allowance

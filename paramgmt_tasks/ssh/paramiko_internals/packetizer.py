@@ -1,31 +1,27 @@
-"""Packets: SSH's binary packet protocol (RFC 4253, section 6) over a stream, with AES-GCM done here.
+"""Packets: SSH's binary packet protocol (RFC 4253, section 6) over a stream; what seals them is ciphers'.
 
-paramiko copies the content of a packet eight times. Here it is copied once on its way out and not at all on
-its way in, so that a large transfer costs little more than its encryption (RFC 5647).
+paramiko copies the content of a packet eight times, and compares MACs byte by byte. Its own way is used only
+until there are keys.
 """
 
-import os
 import struct
+import time
 import zlib
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import paramiko
-from cryptography.exceptions import InvalidTag
 from paramiko.common import MSG_CHANNEL_DATA
 from paramiko.compress import ZlibCompressor, ZlibDecompressor
 
+from .ciphers import LARGEST, PacketKey, packet_key
 from .sockets import Piece
 from .stream import Stream
 from .upstream import PrivatePacketizer
 
-_TAG = 16
-_BLOCK = 16
-#: Bytes of the largest packet that is accepted, as OpenSSH's; of the largest MAC; of a decompressed message.
-_LARGEST = 256 * 1024
-_MAC = 64
-_INFLATED = 2 * _LARGEST
-_COUNTS = 2**64
+#: Bytes of the largest message once it is decompressed.
+_INFLATED = 2 * LARGEST
+_NUMBERS = 2**32
 
 
 class ChannelData:
@@ -52,33 +48,6 @@ class ChannelData:
         return b"".join(self.parts())
 
 
-class Key(Protocol):
-    """An AES-GCM key, as cryptography's AESGCM."""
-
-    def encrypt(self, nonce: bytes, data: bytes, associated_data: bytes) -> bytes:
-        """Encrypt and authenticate."""
-
-    def decrypt(self, nonce: bytes, data: memoryview, associated_data: bytes) -> bytes:
-        """Decrypt, or raise InvalidTag."""
-
-
-class Direction:
-    """The key of one direction, the nonce that it is used with, and what has gone under it."""
-
-    def __init__(self, engine: Key, first: bytes) -> None:
-        self.engine = engine
-        self._fixed, self._count = first[:4], int.from_bytes(first[4:], "big")
-        self.bytes = self.packets = 0
-
-    def nonce(self, size: int) -> bytes:
-        """The nonce for the next packet, which has `size` bytes."""
-        self.bytes += size
-        self.packets += 1
-        nonce = self._fixed + self._count.to_bytes(8, "big")
-        self._count = (self._count + 1) % _COUNTS
-        return nonce
-
-
 class StreamPacketizer(PrivatePacketizer):
     """paramiko's packets over a stream with a deadline and a buffer of its own."""
 
@@ -86,14 +55,17 @@ class StreamPacketizer(PrivatePacketizer):
         super().__init__(stream)  # type: ignore[arg-type]
         self._stream = stream
         self._outbox = stream.outbox
-        self._outbound: Direction | None = None
-        self._inbound: Direction | None = None
+        self._outbound: PacketKey | None = None
+        self._inbound: PacketKey | None = None
         self._deflate: Callable[[bytes], bytes] | None = None
         self._inflate: Inflate | None = None
-        #: The number of the next message.
-        self._received = 0
-        #: Bytes read in paramiko's way since it has a key.
-        self._read_under_key = 0
+        #: The numbers of the next messages.
+        self._sent = self._received = 0
+        #: Bytes read before there were keys.
+        self._read_in_clear = 0
+        #: Seconds after which there are to be new keys, and since when those in use are.
+        self._key_age: float | None = None
+        self._keyed_at = 0.0
 
     def start_handshake(self, timeout: float) -> None:
         """Nothing: paramiko would start a timer thread for each host; the stream has a deadline."""
@@ -104,9 +76,9 @@ class StreamPacketizer(PrivatePacketizer):
         Raises:
             paramiko.SSHException: no packet has that many: paramiko does not check its length.
         """
-        if not 0 <= n <= _LARGEST + _MAC:
+        if not 0 <= n <= LARGEST:
             raise paramiko.SSHException(f"not a packet: {n} bytes")
-        self._read_under_key += n
+        self._read_in_clear += n
         return bytes(self._stream.read(n))
 
     def readline(self, timeout: float) -> str:
@@ -120,15 +92,21 @@ class StreamPacketizer(PrivatePacketizer):
     # -- keys
 
     def set_outbound_cipher(self, *args: Any, **kwargs: Any) -> None:
-        """As paramiko's."""
+        """As paramiko's, which names all that it gives."""
         super().set_outbound_cipher(*args, **kwargs)
-        self._outbound = _direction(self._outbound, kwargs.get("block_engine"), kwargs.get("iv_out"))
+        self._outbound = packet_key(**kwargs)
+        self._keyed_at = time.monotonic()
 
     def set_inbound_cipher(self, *args: Any, **kwargs: Any) -> None:
-        """As paramiko's."""
+        """As paramiko's, which names all that it gives."""
         super().set_inbound_cipher(*args, **kwargs)
-        self._inbound = _direction(self._inbound, kwargs.get("block_engine"), kwargs.get("iv_in"))
-        self._read_under_key = 0
+        self._inbound = packet_key(**kwargs)
+
+    def limit_keys(self, size: int | None, seconds: float | None) -> None:
+        """Ask for new keys after that many bytes, and so many seconds, under those in use."""
+        if size:
+            self.REKEY_BYTES = size
+        self._key_age = seconds
 
     def set_outbound_compressor(self, compressor: ZlibCompressor) -> None:
         """As paramiko's."""
@@ -140,6 +118,11 @@ class StreamPacketizer(PrivatePacketizer):
         self._inflate = Inflate()
         super().set_inbound_compressor(self._inflate)  # type: ignore[arg-type]
 
+    def reset_seqno_out(self) -> None:
+        """As paramiko's."""
+        super().reset_seqno_out()
+        self._sent = 0
+
     def reset_seqno_in(self) -> None:
         """As paramiko's."""
         super().reset_seqno_in()
@@ -147,11 +130,13 @@ class StreamPacketizer(PrivatePacketizer):
 
     def received(self) -> int:
         """How many bytes have come under the key in use."""
-        return self._read_under_key if self._inbound is None else self._inbound.bytes
+        return self._read_in_clear if self._inbound is None else self._inbound.bytes
 
-    def _used(self, key: Direction) -> None:
+    def _used(self, key: PacketKey) -> None:
         """Ask for new keys once this one has been used enough."""
-        if (key.bytes >= self.REKEY_BYTES or key.packets >= self.REKEY_PACKETS) and not self.need_rekey():
+        much = key.bytes >= min(self.REKEY_BYTES, key.limit) or key.packets >= self.REKEY_PACKETS
+        old = self._key_age is not None and time.monotonic() - self._keyed_at >= self._key_age
+        if (much or old) and not self.need_rekey():
             self._trigger_rekey()
 
     # -- packets
@@ -161,16 +146,14 @@ class StreamPacketizer(PrivatePacketizer):
         key = self._outbound
         if key is None:
             super().send_message(data)  # type: ignore[arg-type]
+            self._sent += 1
             return
         parts: Sequence[Piece] = data.parts() if isinstance(data, ChannelData) else (data.asbytes(),)
         with self._outbox.lock:
             if self._deflate is not None:
                 parts = (self._deflate(b"".join(parts)),)
-            size = sum(map(len, parts)) + 1
-            padding = 3 + _BLOCK - (size + 3) % _BLOCK
-            head = struct.pack(">I", size + padding)
-            whole = b"".join((bytes((padding,)), *parts, os.urandom(padding)))
-            self._outbox.gather(head, key.engine.encrypt(key.nonce(len(whole)), whole, head))
+            self._outbox.gather(*key.seal(self._sent, parts))
+            self._sent = (self._sent + 1) % _NUMBERS
         self._outbox.gathered()
         self._used(key)
 
@@ -186,16 +169,8 @@ class StreamPacketizer(PrivatePacketizer):
             kind, plain = super().read_message()
             self._received = plain.seqno + 1
             return kind, plain
-        head = bytes(self._stream.read(4))
-        (size,) = struct.unpack(">I", head)
-        if size > _LARGEST or size < _BLOCK or size % _BLOCK:
-            raise paramiko.SSHException(f"not a packet: {size} bytes")
-        try:
-            sealed = self._stream.read(size + _TAG)
-            whole = memoryview(key.engine.decrypt(key.nonce(size), sealed, head))
-        except InvalidTag:
-            raise paramiko.SSHException("Mismatched MAC") from None
-        payload = whole[1 : size - whole[0]]
+        whole = key.open(self._received, self._stream)
+        payload = whole[1 : len(whole) - whole[0]]
         if self._inflate is not None:
             payload = memoryview(self._inflate(payload))
         if not payload:
@@ -209,16 +184,13 @@ class StreamPacketizer(PrivatePacketizer):
         else:
             message = paramiko.Message(bytes(payload[1:]))
         message.seqno = self._received
-        self._received = (self._received + 1) % 2**32
+        self._received = (self._received + 1) % _NUMBERS
         self._used(key)
         return payload[0], message
 
     def holds_message(self) -> bool:
         """Whether the whole of a message that is not read yet has been received."""
-        head = self._stream.peek(4)
-        if self._inbound is None or len(head) < 4:
-            return False
-        return self._stream.held() >= 4 + int.from_bytes(head, "big") + _TAG
+        return self._inbound is not None and self._inbound.holds(self._received, self._stream)
 
 
 class Inflate:
@@ -233,12 +205,3 @@ class Inflate:
         if self._stream.unconsumed_tail:
             raise paramiko.SSHException(f"a message of more than {_INFLATED} bytes")
         return message
-
-
-def _direction(before: Direction | None, engine: Key | None, first: bytes | None) -> Direction | None:
-    """A direction's new key; None if it is not one of AES-GCM's."""
-    if engine is not None and first is not None:
-        return Direction(engine, first)
-    if before is not None:  # paramiko has not counted the packets, which other ciphers need
-        raise paramiko.SSHException("the server went from AES-GCM to another cipher")
-    return None

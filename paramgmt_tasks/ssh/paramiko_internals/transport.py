@@ -10,23 +10,43 @@ import contextlib
 import functools
 import threading
 import time
-from collections.abc import Callable
-from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import paramiko
 from paramiko.common import MSG_KEXINIT
+from paramiko.ssh_exception import IncompatiblePeer
 
+from ...model import UsageError
 from ...steps import MAY_BLOCK, Steps, WaitForIO, run_to_end
 from ..failures import NoAnswer
-from .algorithms import CIPHERS, MACS, GroupExchange, preferred
+from .algorithms import (
+    CIPHER_TABLE,
+    CIPHERS,
+    COMPRESSION,
+    KEX,
+    KEX_METHODS,
+    MAC_TABLE,
+    MACS,
+    preferred,
+)
 from .channel import HANDLERS, ExecChannel, open_session
 from .message_pump import Awaited
 from .messages import MessageTransport
 from .sockets import TooLate
-from .upstream import PrivateAuthHandler, PrivateClient, PrivateTransport
+from .upstream import PrivateAuthHandler, PrivateClient
 
 Arguments = ParamSpec("Arguments")
 Returned = TypeVar("Returned")
+
+
+#: What ssh_config(5) names an algorithm's kind, paramiko's name for it, and the server's list of it.
+_LISTS = {
+    "KexAlgorithms": ("kex", "kex_algo_list"),
+    "HostKeyAlgorithms": ("keys", "server_key_algo_list"),
+    "Ciphers": ("ciphers", "client_encrypt_algo_list"),
+    "MACs": ("macs", "client_mac_algo_list"),
+}
 
 
 class _EagerAuth(PrivateAuthHandler):
@@ -60,9 +80,13 @@ class LeanTransport(MessageTransport):
     """A transport without a thread of its own, see the module's text, that prefers AEAD ciphers."""
 
     channel_handlers = HANDLERS
-    _kex_info: ClassVar = {**PrivateTransport._kex_info, GroupExchange.name: GroupExchange}
+    _kex_info = KEX_METHODS
+    _cipher_info = CIPHER_TABLE
+    _mac_info = MAC_TABLE
+    _preferred_kex = KEX
     _preferred_ciphers = CIPHERS
     _preferred_macs = MACS
+    _preferred_compression = COMPRESSION[False]
 
     # Their lists are asked for several times in each key exchange.
     preferred_ciphers = property(lambda self: self._offered("ciphers"))
@@ -77,17 +101,68 @@ class LeanTransport(MessageTransport):
         offered: tuple[str, ...] = getattr(self, f"_preferred_{kind}")
         return offered
 
-    def prefer(self, kind: str, wanted: str) -> None:
-        """Offer the `ciphers` or `macs` that a list of ssh_config(5) names, see algorithms.preferred.
+    def prefer(self, option: str, wanted: str) -> None:
+        """Offer what a list of ssh_config(5) names, see algorithms.preferred.
+
+        `option` is KexAlgorithms, Ciphers or MACs.
 
         Raises:
-            paramiko.SSHException: none of them can be used.
+            UsageError: none of them can be used here.
         """
-        table = self._cipher_info if kind == "ciphers" else self._mac_info
+        (kind, _), table = _LISTS[option], self._algorithms()[option]
         offered = preferred(wanted, getattr(self, f"_preferred_{kind}"), table)
         if not offered:
-            raise paramiko.SSHException(f"none of these {kind} can be used here: {wanted}")
+            raise UsageError(f"{option} {wanted}: none of them can be used here")
         setattr(self, f"_preferred_{kind}", offered)
+
+    def compress(self) -> None:
+        """Ask for compression before all else."""
+        self._preferred_compression = COMPRESSION[True]
+
+    def limit_keys(self, size: int | None, seconds: float | None) -> None:
+        """Ask for new keys after that many bytes, and so many seconds, under those in use."""
+        self.packetizer.limit_keys(size, seconds)
+
+    def _algorithms(self) -> dict[str, Mapping[str, object]]:
+        """What there is here, by the option that offers it."""
+        return {
+            "KexAlgorithms": self._kex_info,
+            "HostKeyAlgorithms": self._key_info,
+            "Ciphers": self._cipher_info,
+            "MACs": self._mac_info,
+        }
+
+    def _really_parse_kex_init(
+        self, m: paramiko.Message, ignore_first_byte: bool = False
+    ) -> dict[str, list[str]]:
+        lists = super()._really_parse_kex_init(m, ignore_first_byte)
+        for side in ("client", "server"):
+            # paramiko wants a MAC in common even if the cipher needs none, as OpenSSH does not.
+            common = [name for name in self.preferred_ciphers if name in lists[f"{side}_encrypt_algo_list"]]
+            if common and self._cipher_info[common[0]].get("is_aead"):
+                lists[f"{side}_mac_algo_list"] = list(self.preferred_macs)
+        return lists
+
+    def _parse_kex_init(self, m: paramiko.Message) -> None:
+        begin = m.packet.tell()
+        try:
+            super()._parse_kex_init(m)
+        except IncompatiblePeer as error:
+            m.packet.seek(begin)
+            raise IncompatiblePeer(self._lacking(self._really_parse_kex_init(m)) or str(error)) from None
+
+    def _lacking(self, lists: Mapping[str, list[str]]) -> str:
+        """Of what there is none in common with the server, and what would be with another option."""
+        for option, (kind, name) in _LISTS.items():
+            offered = getattr(self, f"preferred_{kind}")
+            theirs = [each for each in lists[name] if not each.startswith(("ext-info-", "kex-strict-"))]
+            if any(each in offered for each in theirs):
+                continue
+            known = [each for each in theirs if each in self._algorithms()[option]]
+            if known:
+                return f"{option}=+{known[0]} would allow what the server has ({', '.join(theirs)})"
+            return f"{option} that the server has cannot be used here: {', '.join(theirs)}"
+        return ""
 
     # -- the handshake
 

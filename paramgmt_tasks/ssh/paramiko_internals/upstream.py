@@ -6,12 +6,14 @@ paramiko's own types leave them out. tests/unit/test_upstream.py holds paramiko 
 from paramiko import Agent, Channel, SFTPClient, SSHClient, Transport
 from paramiko.auth_handler import AuthHandler
 from paramiko.kex_gex import KexGexSHA256
+from paramiko.kex_group14 import KexGroup14SHA256
 from paramiko.packet import Packetizer
 
 PrivateChannel = Channel
 PrivateTransport = Transport
 PrivateAuthHandler = AuthHandler
 PrivatePacketizer = Packetizer
+PrivateGroup = KexGroup14SHA256
 PrivateGroupExchange = KexGexSHA256
 PrivateClient = SSHClient
 PrivateAgent = Agent
@@ -22,6 +24,7 @@ __all__ = [
     "PrivateAuthHandler",
     "PrivateChannel",
     "PrivateClient",
+    "PrivateGroup",
     "PrivateGroupExchange",
     "PrivatePacketizer",
     "PrivateSFTPClient",

@@ -7,6 +7,7 @@ from typing import ClassVar, Protocol
 from paramiko import Agent, Channel, Message, SFTPClient, SSHClient, Transport
 from paramiko.auth_handler import AuthHandler
 from paramiko.kex_gex import KexGexSHA256
+from paramiko.kex_group14 import KexGroup14SHA256
 from paramiko.packet import Packetizer
 
 class Sendable(Protocol):
@@ -33,8 +34,9 @@ class PrivateTransport(Transport):
     _handler_table: Mapping[int, Callable[[Message], None]]
     _channel_handler_table: ClassVar[Mapping[int, Callable[[PrivateChannel, Message], None]]]
     _channels: ChannelMap
-    _cipher_info: ClassVar[Mapping[str, object]]
-    _mac_info: ClassVar[Mapping[str, object]]
+    _cipher_info: ClassVar[Mapping[str, Mapping[str, object]]]
+    _mac_info: ClassVar[Mapping[str, Mapping[str, object]]]
+    _key_info: ClassVar[Mapping[str, object]]
     _kex_info: ClassVar[Mapping[str, type]]
     _preferred_ciphers: tuple[str, ...]
     _preferred_macs: tuple[str, ...]
@@ -50,6 +52,8 @@ class PrivateTransport(Transport):
     def _filter_algorithm(self, type_: str) -> tuple[str, ...]: ...
     def _check_banner(self) -> None: ...
     def _send_kex_init(self) -> None: ...
+    def _parse_kex_init(self, m: Message) -> None: ...
+    def _really_parse_kex_init(self, m: Message, ignore_first_byte: bool = False) -> dict[str, list[str]]: ...
     def _expect_packet(self, *ptypes: int) -> None: ...
     def _enforce_strict_kex(self, ptype: int) -> None: ...
     def _parse_disconnect(self, m: Message) -> None: ...
@@ -66,6 +70,9 @@ class PrivateAuthHandler(AuthHandler):
 
 class PrivatePacketizer(Packetizer):
     def _trigger_rekey(self) -> None: ...
+
+class PrivateGroup(KexGroup14SHA256):
+    def _generate_x(self) -> None: ...
 
 class PrivateGroupExchange(KexGexSHA256):
     def _parse_kexdh_gex_group(self, m: Message) -> None: ...
