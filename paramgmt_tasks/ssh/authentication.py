@@ -135,7 +135,18 @@ class Authentication(AuthStrategy):
         self._username = username
         self._keys = keys
         self._password = password
+        self._withheld = ""
         self._deadline = deadline
+
+    @property
+    def has_password(self) -> bool:
+        """Whether a password would be sent."""
+        return self._password is not None
+
+    def withhold_password(self, reason: str) -> None:
+        """Send no password, for a reason that a refusal then names."""
+        if self._password is not None:
+            self._password, self._withheld = None, f"; no password is sent: {reason}"
 
     def get_sources(self) -> Iterator[AuthSource]:
         """Not used: `authenticate` walks the keys itself, to see how each was refused."""
@@ -168,7 +179,7 @@ class Authentication(AuthStrategy):
                 return
             refused.append(f"{name} alone (the server also wants {', '.join(further)})")
         tried = ", ".join(refused) or "no key to offer"
-        raise Denied(f"authentication failed for {self._username}: {tried}")
+        raise Denied(f"authentication failed for {self._username}: {tried}{self._withheld}")
 
     def _ways(self, transport: LeanTransport) -> Iterator[tuple[str, Callable[[], Steps[list[str]]]]]:
         for key in self._keys:

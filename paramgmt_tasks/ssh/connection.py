@@ -203,7 +203,14 @@ class HostConnection(fabric.Connection):
     def _reach(
         self, target: Target, addresses: list[Address], deadline: float, on_stall: Callable[[], object]
     ) -> Steps[None]:
-        handshake = Handshake(target, self.settings, self.resources, self.connect_kwargs, on_stall)
+        handshake = Handshake(
+            target,
+            self.settings,
+            self.resources,
+            self.connect_kwargs,
+            on_stall,
+            bool(self.forward_agent),
+        )
         try:
             yield from self._connect(handshake, addresses, deadline)
         except RetryWithKnownTypes:
@@ -214,6 +221,8 @@ class HostConnection(fabric.Connection):
         sock = yield from (self.link.dial(addresses, deadline) if addresses else self._tunnel(deadline))
         self.client = paramiko.SSHClient()
         self.transport = yield from handshake.steps(self.client, sock, deadline)
+        if handshake.distrust:
+            self.forward_agent = False
 
     def _tunnel(self, deadline: float) -> Steps[Socket]:
         gateway = self.gateway

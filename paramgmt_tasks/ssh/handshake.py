@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import chain
 from typing import Any
 
 import paramiko
 
 from ..model import Settings, ssh_options
-from ..steps import MAY_BLOCK, Steps
+from ..steps import MAY_BLOCK, Steps, run_to_end
 from . import host_keys
 from .authentication import Authentication
 from .host_keys import HostKeyVerifier
@@ -19,6 +20,7 @@ from .target import Target
 
 #: Options of SSHClient.connect that say what to authenticate with.
 _KEY_OPTIONS = ("pkey", "key_filename", "passphrase", "password", "allow_agent", "look_for_keys")
+_KNOWN_HOSTS = "~/.ssh/known_hosts ~/.ssh/known_hosts2"
 _GLOBAL_KNOWN_HOSTS = "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2"
 
 
@@ -26,7 +28,7 @@ class Handshake:
     """What is needed for an SSH connection to a target over a socket, once or a second time.
 
     `connect_kwargs` are options of paramiko's SSHClient.connect; `on_stall` is called when the host keeps the
-    thread waiting.
+    thread waiting; `forwards_agent` says whether the host shall reach an agent.
 
     Raises:
         UsageError: options of the target that cannot be used.
@@ -39,10 +41,14 @@ class Handshake:
         resources: SharedResources,
         connect_kwargs: Mapping[str, Any],
         on_stall: Callable[[], object],
+        forwards_agent: bool = False,
     ) -> None:
         self._target, self._settings, self._resources = target, settings, resources
         self._connect_kwargs, self._on_stall = connect_kwargs, on_stall
         self._verifier = _verifier(target, settings, resources)
+        self._forwards_agent = forwards_agent
+        #: Why the host must not reach an agent, see HostKeyVerifier.distrust; empty if it may.
+        self.distrust = ""
 
     def steps(self, client: paramiko.SSHClient, sock: Socket, deadline: float) -> Steps[LeanTransport]:
         """Connect over a socket until a deadline, in monotonic seconds; `client` has what it comes to.
@@ -54,9 +60,11 @@ class Handshake:
         others = {k: v for k, v in self._connect_kwargs.items() if k not in {*_KEY_OPTIONS, "timeout"}}
         authentication = self._authentication(deadline)
         verifier = self._verifier
+        yield from verifier.prepare(deadline)
         if others:
             yield MAY_BLOCK
-            client.set_missing_host_key_policy(verifier)
+            verify = partial(self._verify, authentication, deadline)
+            client.set_missing_host_key_policy(_Policy(verify))
             ours = {
                 "sock": sock,
                 "timeout": max(0.1, deadline - time.monotonic()),
@@ -69,9 +77,18 @@ class Handshake:
         transport = self._offering(verifier.transport(sock))
         use_transport(client, transport)
         yield from transport.exchange_keys(deadline)
-        verifier.verify(transport.get_remote_server_key())
+        yield from self._verify(authentication, deadline, transport)
         yield from authentication.steps(transport)
         return transport
+
+    def _verify(
+        self, authentication: Authentication, deadline: float, transport: LeanTransport
+    ) -> Steps[None]:
+        yield from self._verifier.verify(transport, deadline)
+        if self._forwards_agent or authentication.has_password:
+            self.distrust = self._verifier.distrust(transport)
+            if self.distrust:
+                authentication.withhold_password(self.distrust)
 
     def _offering(self, transport: LeanTransport) -> LeanTransport:
         """The transport, which offers what ssh_config says."""
@@ -110,9 +127,22 @@ def _verifier(target: Target, settings: Settings, resources: SharedResources) ->
     options = target.options
     if "hostkeyalias" in options:
         ssh_options.check_alias(options["hostkeyalias"])
-    user_files = options.get("userknownhostsfile", "~/.ssh/known_hosts ~/.ssh/known_hosts2")
-    all_files = f"{user_files} {options.get('globalknownhostsfile', _GLOBAL_KNOWN_HOSTS)}"
-    hash_new = str(options.get("hashknownhosts", "no")).lower() == "yes"
-    known = resources.known_hosts(all_files, hash_new)
+    known = resources.known_hosts(
+        str(options.get("userknownhostsfile", _KNOWN_HOSTS)),
+        str(options.get("globalknownhostsfile", _GLOBAL_KNOWN_HOSTS)),
+    )
     mode = host_keys.checking_mode(settings.host_keys, options.get("stricthostkeychecking"))
-    return HostKeyVerifier(target.host_key_name, known, mode)
+    return HostKeyVerifier(target, known, mode)
+
+
+class _Policy(paramiko.MissingHostKeyPolicy):
+    """Has SSHClient.connect verify the key of a host that it does not know, which is each."""
+
+    def __init__(self, verify: Callable[[LeanTransport], Steps[None]]) -> None:
+        self._verify = verify
+
+    def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
+        """As paramiko calls it."""
+        transport = client.get_transport()
+        assert isinstance(transport, LeanTransport)
+        run_to_end(self._verify(transport))

@@ -1,13 +1,28 @@
-"""Host keys: which are accepted, which recorded, and which refused."""
+"""Host keys: which are accepted, which recorded, and which refused. As sshconnect.c of OpenSSH has it.
 
-import paramiko
+In one thing this is stricter: a host for which known_hosts names an authority (@cert-authority) is never
+trusted on first use.
+"""
+
+import ipaddress
+import os
+import shlex
+import socket
+from collections.abc import Iterable
+from pathlib import Path
 
 from ..model import UsageError
+from ..steps import MAY_BLOCK, Steps
 from .failures import Untrusted
-from .known_hosts import KnownHosts
-from .paramiko_internals import LeanTransport, SocketLike
+from .host_certificate import BadCertificate, Certificate, ShownKey, fingerprint
+from .known_hosts import Entry, KnownHosts
+from .known_hosts_command import KnownHostsCommand
+from .paramiko_internals import CA_SIGNATURES, LeanTransport, SocketLike, host_key_offer, preferred
+from .revocation import Unreadable, revoked_keys
+from .target import Target
 
 _TRUST = {"yes": "strict", "ask": "strict", "no": "ignore", "off": "ignore", "accept-new": "accept-new"}
+_LEAST_RSA = 1024
 
 
 def checking_mode(asked: str | None, configured: str | None) -> str:
@@ -27,53 +42,226 @@ def checking_mode(asked: str | None, configured: str | None) -> str:
 
 
 class RetryWithKnownTypes(Exception):
-    """The host showed a key of a type other than those known for it: ask it for one of those."""
+    """The host showed a key of a type other than those known for it: ask it for one of those first."""
 
 
-class HostKeyVerifier(paramiko.MissingHostKeyPolicy):
-    """Verifies the key of one host. It is called for each, as the client itself is given no keys."""
+class HostKeyVerifier:
+    """Verifies the key of one host, over one connection or a second one.
 
-    def __init__(self, name: str, known: KnownHosts, checking_mode: str) -> None:
-        self._name, self._known, self._mode = name, known, checking_mode
-        self._types: list[str] = [] if checking_mode == "ignore" else known.types(name)
-        self._only_these = False
+    `mode` is `strict`, `accept-new` or `ignore`. With `ignore` what RevokedHostKeys has and what RequiredRSASize
+    excludes is refused nevertheless, as with ssh; see `distrust` for the rest.
+    """
+
+    def __init__(self, target: Target, known: KnownHosts, mode: str) -> None:
+        self._known, self._mode, self._options, self._port = known, mode, target.options, target.port
+        self._names, self._address = target.host_key_names, target.address
+        command = str(target.options.get("knownhostscommand", "none"))
+        self._command = None if command.lower() == "none" else KnownHostsCommand(command)
+        self._ordering = known
+        self._types: frozenset[str] = frozenset()
+        self._certified = self._is_second = False
+
+    def prepare(self, deadline: float) -> Steps[None]:
+        """Ask KnownHostsCommand for what decides which keys the host is asked for.
+
+        Raises:
+            UsageError: it fails.
+        """
+        if self._command is not None and self._mode != "ignore":
+            yield MAY_BLOCK
+            name = self._address.lower()
+            self._ordering = self._known.having(self._command.lines(name, "ORDER", None, deadline))
 
     def transport(self, sock: SocketLike, **options: object) -> LeanTransport:
-        """A transport that asks for the key types known for the host first."""
+        """A transport that asks for what can be verified first.
+
+        Raises:
+            UsageError: HostKeyAlgorithms has nothing that can be used here.
+        """
         transport = LeanTransport(sock, **options)
-        if self._types:
-            offer = transport.get_security_options()
-            known = [name for name in offer.key_types if _plain_type(name) in self._types]
-            if self._only_these and not known:
-                kinds = ", ".join(self._types)
-                raise Untrusted(f"{self._name} is known with keys that cannot be used here: {kinds}")
-            others = [] if self._only_these else [n for n in offer.key_types if n not in known]
-            offer.key_types = [*known, *others]
+        for name in self._names:
+            self._types = self._types or self._ordering.types(name)
+            self._certified = self._certified or bool(self._ordering.authorities(name))
+        wanted = str(self._options.get("hostkeyalgorithms", ""))
+        transport.offer_host_keys(host_key_offer(wanted, self._types, self._certified))
         return transport
 
-    def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
-        """As paramiko calls it for a host that it does not know, which is each."""
-        self.verify(key)
+    def verify(self, transport: LeanTransport, deadline: float) -> Steps[None]:
+        """Accept the key that the host has shown, and record it if it is new.
 
-    def verify(self, key: paramiko.PKey) -> None:
-        """Accept the key, record it, or raise Untrusted."""
-        if self._mode == "ignore":
+        Raises:
+            Untrusted: it is not to be trusted.
+            RetryWithKnownTypes: another key of the host may be.
+            UsageError: KnownHostsCommand fails.
+        """
+        shown = self._shown(transport)
+        if self._mode == "ignore" or self._is_exempt(transport):
             return
-        key_type, blob = key.get_name(), key.asbytes()
-        if self._known.is_revoked(blob):
-            raise Untrusted(f"the host key of {self._name} is revoked")
-        if self._known.has(self._name, key_type, blob):
-            return
-        known_types = self._known.search(self._name)
-        if key_type in known_types or (known_types and self._only_these):
-            raise Untrusted(f"the host key of {self._name} has changed: {key.fingerprint}")
-        if known_types:
-            self._types, self._only_these = known_types, True
-            raise RetryWithKnownTypes
+        known = self._known
+        if self._command is not None:
+            yield MAY_BLOCK
+            known = known.having(self._command.lines(self._names[0], "HOSTNAME", shown, deadline))
+        refusal = self._refusal(shown, known)
+        if refusal is None:
+            yield from self._check_address(transport, shown, known, deadline)
+        else:
+            self._accept_new(shown, known, refusal)
+
+    def distrust(self, transport: LeanTransport) -> str:
+        """Why the host must not be sent a password or reach an agent; empty if it may.
+
+        Only `ignore` lets such a host be connected at all (ssh_config(5), StrictHostKeyChecking).
+
+        Raises:
+            RetryWithKnownTypes: another key of the host may be trusted.
+        """
+        if self._mode == "ignore" and not self._is_exempt(transport):
+            try:
+                self._refusal(self._shown(transport), self._known)
+            except Untrusted as error:
+                return str(error)
+        return ""
+
+    # -- what holds for every key
+
+    def _shown(self, transport: LeanTransport) -> ShownKey:
+        """The key that is shown, if it is one that may be shown at all."""
+        try:
+            shown = ShownKey.of(transport.shown_host_key)
+            if shown.certificate is not None:
+                shown.certificate.check_signature()
+        except BadCertificate as error:
+            raise Untrusted(f"the host certificate is not valid: {error}") from None
+        if shown.key_type == "ssh-rsa":
+            bits = transport.get_remote_server_key().get_bits()
+            least = max(_LEAST_RSA, int(self._options.get("requiredrsasize", _LEAST_RSA)))
+            if bits < least:
+                raise Untrusted(f"the host key has {bits} bits, and RequiredRSASize is {least}")
+        file = str(self._options.get("revokedhostkeys", "none"))
+        if file.lower() != "none":
+            try:
+                if revoked_keys(Path(os.path.expanduser(file))).revokes(shown):
+                    raise Untrusted(f"the host key is revoked by {file}")
+            except Unreadable as error:
+                raise Untrusted(str(error)) from None
+        return shown
+
+    def _is_exempt(self, transport: LeanTransport) -> bool:
+        """Whether NoHostAuthenticationForLocalhost holds."""
+        if self._options.get("nohostauthenticationforlocalhost") != "yes" or "hostkeyalias" in self._options:
+            return False
+        address = _peer(transport)
+        return address is not None and address.is_loopback
+
+    # -- what is known
+
+    def _refusal(self, shown: ShownKey, known: KnownHosts) -> str | None:
+        """None if the key is known; if it is new, why its certificate is not accepted, or nothing.
+
+        Raises:
+            Untrusted: it is revoked, or another key is known.
+            RetryWithKnownTypes: another key is known, and the host may have it too.
+        """
+        refusal = self._known_by(shown, known)
+        if refusal is not None and known.refresh():  # a ProxyCommand may have written it
+            refusal = self._known_by(shown, known)
+        if refusal is None:
+            return None
+        others = known.search(self._names[0])
+        if others:
+            if not any(shown.key_type == entry.key_type for entry in others):
+                self._retry(types=[entry.key_type for entry in others])
+            raise Untrusted(self._changed(shown, others))
+        return refusal
+
+    def _known_by(self, shown: ShownKey, known: KnownHosts) -> str | None:
+        """As `_refusal`, by the keys that are the very one."""
+        refusal = ""
+        for name in self._names:
+            self._check_revoked(shown, known.revoked(name))
+            if shown.certificate is not None:
+                refusal = self._certificate_refusal(shown.certificate, known.authorities(name))
+                if not refusal:
+                    return None
+            if known.find(name, shown.blob) is not None:
+                # Without a port, an entry is for hosts of which none has the port (ssh(1)).
+                return None if name == self._names[0] or not known.search(self._names[0]) else refusal
+        return refusal
+
+    def _check_revoked(self, shown: ShownKey, revoked: Iterable[Entry]) -> None:
+        for entry in revoked:
+            if entry.blob == shown.blob:
+                raise Untrusted(f"the host key is revoked: {entry.where}")
+            if shown.certificate is not None and entry.blob == shown.certificate.authority:
+                raise Untrusted(f"the authority of the host certificate is revoked: {entry.where}")
+
+    def _certificate_refusal(self, certificate: Certificate, authorities: Iterable[Entry]) -> str:
+        if all(entry.blob != certificate.authority for entry in authorities):
+            return f"no @cert-authority is known for it with {fingerprint(certificate.authority)}"
+        wanted = str(self._options.get("casignaturealgorithms", ""))
+        signatures = (
+            preferred(wanted, CA_SIGNATURES, [*CA_SIGNATURES, "ssh-rsa"]) if wanted else CA_SIGNATURES
+        )
+        name = str(self._options.get("hostkeyalias") or self._address.lower())
+        return certificate.refusal(name, signatures)
+
+    # -- what is new
+
+    def _accept_new(self, shown: ShownKey, known: KnownHosts, refusal: str) -> None:
+        authorities = [entry for name in self._names for entry in known.authorities(name)]
+        if authorities and shown.certificate is None:
+            self._retry(certified=True)
+        said = f"its certificate is not accepted: {refusal}; " if refusal else ""
+        if authorities:
+            said = said or f"it shows no certificate of the authority in {authorities[0].where}; "
+            raise Untrusted(f"{said}its key is not in known_hosts")
+        if self._command is not None and self._command.fault:
+            raise Untrusted(f"the host key is not in known_hosts; {self._command.fault}")
         if self._mode == "strict":
-            raise Untrusted(f"the host key of {self._name} is not in known_hosts")
-        self._known.add(self._name, key_type, blob)
+            raise Untrusted(f"{said}{'its' if said else 'the host'} key is not in known_hosts")
+        hashed = self._options.get("hashknownhosts") == "yes"
+        known.add(self._names[0], shown.key_type, shown.blob, hashed)
+
+    def _retry(self, types: Iterable[str] = (), certified: bool = False) -> None:
+        """Ask the host for other keys, unless these have been asked for."""
+        types = self._types.union(types)
+        if not self._is_second and (types, certified) != (self._types, certified and self._certified):
+            self._types, self._certified = types, self._certified or certified
+            self._is_second = True
+            raise RetryWithKnownTypes
+
+    def _changed(self, shown: ShownKey, known: list[Entry]) -> str:
+        same_type = [entry for entry in known if entry.key_type == shown.key_type]
+        entry = (same_type or known)[0]
+        said = (
+            f"the host key has changed: {shown.key_type} {shown.fingerprint} is not the one in {entry.where}"
+        )
+        if not os.path.isfile(entry.file):
+            return said
+        remedy = f"ssh-keygen -f {shlex.quote(entry.file)} -R {shlex.quote(self._names[0])}"
+        return f"{said}; if that is right, forget it: {remedy}"
+
+    def _check_address(
+        self, transport: LeanTransport, shown: ShownKey, known: KnownHosts, deadline: float
+    ) -> Steps[None]:
+        """Make sure that the host's address is not known with another key, if CheckHostIP asks for that."""
+        address = _peer(transport) if self._options.get("checkhostip") == "yes" else None
+        if address is None or address.is_loopback or shown.certificate is not None:
+            return
+        name = str(address) if self._port == 22 else f"[{address}]:{self._port}"
+        if self._command is not None:
+            yield MAY_BLOCK
+            known = known.having(self._command.lines(name, "ADDRESS", shown, deadline))
+        others = known.search(name)
+        if others and all(entry.blob != shown.blob for entry in others):
+            raise Untrusted(f"the address {address} has another host key in {others[0].where} (CheckHostIP)")
 
 
-def _plain_type(algorithm: str) -> str:
-    return "ssh-rsa" if algorithm.startswith("rsa-sha2-") else algorithm
+def _peer(transport: LeanTransport) -> "ipaddress.IPv4Address | ipaddress.IPv6Address | None":
+    """The address at the other end, unless that is reached through something else."""
+    sock = transport.sock
+    if not isinstance(sock, socket.socket) or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return None
+    address = ipaddress.ip_address(str(sock.getpeername()[0]).partition("%")[0])
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address

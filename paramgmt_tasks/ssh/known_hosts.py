@@ -1,4 +1,4 @@
-"""known_hosts: parsed once a run and looked up by index, hashed entries too."""
+"""known_hosts: each file is read once a run, and again if it has changed; looked up by index, hashed too."""
 
 import base64
 import binascii
@@ -7,9 +7,16 @@ import hmac
 import logging
 import os
 import re
+import stat
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
+
+from ..model import reason_of
+from .config_lookup import Names, is_named, names
 
 log = logging.getLogger("paramgmt_tasks")
 
@@ -17,138 +24,280 @@ log = logging.getLogger("paramgmt_tasks")
 _NO_NAME = re.compile(r"[\s\x00-\x1f\x7f,*?!|#@]")
 
 
+class Entry(NamedTuple):
+    """A key that stands in a file."""
+
+    key_type: str
+    blob: bytes
+    file: str = ""
+    line: int = 0
+
+    @property
+    def where(self) -> str:
+        """The file and line."""
+        return f"{self.file}:{self.line}"
+
+
 @dataclass(frozen=True)
 class HashedEntry:
-    """A `|1|salt|hash` entry: it cannot be read, only tried against a name."""
+    """A `|1|salt|hash` entry: its name cannot be read, only tried."""
 
     salt: bytes
     digest: bytes
-    key_type: str
-    blob: bytes
+    entry: Entry
 
     def matches(self, name: str) -> bool:
         """Whether this entry is `name`'s."""
         return hmac.compare_digest(hmac.digest(self.salt, _bytes(name), "sha1"), self.digest)
 
 
-class KnownHosts:
-    """The keys in some known_hosts files, the first of which receives new ones.
+class Index:
+    """Entries by the names that they are for.
 
     A hashed entry costs one HMAC for each name it is tried against, so a host's key is looked for among
     the entries with that very key first; only a key that is not there makes a search through all.
-    Safe to use from several threads.
     """
 
-    def __init__(self, paths: list[Path], hash_new: bool = False) -> None:
-        self.paths = paths
-        self._hash_new = hash_new
-        self._lock = threading.Lock()
-        self._plain: dict[str, set[tuple[str, bytes]]] = {}
-        self._patterns: list[tuple[list[str], str, bytes]] = []
+    def __init__(self) -> None:
+        self._plain: dict[str, list[Entry]] = {}
+        self._patterns: list[tuple[Names, Entry]] = []
         self._hashed: dict[bytes, list[HashedEntry]] = {}
-        self._revoked: set[bytes] = set()
-        for path in paths:
-            self._read(path)
 
-    def _read(self, path: Path) -> None:
-        try:
-            lines = path.read_text("utf-8", "replace").split("\n")
-        except FileNotFoundError:
-            return
-        except ValueError:
-            return  # a name that no file has
-        except OSError as error:
-            log.warning("cannot read %s: %s", path, error.strerror)
-            return
+    def add(self, given: str, entry: Entry) -> None:
+        """Add an entry for the names of a line.
+
+        Raises:
+            ValueError: they are hashed, in no way that is known.
+        """
+        if given.startswith("|"):
+            _, version, salt, digest = given.split("|")
+            if version != "1":
+                raise ValueError(given)
+            hashed = HashedEntry(base64.b64decode(salt), base64.b64decode(digest), entry)
+            self._hashed.setdefault(entry.blob, []).append(hashed)
+        elif any(character in given for character in "*?!"):
+            self._patterns.append((names([name for name in given.lower().split(",") if name]), entry))
+        else:
+            for name in given.lower().split(","):
+                self._plain.setdefault(name, []).append(entry)
+
+    def readable(self, name: str) -> list[Entry]:
+        """The entries for `name` that are found without a search."""
+        if not self._patterns:
+            return self._plain.get(name, [])
+        matching = [entry for given, entry in self._patterns if is_named(name, given.patterns)]
+        return [*self._plain.get(name, []), *matching]
+
+    def find(self, name: str, blob: bytes) -> Entry | None:
+        """The entry with this very key."""
+        for entry in self.readable(name):
+            if entry.blob == blob:
+                return entry
+        for hashed in self._hashed.get(blob, ()):
+            if hashed.matches(name):
+                self._remember(name, hashed)
+                return hashed.entry
+        return None
+
+    def search(self, name: str) -> list[Entry]:
+        """All entries for `name`, every hashed one tried."""
+        if self._hashed:
+            for found in [h for entries in self._hashed.values() for h in entries if h.matches(name)]:
+                self._remember(name, found)
+        return self.readable(name)
+
+    def _remember(self, name: str, hashed: HashedEntry) -> None:
+        self._hashed[hashed.entry.blob].remove(hashed)
+        self._plain.setdefault(name, []).append(hashed.entry)
+
+
+class Lines:
+    """Lines of known_hosts, from wherever they come; `source` is named in what is said of them."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.lock = threading.Lock()
+        self._begin()
+
+    def _begin(self) -> None:
+        self.keys, self.authorities, self.revoked = Index(), Index(), Index()
+        self._count = 0
+
+    def parse(self, text: bytes) -> None:
+        """Add the lines of a text. One that cannot be read is no entry, as with ssh."""
+        lines = text.split(b"\n")
+        if not lines[-1]:
+            lines.pop()
         for line in lines:
-            self._parse(line.split())
+            self._count += 1
+            try:
+                self._add(line.split())
+            except (binascii.Error, KeyError, ValueError):
+                continue
 
-    def _parse(self, fields: list[str]) -> None:
-        marker = fields.pop(0) if fields and fields[0].startswith("@") else ""
-        if len(fields) < 3 or fields[0].startswith("#") or marker not in ("", "@revoked"):
+    def _add(self, fields: list[bytes]) -> None:
+        if not fields or fields[0].startswith(b"#"):
             return
-        names, key_type, encoded = fields[:3]
-        try:
-            blob = base64.b64decode(encoded, validate=True)
-            if marker:
-                self._revoked.add(blob)
-            elif names.startswith("|1|"):
-                salt, digest = (base64.b64decode(part) for part in names.split("|")[2:4])
-                entry = HashedEntry(salt, digest, key_type, blob)
-                self._hashed.setdefault(blob, []).append(entry)
-            elif any(character in names for character in "*?!"):
-                self._patterns.append(([n for n in names.split(",") if n], key_type, blob))
-            else:
-                for name in names.split(","):
-                    self._plain.setdefault(name.lower(), set()).add((key_type, blob))
-        except (binascii.Error, ValueError):
-            return  # as ssh does: an unreadable line is no entry
+        index = self.keys
+        if fields[0].startswith(b"@"):
+            index = {b"@cert-authority": self.authorities, b"@revoked": self.revoked}[fields.pop(0)]
+        given, key_type, encoded = fields[:3]
+        blob = base64.b64decode(encoded, validate=True)
+        if blob[4 : 4 + len(key_type)] == key_type:
+            index.add(given.decode("utf-8", "replace"), self._entry(key_type.decode(), blob))
 
-    def types(self, name: str) -> list[str]:
+    def _entry(self, key_type: str, blob: bytes) -> Entry:
+        return Entry(key_type, blob, self.source, self._count)
+
+
+class KnownHostsFile(Lines):
+    """One file of known_hosts. Safe to use from several threads."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self._path = path
+        self._text = bytearray()
+        self._state: tuple[int, ...] | None = None
+        self._is_file = True
+        self._can_record = True
+        self.refresh()
+
+    def refresh(self) -> bool:
+        """Read the file again if it has changed since; whether it has."""
+        with self.lock:
+            try:
+                found = self._path.stat() if self._is_file else None
+            except (OSError, ValueError):
+                return False
+            if found is None or _state(found) == self._state:
+                return False
+            self._is_file, self._state = stat.S_ISREG(found.st_mode), _state(found)
+            try:
+                text = self._path.read_bytes()
+            except OSError as error:
+                log.warning("cannot read %s: %s", self._path, reason_of(error))
+                return False
+            self._replace(text)
+            return True
+
+    def _replace(self, text: bytes) -> None:
+        # Usually lines were added: by an ssh, or by the ProxyCommand of another host.
+        if not text.startswith(self._text) or not self._text.endswith(b"\n"):
+            self._begin()
+            self._text.clear()
+        added = text[len(self._text) :]
+        self._text += added
+        self.parse(added)
+
+    def record(self, name: str, key_type: str, blob: bytes, hashed: bool) -> None:
+        """Add a host's key, here and at the end of the file."""
+        shown = _hashed(name) if hashed else name
+        line = _bytes(f"{shown} {key_type} {base64.b64encode(blob).decode()}\n")
+        with self.lock:
+            if self._can_record:
+                try:
+                    self._append(line)
+                except (OSError, ValueError) as error:
+                    reason = reason_of(error) if isinstance(error, OSError) else error
+                    log.warning("cannot record host keys in %s: %s", self._path, reason)
+                    self._can_record = False
+            self.keys.add(name, self._entry(key_type, blob))
+
+    def _append(self, line: bytes) -> None:
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
+        with os.fdopen(os.open(self._path, flags, 0o600), "r+b", buffering=0) as file:
+            before = os.fstat(file.fileno())
+            if before.st_size:
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":
+                    line = b"\n" + line
+            file.write(line)
+            after = os.fstat(file.fileno())
+        as_read = _state(before) == self._state or (self._state is None and not before.st_size)
+        if as_read and after.st_size == before.st_size + len(line):  # nobody else has written
+            self._state = _state(after)
+            self._text += line
+            self._count += line.count(b"\n")
+
+
+class KnownHosts:
+    """The keys in some files: the user's, of which the first receives new ones, and others."""
+
+    def __init__(self, own: Sequence[KnownHostsFile], others: Sequence[Lines] = ()) -> None:
+        self._own, self._others = own, others
+        self._unrecorded = Lines("this run")
+
+    @cached_property
+    def _all(self) -> tuple[Lines, ...]:
+        return (*self._own, *self._others, self._unrecorded)
+
+    def having(self, more: Lines) -> "KnownHosts":
+        """These and more."""
+        known = KnownHosts(self._own, [*self._others, more])
+        known._unrecorded = self._unrecorded
+        return known
+
+    def types(self, name: str) -> frozenset[str]:
         """The key types known for `name` without a search, so that they are asked for first."""
-        with self._lock:
-            return sorted(key_type for key_type, _ in self._readable(name))
+        return frozenset(entry.key_type for lines in self._all for entry in _readable(lines, name))
 
-    def _readable(self, name: str) -> set[tuple[str, bytes]]:
-        keys = set(self._plain.get(name, ()))
-        for patterns, key_type, blob in self._patterns:
-            refused = any(_matches(name, pattern[1:]) for pattern in patterns if pattern[0] == "!")
-            if not refused and any(_matches(name, pattern) for pattern in patterns):
-                keys.add((key_type, blob))
-        return keys
+    def find(self, name: str, blob: bytes) -> Entry | None:
+        """The entry for `name` with this very key."""
+        for lines in self._all:
+            with lines.lock:
+                entry = lines.keys.find(name, blob)
+            if entry is not None:
+                return entry
+        return None
 
-    def is_revoked(self, blob: bytes) -> bool:
-        """Whether a key is marked @revoked."""
-        return blob in self._revoked
+    def search(self, name: str) -> list[Entry]:
+        """All keys known for `name`, every hashed entry tried."""
+        found: list[Entry] = []
+        for lines in self._all:
+            with lines.lock:
+                found += lines.keys.search(name)
+        return found
 
-    def has(self, name: str, key_type: str, blob: bytes) -> bool:
-        """Whether this very key is known for `name`."""
-        with self._lock:
-            if (key_type, blob) in self._readable(name):
-                return True
-            for entry in self._hashed.get(blob, ()):
-                if entry.matches(name):
-                    self._remember(name, entry)
-                    return True
-            return False
+    def authorities(self, name: str) -> list[Entry]:
+        """The keys of those that certify `name`'s key."""
+        return [entry for lines in self._all for entry in _marked(lines, lines.authorities, name)]
 
-    def search(self, name: str) -> list[str]:
-        """The types of all keys known for `name`, every hashed entry tried."""
-        with self._lock:
-            for entry in [e for entries in self._hashed.values() for e in entries if e.matches(name)]:
-                self._remember(name, entry)
-            return sorted({key_type for key_type, _ in self._readable(name)})
+    def revoked(self, name: str) -> list[Entry]:
+        """The keys that must not be `name`'s, nor have certified it."""
+        return [entry for lines in self._all for entry in _marked(lines, lines.revoked, name)]
 
-    def _remember(self, name: str, entry: HashedEntry) -> None:
-        self._hashed[entry.blob].remove(entry)
-        self._plain.setdefault(name, set()).add((entry.key_type, entry.blob))
+    def refresh(self) -> bool:
+        """Read again the files that have changed; whether there are any."""
+        files = [lines for lines in self._all if isinstance(lines, KnownHostsFile)]
+        return any([file.refresh() for file in files])
 
-    def add(self, name: str, key_type: str, blob: bytes) -> None:
+    def add(self, name: str, key_type: str, blob: bytes, hashed: bool = False) -> None:
         """Record a new host's key, here and at the end of the first file.
 
         A name that would stand for other hosts too, or make a line of another kind, is not recorded.
         """
         if not name or _NO_NAME.search(name):
             log.warning("the host key of %r is not recorded: it is no name of a host", name)
-            return
-        with self._lock:
-            self._plain.setdefault(name, set()).add((key_type, blob))
-            if not self.paths:
-                return
-            shown = _hashed(name) if self._hash_new else name
-            line = f"{shown} {key_type} {base64.b64encode(blob).decode()}\n"
-            try:
-                _append(self.paths[0], line)
-            except (OSError, ValueError) as error:
-                reason = error.strerror if isinstance(error, OSError) else error
-                log.warning("cannot record host keys in %s: %s", self.paths[0], reason)
-                self.paths = []
+        elif self._own:
+            self._own[0].record(name, key_type, blob, hashed)
+        else:
+            with self._unrecorded.lock:
+                self._unrecorded.keys.add(name, Entry(key_type, blob, "this run"))
 
 
-def _matches(name: str, pattern: str) -> bool:
-    # Not fnmatch: a bracket is a bracket here, as in `[10.*]:2222`.
-    expression = "".join({"*": ".*", "?": "."}.get(part, re.escape(part)) for part in pattern)
-    return re.fullmatch(expression, name, re.IGNORECASE) is not None
+def _readable(lines: Lines, name: str) -> list[Entry]:
+    with lines.lock:
+        return lines.keys.readable(name)
+
+
+def _marked(lines: Lines, index: Index, name: str) -> list[Entry]:
+    with lines.lock:  # few lines have a marker
+        return index.search(name)
+
+
+def _state(found: os.stat_result) -> tuple[int, ...]:
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _bytes(text: str) -> bytes:
@@ -159,15 +308,3 @@ def _hashed(name: str) -> str:
     salt = os.urandom(20)
     digest = hmac.digest(salt, _bytes(name), hashlib.sha1)
     return f"|1|{base64.b64encode(salt).decode()}|{base64.b64encode(digest).decode()}"
-
-
-def _append(path: Path, line: str) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
-    with os.fdopen(os.open(path, flags, 0o600), "r+b", buffering=0) as file:
-        size = file.seek(0, os.SEEK_END)
-        if size:
-            file.seek(size - 1)
-            if file.read(1) != b"\n":
-                line = "\n" + line
-        file.write(_bytes(line))

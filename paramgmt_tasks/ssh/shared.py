@@ -13,7 +13,7 @@ from . import config as ssh_config
 from .authentication import Identities
 from .handshake_gate import HandshakeGate
 from .jump import Connect, JumpHost
-from .known_hosts import KnownHosts
+from .known_hosts import KnownHosts, KnownHostsFile
 from .paramiko_internals import FabricConfig
 
 
@@ -47,17 +47,23 @@ class SharedResources:
         self.identities = Identities()
         self.gate = HandshakeGate(share=share)
         self._lock = threading.RLock()  # a chain of jump hosts is made from its last one on
-        self._known_hosts: dict[tuple[str, bool], KnownHosts] = {}
+        self._known_hosts: dict[tuple[str, str], KnownHosts] = {}
+        self._known_hosts_files: dict[str, KnownHostsFile] = {}
         self._jump_hosts: dict[tuple[str, Settings], JumpHost] = {}
 
-    def known_hosts(self, files: str, hash_new: bool) -> KnownHosts:
-        """The keys in `files`: names separated by white space, quoted if they contain some."""
+    def known_hosts(self, own: str, others: str) -> KnownHosts:
+        """The keys in the user's `own` files and in `others`: names as in ssh_config, or `none`."""
         with self._lock:
-            if (files, hash_new) not in self._known_hosts:
-                names = [name for name in shlex.split(files) if name.lower() != "none"]
-                paths = [Path(os.path.expanduser(name)) for name in names]
-                self._known_hosts[files, hash_new] = KnownHosts(paths, hash_new)
-            return self._known_hosts[files, hash_new]
+            if (own, others) not in self._known_hosts:
+                self._known_hosts[own, others] = KnownHosts(self._files(own), self._files(others))
+            return self._known_hosts[own, others]
+
+    def _files(self, given: str) -> list[KnownHostsFile]:
+        names = [os.path.expanduser(name) for name in shlex.split(given) if name.lower() != "none"]
+        for name in names:
+            if name not in self._known_hosts_files:
+                self._known_hosts_files[name] = KnownHostsFile(Path(name))
+        return [self._known_hosts_files[name] for name in names]
 
     def jump_host(self, hops: str, settings: Settings, connect: Connect) -> JumpHost:
         """The last of some jump hosts, made once for all hosts that are reached through it."""

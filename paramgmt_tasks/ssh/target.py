@@ -57,11 +57,14 @@ class Target:
         return ssh_support.unsupported(self.options)
 
     @property
-    def host_key_name(self) -> str:
-        """The name under which known_hosts has the host's key."""
+    def host_key_names(self) -> tuple[str, ...]:
+        """The names under which known_hosts may have the host's key: its own, and one that it falls back to.
+
+        As ssh has it, an entry without a port holds for another port if there is none with it.
+        """
         alias = self.options.get("hostkeyalias")
         name = str(alias or self.address).lower()
-        return name if alias or self.port == 22 else f"[{name}]:{self.port}"
+        return (name,) if alias or self.port == 22 else (f"[{name}]:{self.port}", name)
 
 
 def resolve(

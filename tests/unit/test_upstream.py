@@ -36,8 +36,8 @@ UPSTREAM = ("paramiko", "fabric", "invoke")
 ATTRIBUTES = {
     "paramiko.Transport": """
         active auth_handler authenticated channel_events channels_seen clear_to_send clear_to_send_lock
-        completion_event default_max_packet_size default_window_size disabled_algorithms in_kex kex_engine
-        local_version lock logger packetizer saved_exception server_extensions""",
+        completion_event default_max_packet_size default_window_size disabled_algorithms host_key_type
+        in_kex kex_engine local_version lock logger packetizer saved_exception server_extensions""",
     "paramiko.Channel": """
         chanid closed eof_received eof_sent event exit_status in_buffer in_stderr_buffer in_window_size
         in_window_sofar in_window_threshold lock out_max_packet_size out_window_size remote_chanid

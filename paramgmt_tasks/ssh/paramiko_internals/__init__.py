@@ -11,8 +11,8 @@ Private names, by class:
         _channel_handler_table _channels _check_banner _cipher_info _enforce_strict_kex _expect_packet
         _expected_packet _filter_algorithm _handler_table _kex_info _key_info _log _mac_info _next_channel
         _parse_disconnect _parse_kex_init _preferred_ciphers _preferred_compression _preferred_kex
-        _preferred_macs _preferred_pubkeys _really_parse_kex_init _send_kex_init _send_message
-        _send_user_message
+        _preferred_keys _preferred_macs _preferred_pubkeys _really_parse_kex_init _send_kex_init
+        _send_message _send_user_message _verify_key
     paramiko.Channel
         _check_add_window _event_pending _feed _feed_extended _handle_close _handle_request _set_transport
         _set_window _unlink _wait_for_event
@@ -42,8 +42,8 @@ Attributes without an underscore that paramiko's documentation does not promise:
 
     paramiko.Transport
         active auth_handler authenticated channel_events channels_seen clear_to_send clear_to_send_lock
-        completion_event default_max_packet_size default_window_size disabled_algorithms in_kex kex_engine
-        local_version lock logger packetizer saved_exception server_extensions
+        completion_event default_max_packet_size default_window_size disabled_algorithms host_key_type
+        in_kex kex_engine local_version lock logger packetizer saved_exception server_extensions
     paramiko.Channel
         chanid closed eof_received eof_sent event exit_status in_buffer in_stderr_buffer in_window_size
         in_window_sofar in_window_threshold lock out_max_packet_size out_window_size remote_chanid
@@ -59,13 +59,16 @@ Attributes without an underscore that paramiko's documentation does not promise:
 """
 
 from .agent import LockedAgent
+from .algorithms import preferred
 from .channel import ExecChannel, OutOfTime
 from .fabric_hooks import FabricConfig, FabricGroup, forget_sftp
+from .host_key_types import CA_SIGNATURES, host_key_offer, key_of
 from .sftp import Answers, SFTPSession
 from .sockets import SocketLike, keep_alive, shut_down
 from .transport import LeanTransport, use_transport
 
 __all__ = [
+    "CA_SIGNATURES",
     "Answers",
     "ExecChannel",
     "FabricConfig",
@@ -76,7 +79,10 @@ __all__ = [
     "SFTPSession",
     "SocketLike",
     "forget_sftp",
+    "host_key_offer",
     "keep_alive",
+    "key_of",
+    "preferred",
     "shut_down",
     "use_transport",
 ]

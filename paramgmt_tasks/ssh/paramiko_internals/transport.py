@@ -31,6 +31,7 @@ from .algorithms import (
     preferred,
 )
 from .channel import HANDLERS, ExecChannel, open_session
+from .host_key_types import HOST_KEYS, KEY_TABLE, type_of_key
 from .message_pump import Awaited
 from .messages import MessageTransport
 from .sockets import TooLate
@@ -87,6 +88,10 @@ class LeanTransport(MessageTransport):
     _preferred_ciphers = CIPHERS
     _preferred_macs = MACS
     _preferred_compression = COMPRESSION[False]
+    _key_info = KEY_TABLE
+    _preferred_keys = HOST_KEYS
+    #: The key of the host as it was sent, which may be a certificate.
+    shown_host_key = b""
 
     # Their lists are asked for several times in each key exchange.
     preferred_ciphers = property(lambda self: self._offered("ciphers"))
@@ -94,6 +99,7 @@ class LeanTransport(MessageTransport):
     preferred_pubkeys = property(lambda self: self._offered("pubkeys"))
     preferred_kex = property(lambda self: self._offered("kex"))
     preferred_compression = property(lambda self: self._offered("compression"))
+    preferred_keys = property(lambda self: self._offered("keys"))
 
     def _offered(self, kind: str) -> tuple[str, ...]:
         if self.disabled_algorithms:
@@ -114,6 +120,20 @@ class LeanTransport(MessageTransport):
         if not offered:
             raise UsageError(f"{option} {wanted}: none of them can be used here")
         setattr(self, f"_preferred_{kind}", offered)
+
+    def offer_host_keys(self, algorithms: tuple[str, ...]) -> None:
+        """Ask the host for a key of these, the first of them that it has."""
+        self._preferred_keys = algorithms
+
+    def _verify_key(self, host_key: bytes, sig: bytes) -> None:
+        # paramiko looks neither whether the key is of the type that was agreed upon, nor what it signed with.
+        signature = self.host_key_type.removesuffix("-cert-v01@openssh.com")
+        if paramiko.Message(host_key).get_text() != type_of_key(self.host_key_type):
+            raise paramiko.SSHException(f"the host key is not of the type agreed upon, {self.host_key_type}")
+        if paramiko.Message(sig).get_text() != signature:
+            raise paramiko.SSHException(f"the host key has not signed with {signature}")
+        super()._verify_key(host_key, sig)  # which also runs in each further exchange of keys
+        self.shown_host_key = host_key
 
     def compress(self) -> None:
         """Ask for compression before all else."""
