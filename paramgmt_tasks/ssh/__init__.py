@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .failures import Classified, Denied, NoAnswer, classify
     from .handshake_gate import HandshakeGate
     from .host_run import START_TIMEOUT, HostRun
+    from .login_shell import by_sh
     from .paramiko_internals import Answers, ExecChannel, FabricGroup, SFTPSession
     from .permit import PERMITTED, Permit
     from .shared import SharedResources
@@ -27,6 +28,7 @@ else:
             ".failures": ["Denied", "Classified", "NoAnswer", "classify"],
             ".handshake_gate": ["HandshakeGate"],
             ".host_run": ["START_TIMEOUT", "HostRun"],
+            ".login_shell": ["by_sh"],
             ".paramiko_internals": ["Answers", "ExecChannel", "FabricGroup", "SFTPSession"],
             ".permit": ["PERMITTED", "Permit"],
             ".shared": ["SharedResources"],
@@ -54,6 +56,7 @@ __all__ = [
     "SharedResources",
     "Sudo",
     "Target",
+    "by_sh",
     "classify",
     "communicate",
     "config",

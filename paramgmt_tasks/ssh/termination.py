@@ -14,6 +14,7 @@ import paramiko
 
 from ..model import PATIENCE
 from ..steps import Steps
+from .login_shell import by_sh
 from .paramiko_internals import ExecChannel
 
 #: Seconds that a command has to end by itself after TERM, as the script has them too.
@@ -129,8 +130,8 @@ def _over(channel: ExecChannel) -> bool:
 
 
 def _command(elevate: str, age: int) -> str:
-    starter = f'exec {elevate} /bin/sh -c "$0" sh "$PPID" "$$" {age} "$SSH_CONNECTION"'
-    return f"exec /bin/sh -c {shlex.quote(starter)} {shlex.quote(_SCRIPT)}"
+    own = f'"$PPID" "$$" {age} "$SSH_CONNECTION"'
+    return by_sh(f"exec {elevate} /bin/sh -c {shlex.quote(_SCRIPT)} sh {own}")
 
 
 def _run_helper(

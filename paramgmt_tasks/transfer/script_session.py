@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from ..model import Failure, Outcome, Output
-from ..ssh import START_TIMEOUT, Classified, ExecChannel, HostRun, NoAnswer, Sudo
+from ..ssh import START_TIMEOUT, Classified, ExecChannel, HostRun, NoAnswer, Sudo, by_sh
 from ..steps import Steps, WaitForIO
 from .compression import Piece
 from .errors import Refused
@@ -242,9 +242,9 @@ def open_session(
     Raises: as HostRun.start and Sudo.negotiate.
     """
     settings = connection.settings
-    words = " ".join(shlex.quote(word) for word in (script, "sh", *arguments))
-    sudo = Sudo(f"exec /bin/sh -c {words}", settings.password) if settings.sudo else None
-    command = sudo.command if sudo else f"exec /bin/sh -c {words}"
+    text = f"set -- {shlex.join(arguments)}\n{script}"
+    sudo = Sudo(text, settings.password) if settings.sudo else None
+    command = by_sh(f"exec {sudo.command}" if sudo else text)
     limit = connection.time_left(START_TIMEOUT)
     channel = yield from connection.start(command, limit, no_input=not has_input and sudo is None)
     session = ScriptSession(channel, connection, shared, err)

@@ -4,6 +4,7 @@ import shlex
 from pathlib import Path
 
 from ..model import Host, UsageError, reason_of, substitute
+from ..ssh import by_sh
 
 # The script is written to a folder of its own, so that it keeps its name and its standard input is free. The
 # folder is removed when the script ends. An incomplete script, as when the connection breaks, is not run.
@@ -49,7 +50,7 @@ def command(path: str, body: bytes, stdin: bytes | None) -> tuple[str, bytes]:
         interpreter=_interpreter(body),
         stdin=" </dev/null" if stdin is None else "",
     )
-    return f"exec /bin/sh -c {shlex.quote(loader)}", body + (stdin or b"")
+    return by_sh(loader), body + (stdin or b"")
 
 
 def _interpreter(body: bytes) -> str:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import paramiko
 
 from ..model import CommandStatus, Copying, Failure, Outcome, Output, reason_of
-from ..ssh import START_TIMEOUT, Classified, HostRun, Sudo
+from ..ssh import START_TIMEOUT, Classified, HostRun, Sudo, by_sh
 from ..steps import run_to_end
 from .connection_state import ConnectionState
 from .errors import BoundedLines
@@ -51,7 +51,7 @@ class SftpTransfer:
     def _session(self, connection: HostRun) -> Client:
         if self.settings.sudo:
             sudo = Sudo(_FIND_SERVER, self.settings.password)
-            channel = run_to_end(connection.start(sudo.command, connection.time_left(START_TIMEOUT)))
+            channel = run_to_end(connection.start(by_sh(f"exec {sudo.command}"), connection.time_left(START_TIMEOUT)))
             run_to_end(sudo.negotiate(channel, time.monotonic() + connection.time_left(STALLED)))
             connection.transport.read_in_background()
             channel.settimeout(connection.time_left(STALLED))
