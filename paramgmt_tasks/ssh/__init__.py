@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from . import config
     from .command import communicate, kill_on_disconnect, with_env
     from .connection import HostConnection
-    from .failures import Classified, Denied, NoAnswer, classify
+    from .failures import Classified, Denied, NoAnswer, NotStarted, classify
     from .handshake_gate import HandshakeGate
     from .host_run import START_TIMEOUT, HostRun
     from .login_shell import by_sh
@@ -25,7 +25,7 @@ else:
             ".": ["config"],
             ".command": ["communicate", "kill_on_disconnect", "with_env"],
             ".connection": ["HostConnection"],
-            ".failures": ["Denied", "Classified", "NoAnswer", "classify"],
+            ".failures": ["Denied", "Classified", "NoAnswer", "NotStarted", "classify"],
             ".handshake_gate": ["HandshakeGate"],
             ".host_run": ["START_TIMEOUT", "HostRun"],
             ".login_shell": ["by_sh"],
@@ -51,6 +51,7 @@ __all__ = [
     "HostConnection",
     "HostRun",
     "NoAnswer",
+    "NotStarted",
     "Permit",
     "SFTPSession",
     "SharedResources",

@@ -1,5 +1,6 @@
 """What is sent to a login shell that is not known: shells of csh's kind, fish and others take it alike."""
 
+import functools
 import re
 
 #: What some login shell does not take literally between single quotes: sh the quote; csh `!` and the end of
@@ -10,6 +11,7 @@ _WORD = 900
 _ESCAPE = len(r"\0000")
 
 
+@functools.lru_cache(64)  # most hosts get the same
 def by_sh(script: str) -> str:
     r"""A command by which any login shell has /bin/sh run `script`, in place of itself.
 

@@ -13,8 +13,8 @@ Private names, by class:
         _parse_disconnect _preferred_ciphers _preferred_compression _preferred_kex _preferred_macs
         _preferred_pubkeys _send_kex_init _send_message _send_user_message
     paramiko.Channel
-        _check_add_window _event_pending _feed _feed_extended _handle_close _handle_request _set_transport
-        _set_window _unlink _wait_for_event
+        _check_add_window _event_pending _feed _feed_extended _handle_close _handle_request _request_failed
+        _set_transport _set_window _unlink _wait_for_event
     paramiko.auth_handler.AuthHandler
         _handler_table _parse_service_accept _request_auth
     paramiko.packet.Packetizer
