@@ -27,6 +27,7 @@ from ..ssh import (
     HostRun,
     Permit,
     Sudo,
+    by_sh,
     classify,
     communicate,
     kill_on_disconnect,
@@ -132,7 +133,9 @@ class RemoteWork:
         first = b"" if sudo else values
         timeout, spent = settings.timeout, 0.0
         limit = None if timeout is None else run.time_left(timeout)
-        channel = yield from run.start(sudo.command if sudo else text, limit, no_input, first)
+        channel = yield from run.start(
+            by_sh(f"exec {sudo.command}") if sudo else text, limit, no_input, first
+        )
         if timeout is not None:
             if run.ends_at is None:
                 run.ends_at = time.monotonic() + timeout - run.starting

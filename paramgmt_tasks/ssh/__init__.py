@@ -8,9 +8,10 @@ if TYPE_CHECKING:
     from . import config
     from .command import communicate, kill_on_disconnect, with_env
     from .connection import HostConnection
-    from .failures import Classified, Denied, NoAnswer, classify
+    from .failures import Classified, Denied, NoAnswer, NotStarted, classify
     from .handshake_gate import HandshakeGate
     from .host_run import START_TIMEOUT, HostRun
+    from .login_shell import by_sh
     from .paramiko_internals import Answers, ExecChannel, FabricGroup, SFTPSession
     from .permit import PERMITTED, Permit
     from .shared import SharedResources
@@ -24,9 +25,10 @@ else:
             ".": ["config"],
             ".command": ["communicate", "kill_on_disconnect", "with_env"],
             ".connection": ["HostConnection"],
-            ".failures": ["Denied", "Classified", "NoAnswer", "classify"],
+            ".failures": ["Denied", "Classified", "NoAnswer", "NotStarted", "classify"],
             ".handshake_gate": ["HandshakeGate"],
             ".host_run": ["START_TIMEOUT", "HostRun"],
+            ".login_shell": ["by_sh"],
             ".paramiko_internals": ["Answers", "ExecChannel", "FabricGroup", "SFTPSession"],
             ".permit": ["PERMITTED", "Permit"],
             ".shared": ["SharedResources"],
@@ -49,11 +51,13 @@ __all__ = [
     "HostConnection",
     "HostRun",
     "NoAnswer",
+    "NotStarted",
     "Permit",
     "SFTPSession",
     "SharedResources",
     "Sudo",
     "Target",
+    "by_sh",
     "classify",
     "communicate",
     "config",

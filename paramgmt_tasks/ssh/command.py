@@ -14,6 +14,7 @@ from invoke.exceptions import CommandTimedOut, UnexpectedExit
 
 from ..model import CommandStatus, Outcome, Output
 from ..steps import Steps, run_to_end
+from .login_shell import by_sh
 from .paramiko_internals import ExecChannel, OutOfTime
 from .sudo import Sudo
 from .termination import terminate
@@ -65,7 +66,7 @@ def kill_on_disconnect(command: str) -> str:
         "{ read -r _ <&3; trap '' TERM; kill -TERM 0; sleep 1; kill -KILL 0; } >/dev/null 2>&1 & watch=$!; "
         f"/bin/sh -c {shlex.quote(command)} 3<&-; code=$?; kill $watch 2>/dev/null; exit $code"
     )
-    return f"exec /bin/sh -c {shlex.quote(text)}"
+    return by_sh(text)
 
 
 def communicate(

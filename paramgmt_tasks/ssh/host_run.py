@@ -6,13 +6,15 @@ from typing import Protocol, TypeVar
 
 from ..model import Failure, Outcome, Settings
 from ..steps import MAY_BLOCK, Steps, WaitForPermission
-from .failures import Classified
+from .failures import Classified, NotStarted
 from .link import Link
 from .paramiko_internals import ExecChannel, LeanTransport
 from .permit import PERMITTED, Permit
 
 #: Seconds a host may take to answer that it starts a command, once connected.
 START_TIMEOUT = 60.0
+#: Bytes of a command that dropbear takes (its MAX_CMD_LEN); with more it closes the connection.
+_DROPBEAR_TAKES = 9000
 
 
 class Attachment(Protocol):
@@ -134,7 +136,8 @@ class HostRun:
 
         Raises: as session, and
             Classified: it may not be started.
-            paramiko.SSHException, EOFError: the request was refused, or the connection broke.
+            NotStarted: the server refuses it.
+            paramiko.SSHException, EOFError: the connection broke.
         """
         yield from self.opening()
         began = time.monotonic()
@@ -143,6 +146,9 @@ class HostRun:
         channel.limit -= self.starting
         transport = self.transport
         request = command.encode("utf-8", "surrogateescape")
+        if len(request) > _DROPBEAR_TAKES and "dropbear" in transport.remote_version:
+            size = f"the command has {len(request)} bytes"
+            raise NotStarted(f"{size}, and this server (dropbear) takes {_DROPBEAR_TAKES}: try a script")
         may_block = transport.is_alive()  # its reader has all sent at once, and waits for keys before
         self._check_permit()
 

@@ -1,8 +1,9 @@
 """How a command under way on a host is ended: TERM to its process group, then KILL, until it is gone.
 
 SSH's own signal request (RFC 4254, section 6.9) says nothing of what became of it, and OpenSSH before 9.8
-refuses it to root. So OpenSSH is asked over a second channel of the same connection: the process of this
-connection is the parent of both commands. The request is what is left if that cannot be.
+refuses it to root. So OpenSSH and dropbear are asked over a second channel of the same connection: the
+process of this connection is the parent of both commands. The request is what is left if that cannot be; it
+reaches all of the process group on some servers, and with others nothing is claimed.
 """
 
 import contextlib
@@ -14,6 +15,7 @@ import paramiko
 
 from ..model import PATIENCE
 from ..steps import Steps
+from .login_shell import by_sh
 from .paramiko_internals import ExecChannel
 
 #: Seconds that a command has to end by itself after TERM, as the script has them too.
@@ -28,10 +30,13 @@ _LATE = 1.0
 # What an earlier command has left running is older than this one. If the command itself has ended, what it
 # has left in its process group is known by the connection in its environment; of several groups without a
 # leader the others are of daemons, which left the command's own.
+# dropbear runs all commands of a connection in its own process group, so there $groups has single processes:
+# those that descend from a younger child of the connection's. What else is left in that group may be of an
+# earlier command: it is not touched, and nothing is claimed.
 _SCRIPT = r"""
 exec </dev/null >/dev/null 2>&1
 LC_ALL=C; export LC_ALL
-session=$1 own=$2 age=$3 connection=$4 proc= since=0
+session=$1 own=$2 age=$3 connection=$4 proc= since=0 dropbear= of=-
 [ -r /proc/self/stat ] && read -r up _ </proc/uptime && proc=1 since=$((${up%.*}${up#*.} - age))
 title() { if [ $proc ]; then tr '\000' ' ' <"/proc/$1/cmdline"; else ps -o args= -p "$1"; fi; }
 table() {
@@ -40,7 +45,26 @@ table() {
       sed 's/^\([0-9]*\) (.*) \(.\) \([0-9]*\) \([0-9]*\) \([^ ]* \)\{16\}\([0-9]*\) .*/\1 \3 \4 \2 \6/'
   else ps -A -o pid= -o ppid= -o pgid= -o stat=; fi
 }
+younger() {  # those in the group of dropbear's connection, with their parents
+  table | sort -n | {
+    mine=" $own "
+    while read -r pid parent group state began; do
+      case $mine in *" $pid "*) continue ;; *" $parent "*) mine="$mine$pid "; continue ;; esac
+      case $group:$state in "$session":[!ZX]*) ;; *) continue ;; esac
+      [ "$pid" = "$session" ] || [ "${began:-$since}" -lt "$since" ] || echo "$pid $parent"
+    done
+  }
+}
 find() {
+  [ -z "$dropbear" ] || {
+    younger | {
+      tree=" $session $groups "
+      while read -r pid parent; do
+        case $tree in *" $parent "*) tree="$tree$pid "; printf '%s ' "$pid" ;; esac
+      done
+    }
+    return
+  }
   table | while read -r pid parent group state began; do
     [ "$parent" = "$session" ] && [ "$pid" = "$group" ] && [ "$pid" != "$own" ] || continue
     [ "${began:-$since}" -ge "$since" ] || continue
@@ -55,10 +79,14 @@ orphans() {
     [ "$3" = "$4" ] && [ ! -d "/proc/$3" ] && [ "${20}" -ge "$since" ] && echo "$3"
   done | sort -n | head -n 1
 }
-left() { for group in $groups; do table | sed -n "/^ *[0-9]* *[0-9]* *$group *[^ZX0-9 ]/p"; done; }
+left() {
+  [ -z "$dropbear" ] || { younger; return; }
+  for group in $groups; do table | sed -n "/^ *[0-9]* *[0-9]* *$group *[^ZX0-9 ]/p"; done
+}
 signal() {
   sent=1
-  for group in $groups; do kill "-$1" "-$group" && sent=0; done
+  [ -z "$dropbear" ] || groups="$groups $(find)"
+  for group in $groups; do kill "-$1" "$of$group" && sent=0; done
   return $sent
 }
 give() {
@@ -68,7 +96,8 @@ give() {
   done
   [ -n "$(left)" ] || exit 0
 }
-case $(title "$session") in sshd*@*) ;; *) exit 3 ;; esac
+case $(title "$session") in sshd*@*) ;; *dropbear*) dropbear=1 of= ;; *) exit 3 ;; esac
+groups=
 groups=$(find)
 [ "$groups" ] || groups=$(orphans)
 for seconds in 0.1 0.2 0.4; do
@@ -85,6 +114,9 @@ exit 5
 """
 _GONE, _NOT_FOUND, _LEFT = 0, 4, 5
 _UNKNOWN = -1
+#: Servers that are asked by the script, and those that signal all of a command's process group.
+_ASKED = ("-OpenSSH", "dropbear")
+_SIGNAL_GROUPS = ("-OpenSSH_", "paramgmt_sandbox")
 
 
 def terminate(
@@ -119,8 +151,14 @@ def terminate(
                 if not is_over():
                     channel.signal(name)
                     yield from channel.until(is_over, time.monotonic() + seconds)
-        return code == _GONE or (code not in (_LEFT, _UNKNOWN) and is_over())
+        return code == _GONE or (code not in (_LEFT, _UNKNOWN) and _signals_groups(channel) and is_over())
     return False
+
+
+def _signals_groups(channel: ExecChannel) -> bool:
+    """Whether the server is one that signals all of a command's process group."""
+    version = channel.transport.remote_version
+    return any(name in version for name in _SIGNAL_GROUPS) and "Windows" not in version
 
 
 def _over(channel: ExecChannel) -> bool:
@@ -129,8 +167,8 @@ def _over(channel: ExecChannel) -> bool:
 
 
 def _command(elevate: str, age: int) -> str:
-    starter = f'exec {elevate} /bin/sh -c "$0" sh "$PPID" "$$" {age} "$SSH_CONNECTION"'
-    return f"exec /bin/sh -c {shlex.quote(starter)} {shlex.quote(_SCRIPT)}"
+    own = f'"$PPID" "$$" {age} "$SSH_CONNECTION"'
+    return by_sh(f"exec {elevate} /bin/sh -c {shlex.quote(_SCRIPT)} sh {own}")
 
 
 def _run_helper(
@@ -138,7 +176,8 @@ def _run_helper(
 ) -> Steps[int | None]:
     """Run a command beside that on `channel`; its return code, None if it could not be run."""
     # If the key runs one command whatever it is asked for, asking would run that once more.
-    if "OpenSSH" not in channel.transport.remote_version or channel.transport.forced:
+    version = channel.transport.remote_version
+    if not any(name in version for name in _ASKED) or channel.transport.forced:
         return None
     try:
         helper = yield from channel.another(max(0.1, deadline - time.monotonic()))

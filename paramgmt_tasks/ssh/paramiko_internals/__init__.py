@@ -14,8 +14,8 @@ Private names, by class:
         _preferred_keys _preferred_macs _preferred_pubkeys _really_parse_kex_init _send_kex_init
         _send_message _send_user_message _verify_key
     paramiko.Channel
-        _check_add_window _event_pending _feed _feed_extended _handle_close _handle_request _set_transport
-        _set_window _unlink _wait_for_event
+        _check_add_window _event_pending _feed _feed_extended _handle_close _handle_request _request_failed
+        _set_transport _set_window _unlink _wait_for_event
     paramiko.auth_handler.AuthHandler
         _handler_table _parse_service_accept _request_auth
     paramiko.packet.Packetizer

@@ -13,6 +13,7 @@ from paramiko.common import (
     MSG_CHANNEL_CLOSE,
     MSG_CHANNEL_DATA,
     MSG_CHANNEL_EXTENDED_DATA,
+    MSG_CHANNEL_FAILURE,
     MSG_CHANNEL_REQUEST,
     cMSG_CHANNEL_OPEN,
     cMSG_CHANNEL_REQUEST,
@@ -21,7 +22,7 @@ from paramiko.common import (
 
 from ...steps import MAY_BLOCK, Steps
 from ..allowance import BULK, check_window, signal_name
-from ..failures import NoAnswer
+from ..failures import NoAnswer, NotStarted
 from .message_pump import Awaited
 from .messages import ChannelHandler, MessageTransport
 from .packetizer import ChannelData
@@ -62,6 +63,8 @@ class ExecChannel(PrivateChannel):
         self.began = time.monotonic()
         #: The name of the signal that ended the command, empty without one.
         self.exit_signal = ""
+        #: Whether the host has refused what was requested.
+        self.refused = False
         #: Whether the host has closed the channel, rather than the connection broken.
         self.closed_by_peer = False
         #: What `request` found no room for of what was to be sent along.
@@ -93,13 +96,16 @@ class ExecChannel(PrivateChannel):
         """The answer to `request`.
 
         Raises:
-            NoAnswer, paramiko.SSHException: no answer, a refusal, or a broken connection.
+            NotStarted: the host refuses it.
+            NoAnswer, paramiko.SSHException: no answer, or a broken connection.
         """
         come = True
         with contextlib.suppress(EOFError, OSError, paramiko.SSHException):  # raised again below
             come = yield from self.until(self.event.is_set, time.monotonic() + self.limit)
         if not come:
             raise NoAnswer(_NO_START)
+        if self.refused:
+            raise NotStarted("the server refuses to run commands")
         self._wait_for_event()
 
     def signal(self, name: str) -> None:
@@ -204,6 +210,11 @@ class ExecChannel(PrivateChannel):
             self.exit_signal = signal_name(m.get_string())
         m.packet.seek(position)
         super()._handle_request(m)
+
+    def _request_failed(self, m: paramiko.Message) -> None:
+        # paramiko closes a channel alike then and if the connection breaks.
+        self.refused = True
+        super()._request_failed(m)
 
     def _handle_close(self, m: paramiko.Message) -> None:
         # paramiko closes a channel alike if the host does and if the connection breaks.
@@ -317,4 +328,5 @@ HANDLERS: Mapping[int, ChannelHandler] = {
     # By name, which paramiko's table does not: ExecChannel has its own.
     MSG_CHANNEL_REQUEST: lambda _, channel, message: channel._handle_request(message),
     MSG_CHANNEL_CLOSE: lambda _, channel, message: channel._handle_close(message),
+    MSG_CHANNEL_FAILURE: lambda _, channel, message: channel._request_failed(message),
 }
