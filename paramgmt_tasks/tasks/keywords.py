@@ -66,6 +66,8 @@ class RemoteOptions(RunOptions, total=False):
     ssh_option: Variables
     sudo: Switch
     ask_password: Switch
+    ask_passphrase: Switch
+    ask_interactive: Switch
     verbose: Switch
     engine: Text
     workers: Number
