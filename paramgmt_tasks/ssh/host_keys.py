@@ -48,8 +48,8 @@ class RetryWithKnownTypes(Exception):
 class HostKeyVerifier:
     """Verifies the key of one host, over one connection or a second one.
 
-    `mode` is `strict`, `accept-new` or `ignore`. With `ignore` what RevokedHostKeys has and what RequiredRSASize
-    excludes is refused nevertheless, as with ssh; see `distrust` for the rest.
+    `mode` is `strict`, `accept-new` or `ignore`. With `ignore` what RevokedHostKeys and RequiredRSASize
+    exclude is refused nevertheless, as with ssh; see `distrust` for the rest.
     """
 
     def __init__(self, target: Target, known: KnownHosts, mode: str) -> None:
@@ -219,6 +219,10 @@ class HostKeyVerifier:
             raise Untrusted(f"the host key is not in known_hosts; {self._command.fault}")
         if self._mode == "strict":
             raise Untrusted(f"{said}{'its' if said else 'the host'} key is not in known_hosts")
+        if not known.records:
+            raise Untrusted(
+                "the host key is new, and UserKnownHostsFile is none, so that it cannot be recorded"
+            )
         hashed = self._options.get("hashknownhosts") == "yes"
         known.add(self._names[0], shown.key_type, shown.blob, hashed)
 
@@ -233,13 +237,10 @@ class HostKeyVerifier:
     def _changed(self, shown: ShownKey, known: list[Entry]) -> str:
         same_type = [entry for entry in known if entry.key_type == shown.key_type]
         entry = (same_type or known)[0]
-        said = (
-            f"the host key has changed: {shown.key_type} {shown.fingerprint} is not the one in {entry.where}"
-        )
-        if not os.path.isfile(entry.file):
-            return said
-        remedy = f"ssh-keygen -f {shlex.quote(entry.file)} -R {shlex.quote(self._names[0])}"
-        return f"{said}; if that is right, forget it: {remedy}"
+        said = f"the host key has changed, {entry.where} has another"
+        if os.path.isfile(os.path.expanduser(entry.file)):
+            said += f"; if that is right: ssh-keygen -R {shlex.quote(self._names[0])} -f {entry.file}"
+        return f"{said} (now {shown.key_type} {shown.fingerprint})"
 
     def _check_address(
         self, transport: LeanTransport, shown: ShownKey, known: KnownHosts, deadline: float

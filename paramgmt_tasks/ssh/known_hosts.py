@@ -7,11 +7,11 @@ import hmac
 import logging
 import os
 import re
+import shlex
 import stat
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -154,7 +154,7 @@ class KnownHostsFile(Lines):
     """One file of known_hosts. Safe to use from several threads."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(str(path))
+        super().__init__(_shown(path))
         self._path = path
         self._text = bytearray()
         self._state: tuple[int, ...] | None = None
@@ -226,17 +226,16 @@ class KnownHosts:
 
     def __init__(self, own: Sequence[KnownHostsFile], others: Sequence[Lines] = ()) -> None:
         self._own, self._others = own, others
-        self._unrecorded = Lines("this run")
-
-    @cached_property
-    def _all(self) -> tuple[Lines, ...]:
-        return (*self._own, *self._others, self._unrecorded)
+        self._all: tuple[Lines, ...] = (*own, *others)
 
     def having(self, more: Lines) -> "KnownHosts":
         """These and more."""
-        known = KnownHosts(self._own, [*self._others, more])
-        known._unrecorded = self._unrecorded
-        return known
+        return KnownHosts(self._own, [*self._others, more])
+
+    @property
+    def records(self) -> bool:
+        """Whether there is a file for new keys."""
+        return bool(self._own)
 
     def types(self, name: str) -> frozenset[str]:
         """The key types known for `name` without a search, so that they are asked for first."""
@@ -270,20 +269,23 @@ class KnownHosts:
     def refresh(self) -> bool:
         """Read again the files that have changed; whether there are any."""
         files = [lines for lines in self._all if isinstance(lines, KnownHostsFile)]
-        return any([file.refresh() for file in files])
+        return max([file.refresh() for file in files], default=False)
 
     def add(self, name: str, key_type: str, blob: bytes, hashed: bool = False) -> None:
-        """Record a new host's key, here and at the end of the first file.
+        """Record a new host's key, here and at the end of the first of the user's files.
 
         A name that would stand for other hosts too, or make a line of another kind, is not recorded.
         """
         if not name or _NO_NAME.search(name):
             log.warning("the host key of %r is not recorded: it is no name of a host", name)
-        elif self._own:
-            self._own[0].record(name, key_type, blob, hashed)
         else:
-            with self._unrecorded.lock:
-                self._unrecorded.keys.add(name, Entry(key_type, blob, "this run"))
+            self._own[0].record(name, key_type, blob, hashed)
+
+
+def _shown(path: Path) -> str:
+    """A path as it may be given to a shell, and short: with `~` for the home."""
+    home, text = os.path.expanduser("~/"), str(path)
+    return f"~/{shlex.quote(text[len(home) :])}" if text.startswith(home) else shlex.quote(text)
 
 
 def _readable(lines: Lines, name: str) -> list[Entry]:

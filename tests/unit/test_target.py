@@ -83,10 +83,10 @@ def test_what_could_be_an_option_is_no_host_or_user(user: str, text: str) -> Non
 
 
 def test_the_name_in_known_hosts_has_the_port_unless_it_is_sshs_or_there_is_an_alias() -> None:
-    assert resolved(Host("Web1", "Web1")).host_key_name == "web1"
-    assert resolved(Host("web1", "web1", port=2222)).host_key_name == "[web1]:2222"
+    assert resolved(Host("Web1", "Web1")).host_key_names == ("web1",)
+    assert resolved(Host("web1", "web1", port=2222)).host_key_names == ("[web1]:2222", "web1")
     alias = Host("web1", "web1", port=2222, options={"HostKeyAlias": "All"})
-    assert resolved(alias).host_key_name == "all"
+    assert resolved(alias).host_key_names == ("all",)
 
 
 def test_another_ssh_config_is_asked_as_paramiko_is() -> None:
