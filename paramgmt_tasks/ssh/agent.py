@@ -104,6 +104,9 @@ class Agent:
             self._socket.close()
             self._socket = None
 
+    def __del__(self) -> None:
+        self._disconnect()
+
     def close(self) -> None:
         """Close the connection to the agent; the next question opens another."""
         with self._lock:

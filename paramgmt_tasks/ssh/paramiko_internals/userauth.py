@@ -1,5 +1,6 @@
 """The messages by which a client logs in (RFC 4252, RFC 4256): each request is followed by its answer."""
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -176,9 +177,9 @@ class UserAuth(PrivateAuthHandler):
         if not (yield from self._messages.until(done, self.deadline)):
             raise NoAnswer("no answer to authentication")
 
-    def is_wanted(self) -> bool:
-        """Whether the connection is still there, and has not been given up here."""
-        return self._messages.active
+    def pause(self, seconds: float) -> Steps[None]:
+        """Let some time pass, after which the connection is still there."""
+        yield from self._messages.until(lambda: False, time.monotonic() + seconds)
 
     # -- answers
 
