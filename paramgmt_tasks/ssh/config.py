@@ -19,6 +19,7 @@ from .config_lookup import (
     Names,
     canonical,
     finished,
+    gather,
     if_possible,
     in_list,
     is_named,
@@ -258,9 +259,7 @@ class SSHConfig:
             else:
                 for keyword, value, where in block.options:
                     if keyword in GATHERED and keyword not in fixed:
-                        values = value if isinstance(value, list) else [value]
-                        before = found.setdefault(keyword, [])
-                        before += [one for one in values if one not in before]
+                        gather(found, keyword, value if isinstance(value, list) else [str(value)])
                     elif keyword == "refuseconnection":
                         raise UsageError(f"ssh_config {where}: RefuseConnection: {value}")
                     elif keyword not in found and not (
