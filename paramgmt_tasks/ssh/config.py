@@ -166,7 +166,7 @@ class SSHConfig:
                 if len(criteria) > 1 or rest:
                     raise UsageError(f"{word!r} cannot be combined with other criteria of Match")
             elif criterion in PASSES:
-                self._final = self._final or (criterion == "final" and not negated)
+                self._final = self._final or criterion == "final"  # `!final` too, as in ssh
             elif criterion not in CRITERIA:
                 raise UsageError(f"Match has no criterion {criterion!r} here")
             else:
