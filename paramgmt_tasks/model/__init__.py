@@ -3,7 +3,7 @@
 Nothing here connects, waits or prints; only outputs that are too large for memory are kept in files.
 """
 
-from . import ssh_options, ssh_support
+from . import ssh_options, ssh_support, ssh_values
 from .errors import UsageError, escaped, one_line, reason_of
 from .hosts import (
     SSH_OPTIONS,
@@ -88,6 +88,7 @@ __all__ = [
     "reason_of",
     "ssh_options",
     "ssh_support",
+    "ssh_values",
     "substitute",
     "unless_not_kept",
 ]

@@ -19,6 +19,7 @@ from .config_lookup import (
     Names,
     canonical,
     finished,
+    gather,
     if_possible,
     in_list,
     is_named,
@@ -165,7 +166,7 @@ class SSHConfig:
                 if len(criteria) > 1 or rest:
                     raise UsageError(f"{word!r} cannot be combined with other criteria of Match")
             elif criterion in PASSES:
-                self._final = self._final or (criterion == "final" and not negated)
+                self._final = self._final or criterion == "final"  # `!final` too, as in ssh
             elif criterion not in CRITERIA:
                 raise UsageError(f"Match has no criterion {criterion!r} here")
             else:
@@ -258,9 +259,7 @@ class SSHConfig:
             else:
                 for keyword, value, where in block.options:
                     if keyword in GATHERED and keyword not in fixed:
-                        values = value if isinstance(value, list) else [value]
-                        before = found.setdefault(keyword, [])
-                        before += [one for one in values if one not in before]
+                        gather(found, keyword, value if isinstance(value, list) else [str(value)])
                     elif keyword == "refuseconnection":
                         raise UsageError(f"ssh_config {where}: RefuseConnection: {value}")
                     elif keyword not in found and not (

@@ -8,7 +8,7 @@ from typing import Any
 
 import paramiko
 
-from ..model import Settings, ssh_options
+from ..model import Settings, ssh_options, ssh_values
 from ..steps import MAY_BLOCK, Steps, run_to_end
 from . import host_keys
 from .authentication import ASKING_ORDER, INTERACTIVE, ORDER, PASSWORD, PUBLICKEY, Authentication, Methods
@@ -109,7 +109,7 @@ class Handshake:
         if options.get("compression") == "yes":
             transport.compress()
         if "rekeylimit" in options:
-            transport.limit_keys(*ssh_options.rekey_limit(str(options["rekeylimit"]).split()))
+            transport.limit_keys(*ssh_values.rekey_limit(str(options["rekeylimit"]).split()))
         return transport
 
     def _authentication(self, deadline: float) -> Authentication:
