@@ -23,6 +23,9 @@ from .termination import terminate
 WRITE = 32704
 #: The variable that says which login shell has to run a command, so named that no other is.
 _AGAIN = "paramgmt_login_shell"
+#: What comes before the variables, for startup files of the login shell that read some; and what skips it.
+_BEGIN = b"\n" * 8 + b"paramgmt\n"
+_SKIP = "while read -r paramgmt_line; do case $paramgmt_line in paramgmt) break;; esac; done; "
 _LOST = "connection lost; the command may have run"
 
 
@@ -48,6 +51,8 @@ def with_env(
     # Byte by byte if more follows: any larger read could take some of that with it. Of what has not come
     # whole nothing is done: without its last brace it is no command, and without its last word `false` is.
     read = f'eval "$(dd bs=1 count={len(sent)} 2>/dev/null)false"' if more else 'eval "$(cat)false"'
+    if login:
+        read, sent = _SKIP + read, _BEGIN + sent
     missing = "{ echo paramgmt: the values of --env did not come >&2; exit 125; }"
     head = f"eval {shlex.quote(f'{read} || {missing}')}"
     if login:

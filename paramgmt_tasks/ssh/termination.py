@@ -27,9 +27,10 @@ _LATE = 1.0
 # Its arguments are the process of the connection, the one that this script was started as, the command's age
 # in hundredths of a second (Linux's ticks), and SSH_CONNECTION. Nothing is done unless the first is OpenSSH's
 # for one connection: a server that serves all of them from one process is the parent of what others run.
-# What an earlier command has left running is older than this one. If the command itself has ended, what it
-# has left in its process group is known by the connection in its environment; of several groups without a
-# leader the others are of daemons, which left the command's own.
+# What an earlier command has left running is older than this one. sshd makes each command the leader of a
+# session, in which csh and others start what is in the background in groups of their own. If the command
+# itself has ended, what it has left is known by the connection in its environment; of several sessions
+# without a leader the others are of daemons, which left the command's own.
 # dropbear runs all commands of a connection in its own process group, so there $groups has single processes:
 # those that descend from a younger child of the connection's. What else is left in that group may be of an
 # earlier command: it is not touched, and nothing is claimed.
@@ -41,14 +42,14 @@ session=$1 own=$2 age=$3 connection=$4 proc= since=0 dropbear= of=-
 title() { if [ $proc ]; then tr '\000' ' ' <"/proc/$1/cmdline"; else ps -o args= -p "$1"; fi; }
 table() {
   if [ $proc ]; then
-    cat /proc/[0-9]*/stat |
-      sed 's/^\([0-9]*\) (.*) \(.\) \([0-9]*\) \([0-9]*\) \([^ ]* \)\{16\}\([0-9]*\) .*/\1 \3 \4 \2 \6/'
+    cat /proc/[0-9]*/stat | sed '
+      s/^\([0-9]*\) (.*) \(.\) \([^ ]*\) \([^ ]*\) \([^ ]*\) \([^ ]* \)\{15\}\([^ ]*\) .*/\1 \3 \4 \2 \7 \5/'
   else ps -A -o pid= -o ppid= -o pgid= -o stat=; fi
 }
 younger() {  # those in the group of dropbear's connection, with their parents
   table | sort -n | {
     mine=" $own "
-    while read -r pid parent group state began; do
+    while read -r pid parent group state began id; do
       case $mine in *" $pid "*) continue ;; *" $parent "*) mine="$mine$pid "; continue ;; esac
       case $group:$state in "$session":[!ZX]*) ;; *) continue ;; esac
       [ "$pid" = "$session" ] || [ "${began:-$since}" -lt "$since" ] || echo "$pid $parent"
@@ -65,7 +66,7 @@ find() {
     }
     return
   }
-  table | while read -r pid parent group state began; do
+  table | while read -r pid parent group state began id; do
     [ "$parent" = "$session" ] && [ "$pid" = "$group" ] && [ "$pid" != "$own" ] || continue
     [ "${began:-$since}" -ge "$since" ] || continue
     case $(title "$pid") in *internal-sftp*|*sftp-server*) ;; *) printf '%s ' "$group" ;; esac
@@ -76,8 +77,14 @@ orphans() {
   for file in $(grep -l "SSH_CONNECTION=$connection" /proc/[0-9]*/environ); do
     read -r line <"${file%environ}stat" || continue
     set -- ${line##*) }
-    [ "$3" = "$4" ] && [ ! -d "/proc/$3" ] && [ "${20}" -ge "$since" ] && echo "$3"
+    [ ! -d "/proc/$4" ] && [ "${20}" -ge "$since" ] && echo "$4"
   done | sort -n | head -n 1
+}
+jobs() {  # the groups of $sessions
+  for id in $sessions; do
+    echo "$id"
+    table | sed -n "s/^[0-9]* [0-9]* \([0-9]*\) [^ZX] [0-9]* $id\$/\1/p"
+  done | sort -u
 }
 left() {
   [ -z "$dropbear" ] || { younger; return; }
@@ -85,7 +92,9 @@ left() {
 }
 signal() {
   sent=1
-  [ -z "$dropbear" ] || groups="$groups $(find)"
+  if [ "$dropbear" ]; then groups="$groups $(find)"
+  elif [ $proc ]; then groups=$(jobs)
+  fi
   for group in $groups; do kill "-$1" "$of$group" && sent=0; done
   return $sent
 }
@@ -106,6 +115,7 @@ for seconds in 0.1 0.2 0.4; do
   groups=$(find)
 done
 [ -n "$groups" ] || exit 4
+sessions=$groups
 signal TERM
 give '0.02 0.03 0.05 0.1 0.2 0.3 0.6 0.7'
 signal KILL
