@@ -95,7 +95,7 @@ class Handshake:
             agent=given.get("allow_agent", True),
             defaults=given.get("look_for_keys", True),
         )
-        login = None if settings.sudo else settings.password
+        login = None if settings.way else settings.password
         return Authentication(
             target.user, chain([pkey], offers) if pkey else offers, password or login, deadline
         )

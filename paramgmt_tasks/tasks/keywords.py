@@ -64,6 +64,9 @@ class RemoteOptions(RunOptions, total=False):
     jump: Text
     host_keys: Text
     sudo: Switch
+    run_as: Text
+    become: Text
+    tty: Switch
     ask_password: Switch
     verbose: Switch
     engine: Text

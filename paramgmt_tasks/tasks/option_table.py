@@ -175,7 +175,20 @@ _REACHING = _group(
         setting=checked(text),
     ),
     Option("sudo", bool, "Run as root by sudo", setting=flag),
-    Option("ask_password", bool, "Ask once for the password: sudo's with --sudo, else for logging in"),
+    Option("run_as", str, "User to run as, by sudo or as --become says (root)", setting=checked(text)),
+    Option(
+        "become",
+        str,
+        "How to run as another user: sudo, su, doas or a command such as 'pbrun -u {user}' (sudo)",
+        more="See [commands](guide/commands.md#as-another-user).",
+        setting=checked(text),
+    ),
+    Option("tty", bool, "Run commands on a terminal; both outputs are one then", setting=flag),
+    Option(
+        "ask_password",
+        bool,
+        "Ask once for the password: that of --become with --sudo and the like, else for logging in",
+    ),
     Option("verbose", bool, "Print more: which engine is used, and each file that is copied", "v"),
 )
 _ENGINE = _group(

@@ -4,6 +4,7 @@ import getpass
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import cast
 
 from ..inventory import find_list, read_list
@@ -112,15 +113,17 @@ class Options:
             for name in ("scheduler", "tls_ca", "tls_cert", "tls_key", "insecure_scheduler"):
                 if self._given.get(name):
                     raise UsageError(f"--{name.replace('_', '-')} is for --engine dask")
-        given["password"] = self._password()
         # Settings check each of them.
-        return Settings(**cast(Changes, {name: value for name, value in given.items() if value is not None}))
+        settings = Settings(
+            **cast(Changes, {name: value for name, value in given.items() if value is not None})
+        )
+        return replace(settings, password=self._password(settings.way))
 
-    def _password(self) -> str | None:
+    def _password(self, way: str) -> str | None:
         if not self.flag("ask_password") or self.flag("dry_run"):
             return None
         try:
-            return getpass.getpass("sudo password: " if self.flag("sudo") else "password: ")
+            return getpass.getpass(f"{way.split()[0]} password: " if way else "password: ")
         except (EOFError, KeyboardInterrupt):
             raise UsageError("--ask-password: no password was given") from None
 
