@@ -92,10 +92,10 @@ class Become:
         if self._way == "doas":
             return f"exec doas {'-n ' if self.password is None else ''}-u {user} {run}"
         if self._way == "su":  # whose shell may be any
-            return f"exec su {user} -c {shlex.quote(encoded(inner))}"
+            return f"exec su {user} -c {shlex.quote(f'exec {encoded(inner)}')}"
         line = self._way.replace("{user}", user)
         if "{command}" in line:
-            return line.replace("{command}", shlex.quote(encoded(inner)))
+            return line.replace("{command}", shlex.quote(f"exec {encoded(inner)}"))
         return f"{line} {encoded(inner)}"
 
     def negotiate(
@@ -133,6 +133,7 @@ class Become:
                 else:
                     problem = "the password was not accepted"
                 channel.shutdown_write()  # nothing more is answered: let it give up, and say so
+                talk.answered()
                 left = time.monotonic() + _LAST_WORD
         except Denied:
             with contextlib.suppress(EOFError):
@@ -158,10 +159,8 @@ class Become:
     def _refusal(self, talk: "_Talk", problem: str) -> str:
         lines = [line for line in map(one_line, talk.text(self._prompt).splitlines()) if line]
         said = lines[-1] if lines else ""
-        if problem and (not said or said in problem or said.endswith(_ASKS)):
-            return f"{self._name}: {problem}"
-        if problem and self._name not in said:
-            return f"{self._name}: {problem} ({said})"
+        if problem:
+            return f"{self._name}: {problem}" + (f" ({said})" if said and self.password is not None else "")
         if _NO_TTY.search(said) and not self.terminal:
             return f"{said}: see --tty"
         return said or f"{self._name} did not run the command"
@@ -179,7 +178,7 @@ class _Talk:
         #: The process group of the command.
         self.group = 0
         self._found = re.compile(re.escape(ready) + rb" *([0-9]*) *\]")
-        self._errors, self._answered = bytearray(), 0
+        self._errors, self._answered = bytearray(), (0, 0)
         self._out = bytearray(b"".join(channel.read())) if both else bytearray()
         self._rest = b""
 
@@ -237,19 +236,18 @@ class _Talk:
 
     def answered(self) -> None:
         """What was asked by now has got its answer."""
-        self._answered = len(self)
+        self._answered = len(self._out), len(self._errors)
 
     @property
     def line(self) -> str:
         """The line that has been begun and was not answered, without the space at its end."""
-        if len(self) == self._answered:
-            return ""
-        return _text(_last(self._errors) or _last(self._out)).strip()
+        out, errors = self._answered
+        return _text(_last(self._errors[errors:]) or _last(self._out[out:])).strip()
 
     def text(self, without: str) -> str:
-        """The end of what was said."""
-        said = bytes(self._out[-_LAST_WORDS:] + b"\n" + self._errors[-_LAST_WORDS:])
-        return _text(said).replace(without, "")
+        """The end of what was said since the last question that got an answer."""
+        out, errors = self._out[self._answered[0] :], self._errors[self._answered[1] :]
+        return _text(bytes(out[-_LAST_WORDS:] + b"\n" + errors[-_LAST_WORDS:])).replace(without, "")
 
 
 def _last(written: bytearray) -> bytes:

@@ -68,15 +68,26 @@ def _lines(data: bytes) -> list[bytes]:
     return [line + b"\n" for line in lines[:-1]] + ([lines[-1]] if lines[-1] else [])
 
 
-def separated(command: str) -> tuple[str, bytes]:
-    """`command` such that what it writes to standard error comes after the rest, and what is between them.
+#: `$1` is the command, `$2` what is written before standard error. Its streams are pipes, as without a
+#: terminal: tar for one refuses terminals. Their names are gone as soon as both ends are open.
+_APART = """
+d=$(mktemp -d) && mkfifo "$d/in" "$d/out" && exec 2>"$d/errors" 4<"$d/errors" 5<&0 || exit 125
+trap : HUP INT TERM
+(trap '' HUP TERM; exec cat <"$d/out" 4<&- 5<&-) & out=$!
+cat <&5 >"$d/in" 4<&- 5<&- & in=$!
+{ rm -rf -- "$d"; /bin/sh -c "$1" 4<&- 5<&-; } <"$d/in" >"$d/out"
+code=$?
+wait $out || wait $out
+kill $in 2>/dev/null
+printf %s "$2"
+cat <&4
+exit $code
+"""
 
-    For a terminal, where both are one. /bin/sh runs it.
+
+def separated(command: str) -> tuple[str, bytes]:
+    """`command` with streams of its own on a terminal: input, output, and after that what is written to
+    standard error; and the mark between the two. /bin/sh runs it.
     """
     mark = f"[paramgmt {secrets.token_hex(8)} errors]"
-    text = (
-        'e=$(mktemp) && exec 3>"$e" 4<"$e" && rm -f "$e" || exit 125; trap : HUP INT TERM; '
-        f"/bin/sh -c {shlex.quote(command)} 2>&3 3>&- 4<&-; code=$?; "
-        f"printf %s {shlex.quote(mark)}; cat <&4; exit $code"
-    )
-    return text, mark.encode()
+    return f"set -- {shlex.join((command, mark))}{_APART}", mark.encode()

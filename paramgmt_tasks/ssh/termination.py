@@ -115,6 +115,9 @@ def terminate(
             return is_over()
         age = int((time.monotonic() - channel.began + _LATE) * 100)
         code = yield from _run_helper(channel, age, become, deadline)
+        if become and code == _GONE:
+            # What leads to another user, and its terminal, may hold back what was written last.
+            yield from channel.until(is_over, min(deadline, time.monotonic() + _AFTER_KILL))
         if code not in (_GONE, _NOT_FOUND, _LEFT, _UNKNOWN):
             for name, seconds in (("TERM", GRACE), ("KILL", _AFTER_KILL)):
                 if not is_over():

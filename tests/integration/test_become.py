@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import until
 
-from paramgmt_tasks import Fleet, HostResult, Outcome, RemoteCommand, Settings
+from paramgmt_tasks import Copying, Fleet, HostResult, Outcome, Pull, Push, RemoteCommand, Script, Settings
 
 PASSWORD, TARGETS = "pass $word", "their 'word"
 #: All that a terminal could take for something else, and a line that is longer than a terminal takes.
@@ -60,6 +61,8 @@ def sshd(start_sshd):
         "AuthorizedKeysCommand /bin/cat {folder}/id_ed25519.pub",
         "AuthorizedKeysCommandUser root",
         "AcceptEnv FOO* LANG",
+        "Match User root",
+        "PermitTTY no",
     )
 
 
@@ -106,16 +109,19 @@ def test_scripts_and_files(sshd, users, way, tmp_path: Path) -> None:
     (source / "sub" / "bytes").write_bytes(BYTES * 50)
     (source / "empty").write_bytes(b"")
     home = f"/home/{users[1]}/{secrets.token_hex(4)}"
-    for how, said in ((Copying(), b""), (Copying(changed=True), b"2 of 2 files unchanged\n")):
-        pushed = perform(sshd, users[0], Push((str(source),), home, how), **way)
+    for how, where, said in (
+        (Copying(), home, b""),
+        (Copying(changed=True), home, b"2 of 2 files unchanged\n"),
+    ):
+        pushed = perform(sshd, users[0], Push((f"{source}/.",), where, how), **way)
         assert (pushed.outcome, pushed.reason, pushed.stdout) == (Outcome.OK, "", said)
-        home = home if said else home
     assert Path(home, "sub", "bytes").read_bytes() == BYTES * 50
     assert Path(home, "sub", "bytes").owner() == users[1]
     Path(home).chmod(0o700)
+    (tmp_path / "pulled").mkdir()
     pulled = perform(sshd, users[0], Pull((home, "/nonexistent"), f"{tmp_path}/pulled/"), **way)
     assert (pulled.outcome, pulled.stderr) == (Outcome.FAILED, b"/nonexistent: no such file\n")
-    pulled = perform(sshd, users[0], Pull((home,), f"{tmp_path}/pulled"), **way)
+    pulled = perform(sshd, users[0], Pull((f"{home}/.",), f"{tmp_path}/pulled"), **way)
     assert (pulled.outcome, pulled.reason) == (Outcome.OK, "")
     assert (tmp_path / "pulled" / "sub" / "bytes").read_bytes() == BYTES * 50
 
@@ -142,7 +148,7 @@ def test_a_wrong_password_is_said_and_sent_once(sshd, users, way, tmp_path: Path
     ("become", "said"),
     [
         ("sudo", "sudo: a password is required"),
-        ("doas", "doas: Authorization required"),
+        ("doas", "doas: Authentication required"),
         ("su", "su: it asks for a password: give it with --ask-password"),
         ("nosuchprogram -u {user}", "nosuchprogram"),
     ],
@@ -162,3 +168,78 @@ def test_root_needs_no_password(sshd, users, become: str, tmp_path: Path) -> Non
     result = perform(sshd, "root", command, **settings, stdin=BYTES)
     assert (result.outcome, result.stdout) == (Outcome.OK, f"{users[1]}\n".encode() + BYTES)
     assert result.stderr.startswith(b"it's /")
+
+
+@pytest.mark.parametrize("tty", [False, True])
+def test_a_terminal_for_commands(sshd, users, tty: bool) -> None:
+    look = "test -t 0 && test -t 1 && echo terminal; cat; echo err >&2; printf 'a\\r\\nb\\n'"
+    result = perform(sshd, users[0], RemoteCommand(look), tty=tty, stdin=BYTES, env=(("K", "v"),))
+    assert result.outcome is Outcome.OK
+    ends = b"a\r\nb\n"
+    expected = (b"terminal\n" + BYTES + b"err\n" + ends, b"") if tty else (BYTES + ends, b"err\n")
+    assert (result.stdout, result.stderr) == expected
+
+
+def test_a_command_on_a_terminal_without_input_ends_and_is_ended(sshd, users) -> None:
+    command = RemoteCommand("cat; read -r x; cat; tty >&2; echo $TERM; stty size")
+    result = perform(sshd, users[0], command, {"SetEnv": "TERM=vt220"}, tty=True)
+    assert (result.outcome, result.return_code) == (Outcome.OK, 0)
+    assert re.fullmatch(rb"/dev/pts/\d+\nvt220\n[1-9]\d* [1-9]\d*\n", result.stdout)
+    nap = f"1000.{secrets.randbelow(10**9)}"
+    result = perform(sshd, users[0], RemoteCommand(f"sleep {nap} & sleep {nap}; :"), tty=True, timeout=2)
+    assert (result.outcome, result.reason) == (Outcome.TIMED_OUT, "timed out after 2 s; ended on the host")
+    until(lambda: subprocess.run(["pgrep", "-f", nap], capture_output=True, check=False).returncode == 1)
+
+
+def test_sudo_with_a_password_on_a_terminal(sshd, users) -> None:
+    command = RemoteCommand("id -un; cat; tty -s && echo terminal")
+    result = perform(sshd, users[0], command, sudo=True, password=PASSWORD, tty=True, stdin=b"\x04x")
+    assert (result.outcome, result.stdout) == (Outcome.OK, b"root\n\x04xterminal\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "client"),
+    [
+        ({}, []),
+        ({"RequestTTY": "yes"}, []),
+        ({"RequestTTY": "force"}, []),
+        ({"SetEnv": 'FOO=b "FOO2=two words" NOT=x'}, []),
+        ({"SendEnv": "FOO* -FOO3 LANG"}, []),
+        ({"SendEnv": "FOO*", "SetEnv": "FOO1=set"}, []),
+    ],
+)
+def test_the_session_is_as_with_ssh(
+    sshd, users, options: dict[str, str], client: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"FOO1": "one  'x'", "FOO3": "three", "BAR": "no", "LANG": "C.UTF-8"}.items():
+        monkeypatch.setenv(name, value)
+    command = "env | grep -E '^(FOO|NOT|BAR|LANG)' | sort; test -t 1 && echo terminal; :"
+    asked = [f"-o{key}={value}" for key, value in sshd.options(User=users[0], **options).items()]
+    theirs = subprocess.run(
+        ["ssh", "-F", "none", "-n", *asked, "127.1.0.2", command], capture_output=True, check=True
+    )
+    ours = perform(sshd, users[0], RemoteCommand(command), options)
+    assert (ours.outcome, ours.stdout) == (Outcome.OK, theirs.stdout.replace(b"\r\n", b"\n"))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"RemoteCommand": "id"}, "RemoteCommand 'id': ssh_config has a command for this host"),
+        ({"SessionType": "none"}, "SessionType none: ssh_config has no commands run on this host"),
+        ({"SessionType": "subsystem"}, "SessionType subsystem: "),
+        ({"SetEnv": "FOO"}, "SetEnv 'FOO': must be NAME=VALUE"),
+    ],
+)
+def test_what_ssh_would_not_run_is_the_hosts_error(sshd, users, options: dict[str, str], said: str) -> None:
+    result = perform(sshd, users[0], RemoteCommand("id"), options)
+    assert (result.outcome, result.attempts) == (Outcome.ERROR, 1)
+    assert said in result.reason
+
+
+def test_a_server_that_gives_no_terminal_has_run_nothing(sshd, users, tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    result = perform(sshd, "root", RemoteCommand(f"touch {tmp_path}/ran"), tty=True)
+    assert result.outcome is Outcome.DENIED
+    assert "gives no terminal" in result.reason
+    assert not (tmp_path / "ran").exists()
