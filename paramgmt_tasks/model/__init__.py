@@ -32,7 +32,7 @@ from .results import (
 )
 from .retry import Failure, RetryPolicy
 from .rollout import Rollout, check_together
-from .settings import Changes, Settings, check
+from .settings import WAYS, Changes, Settings, check
 from .ssh_options import Value, assignment
 from .substitution import substitute
 from .units import amount, duration
@@ -41,6 +41,7 @@ __all__ = [
     "IN_MEMORY",
     "PATIENCE",
     "SSH_OPTIONS",
+    "WAYS",
     "Changes",
     "CommandStatus",
     "Copying",

@@ -12,6 +12,8 @@ from .ssh_options import check_user, name_of, option
 #: How host keys are checked: `strict` accepts known keys only, `accept-new` also records new hosts,
 #: `ignore` checks nothing.
 HOST_KEY_MODES = ("strict", "accept-new", "ignore")
+#: How a command becomes another user's, but by a command of one's own.
+WAYS = ("sudo", "su", "doas")
 #: Where hosts are worked on.
 ENGINES = ("auto", "threads", "processes", "dask")
 
@@ -96,8 +98,13 @@ class Settings:
     before those of ssh_config, and after those of a host's own line; the fields above come before both.
     `limit_rate` is how many bytes a second are copied to or from a host, `limit_rate_all` all hosts together.
     `max_output` is how many bytes are kept of what each host writes; its command goes on if it writes more.
-    `password` is for sudo if `sudo` is set, else for logging in; `passphrase` is for private keys. With
-    `ask_interactive` somebody is asked what servers want to know, see Pool; that is for the engine `threads`.
+    `run_as` is the user as whom all runs on a host, root without it; `become` is the way there: `sudo`, `su`,
+    `doas` or a command, in which `{user}` stands for the user and `{command}` for what is run, as one word;
+    without the latter, `/bin/sh` and its arguments follow. Any of `sudo`, `become` and `run_as` is enough;
+    the way is sudo if it is not said. With `tty` commands run on a terminal, and both outputs are one.
+    `password` is for the way to another user if there is one, else for logging in; `passphrase` is for
+    private keys. With `ask_interactive` somebody is asked what servers want to know, see Pool; that is for
+    the engine `threads`.
     `stdin` goes to every host.
     `env` is given as a mapping or as pairs of name and value.
 
@@ -129,6 +136,9 @@ class Settings:
     insecure_scheduler: bool = False
     keep: bool = True
     sudo: bool = False
+    become: str | None = None
+    run_as: str | None = None
+    tty: bool = False
     password: str | None = None
     passphrase: str | None = None
     ask_interactive: bool = False
@@ -145,6 +155,13 @@ class Settings:
         for name, value in vars(self).items():
             if value is not _DEFAULTS[name]:
                 check(name, value)
+        if self.run_as and self.way not in WAYS and "{user}" not in self.way:
+            raise UsageError(f"run_as {self.run_as!r}: become {self.way!r} says nowhere where {{user}} goes")
+
+    @property
+    def way(self) -> str:
+        """How what runs on a host becomes another user's; empty if it is that of who logs in."""
+        return self.become or ("sudo" if self.sudo or self.run_as else "")
 
     def __repr__(self) -> str:
         shown = {
@@ -182,6 +199,9 @@ class Changes(TypedDict, total=False):
     insecure_scheduler: bool
     keep: bool
     sudo: bool
+    become: str | None
+    run_as: str | None
+    tty: bool
     password: str | None
     passphrase: str | None
     ask_interactive: bool
@@ -267,6 +287,12 @@ def _text(name: str, value: object) -> None:
         raise UsageError(f"{name} {value!r}: must not be empty, nor have a NUL in it")
 
 
+def _way(name: str, value: object) -> None:
+    _text(name, value)
+    if not str(value).strip() or not str(value).isprintable():
+        raise UsageError(f"{name} {value!r}: must be sudo, su, doas or a command of one line")
+
+
 def _user(name: str, value: object) -> None:
     _text(name, value)
     check_user(str(value))
@@ -288,13 +314,14 @@ _FILES = ("identity", "scheduler", "tls_ca", "tls_cert", "tls_key")
 _CHECKS: dict[str, Callable[[str, object], None]] = {
     **dict.fromkeys(("jump", *_FILES), _text),
     **dict.fromkeys(
-        ("sequential", "together", "insecure_scheduler", "keep", "sudo", "ask_interactive"), _switch
+        ("sequential", "together", "insecure_scheduler", "keep", "sudo", "tty", "ask_interactive"), _switch
     ),
     **dict.fromkeys(("fanout", "attempts", "workers", "max_output"), _whole(1)),
     "connect_timeout": _positive("seconds", "as ssh_config says"),
     "timeout": _positive("seconds"),
     **dict.fromkeys(("limit_rate", "limit_rate_all"), _positive("bytes a second")),
-    "user": _user,
+    **dict.fromkeys(("user", "run_as"), _user),
+    "become": _way,
     "port": _whole(1, 65535),
     "host_keys": _one_of(HOST_KEY_MODES),
     "engine": _one_of(ENGINES),

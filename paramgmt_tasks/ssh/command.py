@@ -14,9 +14,9 @@ from invoke.exceptions import CommandTimedOut, UnexpectedExit
 
 from ..model import CommandStatus, Outcome, Output
 from ..steps import Steps, run_to_end
+from .become import Become
 from .login_shell import by_sh
 from .paramiko_internals import ExecChannel, OutOfTime
-from .sudo import Sudo
 from .termination import terminate
 
 #: Bytes of data that fit one packet of a server with the usual limit.
@@ -80,7 +80,7 @@ def communicate(
     err: Output,
     stdin: bytes | None = None,
     timeout: float | None = None,
-    sudo: Sudo | None = None,
+    become: Become | None = None,
     held: bool = False,
     stop: Callable[[], bool] = lambda: False,
     spent: float = 0.0,
@@ -93,11 +93,11 @@ def communicate(
     is lost on the way, the outcome is LOST.
 
     Raises:
-        Denied, TimeoutError: sudo did not run the command; see Sudo.negotiate.
+        Denied, TimeoutError: what leads to another user did not run it; see Become.negotiate.
     """
     deadline = None if timeout is None else time.monotonic() + timeout - spent
-    if sudo:
-        err.write((yield from sudo.negotiate(channel, deadline, stop)))
+    if become:
+        err.write((yield from become.negotiate(channel, deadline, stop)))
     talk = _Conversation(channel, out, err, stdin or b"", stdin is not None and not held, stop)
     cut_short, outcome = "", Outcome.LOST
     try:
@@ -109,8 +109,7 @@ def communicate(
     except (OSError, EOFError, paramiko.SSHException):
         pass  # the connection broke while something was sent: _status_of says so
     if cut_short:
-        how = (sudo.elevate, sudo.password) if sudo else ("", None)
-        gone = yield from terminate(channel, talk.drain, *how, held=held)
+        gone = yield from terminate(channel, talk.drain, become, held)
         cut_short += "; ended on the host" if gone else "; it may still run"
     talk.drain()
     status = CommandStatus(outcome, None, cut_short) if cut_short else _status_of(channel)

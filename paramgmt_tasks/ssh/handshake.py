@@ -115,7 +115,7 @@ class Handshake:
     def _authentication(self, deadline: float) -> Authentication:
         target, settings, given = self._target, self._settings, self._connect_kwargs
         options = target.options
-        password = given.get("password") or (None if settings.sudo else settings.password)
+        password = given.get("password") or (None if settings.way else settings.password)
         passphrase = given.get("passphrase") or given.get("password") or settings.passphrase
         offers = self._offers(passphrase)
         order = str(options.get("preferredauthentications") or "").split(",")

@@ -8,6 +8,8 @@ import re
 _SPECIAL = re.compile(r"[^ -~]+|[!'\\]")
 #: Characters of a word, which csh limits to 1023.
 _WORD = 900
+#: The same, and what a shell on the way to it, such as that of `sudo -i`, may replace.
+_SPECIAL_ON_THE_WAY = re.compile(r"[^ -~]+|[!'\\$]")
 _ESCAPE = len(r"\0000")
 
 
@@ -26,8 +28,17 @@ def by_sh(script: str) -> str:
     escaped = _SPECIAL.sub(_escaped, script)
     if escaped == script and len(script) <= _WORD:
         return f"exec /bin/sh -c '{script}'"
+    return f"exec {_undone(escaped)}"
+
+
+def encoded(script: str) -> str:
+    """As `by_sh`, for what leads to another user: it and the login shells on the way leave this unchanged."""
+    return _undone(_SPECIAL_ON_THE_WAY.sub(_escaped, script))
+
+
+def _undone(escaped: str) -> str:
     words = " ".join(f"'{word}'" for word in _words(escaped))
-    return f"""exec /bin/sh -c 'eval "$(printf %b "$@")"' sh {words}"""
+    return f"""/bin/sh -c 'eval "$(printf %b "$@")"' sh {words}"""
 
 
 def _escaped(found: re.Match[str]) -> str:

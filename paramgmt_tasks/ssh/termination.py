@@ -15,6 +15,7 @@ import paramiko
 
 from ..model import PATIENCE
 from ..steps import Steps
+from .become import Become
 from .login_shell import by_sh
 from .paramiko_internals import ExecChannel
 
@@ -25,7 +26,8 @@ _AFTER_KILL = 1.0
 _LATE = 1.0
 
 # Its arguments are the process of the connection, the one that this script was started as, the command's age
-# in hundredths of a second (Linux's ticks), and SSH_CONNECTION. Nothing is done unless the first is OpenSSH's
+# in hundredths of a second (Linux's ticks), SSH_CONNECTION, and the process group to end, 0 if that is to be
+# found. Then nothing is done unless the first is OpenSSH's
 # for one connection: a server that serves all of them from one process is the parent of what others run.
 # What an earlier command has left running is older than this one. sshd makes each command the leader of a
 # session, in which csh and others start what is in the background in groups of their own. If the command
@@ -37,7 +39,7 @@ _LATE = 1.0
 _SCRIPT = r"""
 exec </dev/null >/dev/null 2>&1
 LC_ALL=C; export LC_ALL
-session=$1 own=$2 age=$3 connection=$4 proc= since=0 dropbear= of=-
+session=$1 own=$2 age=$3 connection=$4 groups=$5 proc= since=0 dropbear= of=-
 [ -r /proc/self/stat ] && read -r up _ </proc/uptime && proc=1 since=$((${up%.*}${up#*.} - age))
 title() { if [ $proc ]; then tr '\000' ' ' <"/proc/$1/cmdline"; else ps -o args= -p "$1"; fi; }
 table() {
@@ -105,15 +107,17 @@ give() {
   done
   [ -n "$(left)" ] || exit 0
 }
-case $(title "$session") in sshd*@*) ;; *dropbear*) dropbear=1 of= ;; *) exit 3 ;; esac
-groups=
-groups=$(find)
-[ "$groups" ] || groups=$(orphans)
-for seconds in 0.1 0.2 0.4; do
-  [ -z "$groups" ] || break
-  sleep "$seconds" || sleep 1
+if [ "$groups" = 0 ]; then
+  case $(title "$session") in sshd*@*) ;; *dropbear*) dropbear=1 of= ;; *) exit 3 ;; esac
+  groups=
   groups=$(find)
-done
+  [ "$groups" ] || groups=$(orphans)
+  for seconds in 0.1 0.2 0.4; do
+    [ -z "$groups" ] || break
+    sleep "$seconds" || sleep 1
+    groups=$(find)
+  done
+fi
 [ -n "$groups" ] || exit 4
 sessions=$groups
 signal TERM
@@ -130,16 +134,12 @@ _SIGNAL_GROUPS = ("-OpenSSH_", "paramgmt_sandbox")
 
 
 def terminate(
-    channel: ExecChannel,
-    drain: Callable[[], None],
-    elevate: str = "",
-    password: str | None = None,
-    held: bool = False,
+    channel: ExecChannel, drain: Callable[[], None], become: Become | None = None, held: bool = False
 ) -> Steps[bool]:
     """Steps that end the command on `channel`; whether all of its process group is known to be gone.
 
-    `drain` keeps what it still writes. `elevate` is what has to come before a command to have the rights of
-    the one to end, and `password` what that asks for. One that is `held` ends itself when its input does.
+    `drain` keeps what it still writes. `become` is what leads to another user if the command is that one's:
+    it is ended with the rights of the same. One that is `held` ends itself when its input does.
     """
 
     def is_over() -> bool:
@@ -155,7 +155,10 @@ def terminate(
             yield from channel.until(is_over, deadline)
             return is_over()
         age = int((time.monotonic() - channel.began + _LATE) * 100)
-        code = yield from _run_helper(channel, _command(elevate, age), password, deadline)
+        code = yield from _run_helper(channel, age, become, deadline)
+        if become and code == _GONE:
+            # What leads to another user, and its terminal, may hold back what was written last.
+            yield from channel.until(is_over, min(deadline, time.monotonic() + _AFTER_KILL))
         if code not in (_GONE, _NOT_FOUND, _LEFT, _UNKNOWN):
             for name, seconds in (("TERM", GRACE), ("KILL", _AFTER_KILL)):
                 if not is_over():
@@ -176,29 +179,34 @@ def _over(channel: ExecChannel) -> bool:
     return channel.closed_by_peer or (bool(channel.eof_received) and channel.has_status())
 
 
-def _command(elevate: str, age: int) -> str:
-    own = f'"$PPID" "$$" {age} "$SSH_CONNECTION"'
-    return by_sh(f"exec {elevate} /bin/sh -c {shlex.quote(_SCRIPT)} sh {own}")
-
-
-def _run_helper(
-    channel: ExecChannel, command: str, password: str | None, deadline: float
-) -> Steps[int | None]:
-    """Run a command beside that on `channel`; its return code, None if it could not be run."""
+def _run_helper(channel: ExecChannel, age: int, become: Become | None, deadline: float) -> Steps[int | None]:
+    """Run the script beside what is on `channel`; its return code, None if it could not be run."""
+    group = become.group if become else 0
     # If the key runs one command whatever it is asked for, asking would run that once more.
     version = channel.transport.remote_version
-    if not any(name in version for name in _ASKED) or channel.transport.forced:
+    knows = group > 0 and "dropbear" not in version  # whose own group it is
+    if channel.transport.forced or not (
+        knows or any(name in version for name in _ASKED[: 1 if become else 2])
+    ):
         return None
+    run = f"exec /bin/sh -c {shlex.quote(_SCRIPT)} sh"
+    if become:
+        become = become.another(f"{run} 0 0 {age} '' {group}")
+        command = by_sh(become.command)
+    else:
+        command = by_sh(f'{run} "$PPID" "$$" {age} "$SSH_CONNECTION" 0')
     try:
         helper = yield from channel.another(max(0.1, deadline - time.monotonic()))
-        helper.request(command.encode(), no_input=password is None)
+        if become and become.terminal:
+            yield from helper.request_terminal(b"dumb")
+        helper.request(command.encode(), no_input=become is None)
         helper.flush()
         yield from helper.confirmation()
+        if become:
+            yield from become.negotiate(helper, deadline)
+            helper.shutdown_write()
     except paramiko.SSHException:
         return None
-    if password is not None:
-        yield from helper.send_all(f"{password}\n".encode(), deadline)
-        helper.shutdown_write()
     yield from helper.until(helper.has_status, deadline)
     code = helper.exit_status  # as paramiko, -1 if there is none
     helper.close()

@@ -65,6 +65,9 @@ class RemoteOptions(RunOptions, total=False):
     host_keys: Text
     ssh_option: Variables
     sudo: Switch
+    run_as: Text
+    become: Text
+    tty: Switch
     ask_password: Switch
     ask_passphrase: Switch
     ask_interactive: Switch

@@ -184,7 +184,20 @@ _REACHING = _group(
         setting=ssh_options,
     ),
     Option("sudo", bool, "Run as root by sudo", setting=flag),
-    Option("ask_password", bool, "Ask once for the password: sudo's with --sudo, else for logging in"),
+    Option("run_as", str, "User to run as, by sudo or as --become says (root)", setting=checked(text)),
+    Option(
+        "become",
+        str,
+        "How to run as another user: sudo, su, doas or a command such as 'pbrun -u {user}' (sudo)",
+        more="See [commands](guide/commands.md#as-another-user).",
+        setting=checked(text),
+    ),
+    Option("tty", bool, "Run commands on a terminal; both outputs are one then", setting=flag),
+    Option(
+        "ask_password",
+        bool,
+        "Ask once for the password: that of --become with --sudo and the like, else for logging in",
+    ),
     Option("ask_passphrase", bool, "Ask once for the passphrase of private keys that are encrypted"),
     Option(
         "ask_interactive",

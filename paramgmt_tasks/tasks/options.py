@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import cast
 
 from ..inventory import find_list, read_list
@@ -112,17 +113,18 @@ class Options:
                 if self._given.get(name):
                     raise UsageError(f"--{name.replace('_', '-')} is for --engine dask")
         given["ssh_options"] = given.pop("ssh_option")
-        given["password"] = self._password()
-        given["passphrase"] = self._passphrase()
-        if given["ask_interactive"] and not self.flag("dry_run"):
-            asking.check_terminal("ask-interactive")
         # Settings check each of them.
-        return Settings(**cast(Changes, {name: value for name, value in given.items() if value is not None}))
+        settings = Settings(
+            **cast(Changes, {name: value for name, value in given.items() if value is not None})
+        )
+        if settings.ask_interactive and not self.flag("dry_run"):
+            asking.check_terminal("ask-interactive")
+        return replace(settings, password=self._password(settings.way), passphrase=self._passphrase())
 
-    def _password(self) -> str | None:
+    def _password(self, way: str) -> str | None:
         if not self.flag("ask_password") or self.flag("dry_run"):
             return None
-        return asking.secret("ask-password", "sudo password: " if self.flag("sudo") else "password: ")
+        return asking.secret("ask-password", f"{way.split()[0]} password: " if way else "password: ")
 
     def _passphrase(self) -> str | None:
         if not self.flag("ask_passphrase") or self.flag("dry_run"):

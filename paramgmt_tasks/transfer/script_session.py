@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from ..model import Failure, Outcome, Output, one_line
-from ..ssh import START_TIMEOUT, Classified, ExecChannel, HostRun, NoAnswer, Sudo, by_sh
+from ..ssh import START_TIMEOUT, Classified, ExecChannel, HostRun, NoAnswer, as_user, by_sh
 from ..steps import Steps, WaitForIO
 from .compression import Piece
 from .errors import Refused, WithoutTar
@@ -272,21 +272,21 @@ def open_session(
     err: Output,
     has_input: bool,
 ) -> Steps[ScriptSession]:
-    """Start a script on the host, by sudo if the settings say so.
+    """Start a script on the host, as the user that the settings say.
 
-    Raises: as HostRun.start and Sudo.negotiate.
+    Raises: as HostRun.start and Become.negotiate.
     """
     settings = connection.settings
     text = f"set -- {shlex.join(arguments)}\n{script}"
-    sudo = Sudo(text, settings.password) if settings.sudo else None
-    command = by_sh(f"exec {sudo.command}" if sudo else text)
-    limit = connection.time_left(START_TIMEOUT)
-    channel = yield from connection.start(command, limit, no_input=not has_input and sudo is None)
-    session = ScriptSession(channel, connection, shared, err, has_input)
-    if sudo:
-        err.write((yield from sudo.negotiate(channel, session.limit())))
+    way = as_user(settings, text, terminal=settings.tty)
+    command, limit = by_sh(way.command if way else text), connection.time_left(START_TIMEOUT)
+    no_input, terminal = not has_input and way is None, way is not None and way.terminal
+    channel = yield from connection.start(command, limit, no_input, terminal=terminal)
+    if way:
+        err.write((yield from way.negotiate(channel, time.monotonic() + connection.time_left(STALLED))))
         if not has_input:
             channel.shutdown_write()
+    session = ScriptSession(channel, connection, shared, err, has_input)
     if has_input:
         yield from channel.send_all(_FOR_STARTUP_FILES, session.limit())
     return session

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import paramiko
 
 from ..model import CommandStatus, Copying, Failure, Outcome, Output, reason_of
-from ..ssh import START_TIMEOUT, Classified, HostRun, Sudo, by_sh
+from ..ssh import START_TIMEOUT, Classified, HostRun, as_user, by_sh
 from ..steps import run_to_end
 from .connection_state import ConnectionState
 from .errors import BoundedLines
@@ -48,12 +48,13 @@ class SftpTransfer:
         self.check_time()
 
     def _session(self, connection: HostRun) -> Client:
-        if self.settings.sudo:
-            sudo = Sudo(_FIND_SERVER, self.settings.password)
-            channel = run_to_end(
-                connection.start(by_sh(f"exec {sudo.command}"), connection.time_left(START_TIMEOUT))
-            )
-            run_to_end(sudo.negotiate(channel, time.monotonic() + connection.time_left(STALLED)))
+        way = as_user(self.settings, _FIND_SERVER, terminal=self.settings.tty)
+        if way:
+            if not way.is_plain:
+                why = f"no tar on this host, and SFTP cannot be had by {self.settings.way.split()[0]}"
+                raise Classified(Failure(Outcome.FAILED, f"{why}, which needs a terminal"))
+            channel = run_to_end(connection.start(by_sh(way.command), connection.time_left(START_TIMEOUT)))
+            run_to_end(way.negotiate(channel, time.monotonic() + connection.time_left(STALLED)))
             connection.transport.read_in_background()
             channel.settimeout(connection.time_left(STALLED))
             return Client(channel)

@@ -17,7 +17,7 @@ from paramgmt_tasks.engines import dask_actor
 from paramgmt_tasks.engines.dask_cluster import CALL_TIMEOUT
 from paramgmt_tasks.history import KEPT
 from paramgmt_tasks.model import output, ssh_options, ssh_support
-from paramgmt_tasks.ssh import allowance, sudo, termination
+from paramgmt_tasks.ssh import allowance, become, termination
 from paramgmt_tasks.ssh.connection import CONNECT_TIMEOUT
 from paramgmt_tasks.ssh.paramiko_internals import ciphers, message_pump, sockets
 from paramgmt_tasks.tasks import OPTIONS, options_page
@@ -60,7 +60,7 @@ MB = 1024 * 1024
         ("docs/security.md", f"until `--timeout`, without it {sockets.DEAD:.0f} seconds"),
         ("docs/security.md", f"{Settings.max_output // 10**9} GB is kept (`--max-output`)"),
         ("docs/security.md", f"{script_session._MESSAGES // 1024} kB are kept of it"),
-        ("docs/security.md", f"{sudo.TALK // 1024} kB are kept of it"),
+        ("docs/security.md", f"{become.TALK // 1024} kB are kept of it"),
         ("CHANGELOG.md", f"{Settings.fanout} hosts are worked on at once by default"),
         ("CHANGELOG.md", f"Output beyond {output.IN_MEMORY // MB} MB a run"),
     ],
