@@ -125,4 +125,5 @@ def _host_done(position: int, result: HostResult, rest: Streams) -> HostDone:
         result.requested,
         result.confirmed,
         rest,
+        result.unsupported,
     )

@@ -126,6 +126,7 @@ def _host_result(done: HostDone, host: Host, description: str, out: Output, err:
         requested=done.requested,
         confirmed=done.confirmed,
         dropped=done.dropped,
+        unsupported=done.unsupported,
     )
 
 

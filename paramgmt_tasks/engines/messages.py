@@ -165,6 +165,7 @@ class HostDone(NamedTuple):
     requested: float | None = None
     confirmed: float | None = None
     written: Streams = ((), ())
+    unsupported: tuple[str, ...] = ()
 
     def without_skew(self, ahead: float, uncertain: float) -> "HostDone":
         """The same by a clock of which the worker's is that many seconds `ahead`, give or take `uncertain`.

@@ -28,11 +28,13 @@ class ConnectionPool:
     """Connections in this process, and work over them. Safe for many threads.
 
     A connection is acquired by one run at a time; if another run wants the same host meanwhile, it gets
-    another connection. It is that of one of `share` processes on this machine.
+    another connection. It is that of one of `share` processes on this machine; `ask` is Session's.
     """
 
-    def __init__(self, share: int = 1) -> None:
-        self.share = share
+    def __init__(
+        self, share: int = 1, ask: Callable[[str, bool, Callable[[], bool]], str | None] | None = None
+    ) -> None:
+        self.share, self._ask = share, ask
         self._lock = threading.RLock()
         self._resources: SharedResources | None = None
         # By id(): Fabric takes connections to one host for equal.
@@ -48,7 +50,7 @@ class ConnectionPool:
         """
         with self._lock:
             if self._resources is None:
-                self._resources = ssh.SharedResources(self.share)
+                self._resources = ssh.SharedResources(self.share, self._ask)
             return self._resources
 
     def perform(
@@ -96,7 +98,10 @@ class ConnectionPool:
     def acquire(self, hosts: Iterable[Host], settings: Settings) -> "list[HostConnection]":
         """A connection for each host, one made before if host and settings are the same."""
         acquired: list[HostConnection] = []
-        reached = (settings.user, settings.port, settings.identity, settings.jump, settings.host_keys)
+        reached = (
+            *(settings.user, settings.port, settings.identity, settings.jump),
+            *(settings.host_keys, settings.ssh_options),
+        )
         resources = self.resources
         try:
             with self._lock:
@@ -138,13 +143,15 @@ class ConnectionPool:
         run_to_end(connection.settling())
         return connection.target.address
 
-    def require_identity(self, path: str) -> None:
+    def require_identity(self, path: str, passphrase: str | None = None) -> None:
         """Make sure that an identity the user named can be used.
 
         Raises:
             UsageError: it cannot, and the agent does not hold it either.
         """
-        self.resources.identities.require(path)
+        resources = self.resources
+        others = resources.ssh_config.mentions("identityagent")
+        resources.identities.require(path, passphrase, others)
 
     def __len__(self) -> int:
         return len(self._all)

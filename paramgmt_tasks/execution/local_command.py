@@ -47,6 +47,7 @@ class LocalWork:
     """A LocalCommand for one host."""
 
     requested = confirmed = None
+    unsupported = ()
 
     def __init__(self, host: Host, permit: Permit, settings: Settings) -> None:
         self.host = host

@@ -57,6 +57,10 @@ class HostWork(Protocol):
     def classify(self, error: BaseException) -> Failure:
         """Why a try failed."""
 
+    @property
+    def unsupported(self) -> tuple[str, ...]:
+        """Options that ask for something which is not done."""
+
     def is_verdict(self, error: BaseException) -> bool:
         """Whether an error says by itself how it ended, whatever was started."""
 
@@ -297,6 +301,7 @@ class LocalRun(Run):
             requested=work.requested,
             confirmed=work.confirmed,
             dropped=dropped,
+            unsupported=work.unsupported if attempts.count else (),
         )
         counts = self.publish(result)
         if counts is not None and not self._halted:

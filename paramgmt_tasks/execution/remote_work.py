@@ -26,9 +26,12 @@ from ..ssh import (
     HostConnection,
     HostRun,
     Permit,
-    Sudo,
+    as_user,
+    by_sh,
+    check_command,
     classify,
     communicate,
+    has_terminal,
     kill_on_disconnect,
     with_env,
 )
@@ -82,6 +85,11 @@ class RemoteWork:
         """When the last command's start was confirmed, in monotonic seconds."""
         return self._run.confirmed
 
+    @property
+    def unsupported(self) -> tuple[str, ...]:
+        """Options of ssh_config that ask for something which is not done here."""
+        return self._connection.target.unsupported
+
     def attempt(self, operation: Operation, out: Output, err: Output) -> Steps[CommandStatus]:
         """Try once; raises as over_tar.run and HostRun.start."""
         self._run.started = False
@@ -119,23 +127,27 @@ class RemoteWork:
     def _command(
         self, text: str, stdin: bytes | None, out: Output, err: Output, held: bool = False
     ) -> Steps[CommandStatus]:
-        settings, run = self._settings, self._run
-        text, values = with_env(text, settings.env, more=bool(stdin) or held, login=not settings.sudo)
-        sudo = Sudo(text, settings.password) if settings.sudo else None
-        no_input = not stdin and sudo is None and not held
-        # With sudo nothing may be sent before the command itself runs.
-        first = b"" if sudo else values
+        settings, run, options = self._settings, self._run, self._connection.ssh_config
+        check_command(options)
+        terminal = settings.tty or has_terminal(options)
+        text, values = with_env(text, settings.env, more=bool(stdin) or held, login=not settings.way)
+        way = as_user(settings, text, terminal, separate=not terminal)
+        no_input = not stdin and way is None and not held
+        # On the way to another user nothing may be sent before the command itself runs.
+        first = b"" if way else values
         timeout, spent = settings.timeout, 0.0
         limit = None if timeout is None else run.time_left(timeout)
-        channel = yield from run.start(sudo.command if sudo else text, limit, no_input, first)
+        if way:
+            text, terminal = by_sh(way.command), way.terminal
+        channel = yield from run.start(text, limit, no_input, first, terminal)
         if timeout is not None:
             if run.ends_at is None:
                 run.ends_at = time.monotonic() + timeout - run.starting
             spent = timeout - run.time_left(timeout)
-        values = values if sudo else channel.unsent
+        values = values if way else channel.unsent
         stdin = values or None if no_input or held else values + (stdin or b"")
         stop = run.permit.cancelled
-        return (yield from communicate(channel, out, err, stdin, timeout, sudo, held, stop, spent))
+        return (yield from communicate(channel, out, err, stdin, timeout, way, held, stop, spent))
 
     # -- failing and ending
 

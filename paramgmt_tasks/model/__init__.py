@@ -3,7 +3,7 @@
 Nothing here connects, waits or prints; only outputs that are too large for memory are kept in files.
 """
 
-from . import ssh_options
+from . import ssh_options, ssh_support, ssh_values
 from .errors import UsageError, escaped, one_line, reason_of
 from .hosts import (
     SSH_OPTIONS,
@@ -32,8 +32,8 @@ from .results import (
 )
 from .retry import Failure, RetryPolicy
 from .rollout import Rollout, check_together
-from .settings import Changes, Settings, check
-from .ssh_options import Value
+from .settings import WAYS, Changes, Settings, check
+from .ssh_options import Value, assignment
 from .substitution import substitute
 from .units import amount, duration
 
@@ -41,6 +41,7 @@ __all__ = [
     "IN_MEMORY",
     "PATIENCE",
     "SSH_OPTIONS",
+    "WAYS",
     "Changes",
     "CommandStatus",
     "Copying",
@@ -67,6 +68,7 @@ __all__ = [
     "UsageError",
     "Value",
     "amount",
+    "assignment",
     "check",
     "check_together",
     "count_outcomes",
@@ -86,6 +88,8 @@ __all__ = [
     "parse_patterns",
     "reason_of",
     "ssh_options",
+    "ssh_support",
+    "ssh_values",
     "substitute",
     "unless_not_kept",
 ]

@@ -10,16 +10,17 @@ from dataclasses import dataclass, field, replace
 from math import prod
 from types import MappingProxyType
 
-from . import ssh_options
+from . import ssh_options, ssh_support
 from .errors import UsageError, escaped
 
-#: ssh_config options that a host-list line may set for its host, spelled as in ssh_config(5).
+#: Options that a host-list line may set for its host, spelled as in ssh_config(5).
 SSH_OPTIONS = frozenset(
-    (
-        *("ConnectTimeout", "HostKeyAlias", "HostName", "IdentitiesOnly", "IdentityFile", "Port"),
-        *("ProxyCommand", "ProxyJump", "StrictHostKeyChecking", "User", "UserKnownHostsFile"),
-    )
+    row.name for keyword, row in ssh_support.ROWS.items() if keyword not in ssh_support.OF_FILES
 )
+#: The same by their names in lower case.
+_OPTIONS = {name.lower(): name for name in SSH_OPTIONS}
+#: Those that are programs of this machine.
+_RUN_HERE = ("proxycommand", "knownhostscommand")
 
 #: How many hosts one range may have.
 MOST = 1_000_000
@@ -196,11 +197,13 @@ def _assignments(words: Iterable[str]) -> dict[str, str]:
             raise UsageError(f"{word!r} is neither KEY=VALUE nor a comment: one host a line")
         if key == "HOST":
             raise UsageError("HOST cannot be set: it always stands for the host as written")
-        if key == "Port":
+        # An option in another case is one too, and a variable besides; in capitals it is a variable alone.
+        name = key if key.isupper() else _OPTIONS.get(key.lower(), key)
+        if name == "Port":
             _port(value, word)
-        elif key in SSH_OPTIONS:
-            _check_option(key, value)
-        settings[key] = value
+        elif name in SSH_OPTIONS:
+            _check_option(name, value)
+        settings[key] = settings[name] = value
     return settings
 
 
@@ -225,8 +228,11 @@ def parse_lines(lines: Iterable[str], source: str, proxy_commands: bool = True) 
     for number, line in enumerate(lines, 1):
         try:
             words = _words(line.removeprefix("\ufeff") if number == 1 else line)
-            if not proxy_commands and any(word.startswith("ProxyCommand=") for word in words[1:]):
-                raise UsageError("a ProxyCommand runs here: allow it with --allow-proxy-command")
+            if not proxy_commands:
+                for name in (word.partition("=")[0].lower() for word in words[1:]):
+                    if name in _RUN_HERE:
+                        what = _OPTIONS[name]
+                        raise UsageError(f"a {what} runs here: allow it with --allow-proxy-command")
             if words and words[0] == "*":
                 defaults.update(_assignments(words[1:]))
             else:

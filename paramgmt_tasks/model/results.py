@@ -67,7 +67,8 @@ class HostResult:
     pieces; `stdout` and `stderr` are the same as bytes, put together when asked for. `started` and
     `finished` are seconds on the monotonic clock of this process: the beginning of the first attempt and the
     time of the result. `requested` and `confirmed` are when the start of the command was requested and
-    confirmed, so that it started in between; None if it was not.
+    confirmed, so that it started in between; None if it was not. `unsupported` are the options of ssh_config
+    that ask for something which is not done here, such as `Tunnel`; empty for a host never tried.
     """
 
     host: Host
@@ -84,6 +85,7 @@ class HostResult:
     requested: float | None = None
     confirmed: float | None = None
     dropped: int = 0
+    unsupported: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "reason", one_line(self.reason))  # whatever a host put into it

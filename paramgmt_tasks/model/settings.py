@@ -1,17 +1,19 @@
 """Settings: how hosts are reached and how an operation is run on them, as plain picklable data."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import TypedDict
 
 from .errors import UsageError
-from .ssh_options import check_user
+from .ssh_options import check_user, name_of, option
 
 #: How host keys are checked: `strict` accepts known keys only, `accept-new` also records new hosts,
 #: `ignore` checks nothing.
 HOST_KEY_MODES = ("strict", "accept-new", "ignore")
+#: How a command becomes another user's, but by a command of one's own.
+WAYS = ("sudo", "su", "doas")
 #: Where hosts are worked on.
 ENGINES = ("auto", "threads", "processes", "dask")
 
@@ -21,25 +23,48 @@ _LARGEST = 1e300
 _PAIRS = "such as {'JOBS': '8'}"
 
 
-class _Environment:
-    """A field for variables of the environment: set as a mapping or as pairs, kept as pairs."""
+class _Pairs:
+    """A field that is set as a mapping or as pairs, and kept as pairs."""
+
+    def __init__(self, read: Callable[[object], tuple[tuple[str, str], ...]]) -> None:
+        self._read = read
+
+    def __set_name__(self, owner: type[object], name: str) -> None:
+        self._name = name
 
     def __get__(self, settings: object | None, owner: type[object]) -> tuple[tuple[str, str], ...]:
-        return () if settings is None else settings.__dict__["env"]
+        return () if settings is None else settings.__dict__[self._name]
 
     def __set__(self, settings: object, value: Mapping[str, str] | Iterable[tuple[str, str]]) -> None:
-        settings.__dict__["env"] = _variables(value)
+        settings.__dict__[self._name] = self._read(value)
+
+
+def _each(field: str, value: object, such_as: str) -> Iterator[tuple[object, object]]:
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+        raise UsageError(f"{field}: must be a mapping, {such_as}")
+    for pair in value.items() if isinstance(value, Mapping) else value:
+        if isinstance(pair, (str, bytes)) or not isinstance(pair, Iterable) or len(each := tuple(pair)) != 2:
+            raise UsageError(f"{field}: must be a mapping, {such_as}, or pairs of name and value")
+        yield each
+
+
+def _ssh_options(value: object) -> tuple[tuple[str, str], ...]:
+    pairs = []
+    for name, text in _each("ssh_options", value, "such as {'Port': '22'}"):
+        if not isinstance(name, str) or isinstance(text, bool) or not isinstance(text, (str, int)):
+            raise UsageError(f"ssh_options: the name and the value of {name} must be text")
+        try:
+            option(name, str(text))
+            pairs.append((name_of(name), str(text)))
+        except UsageError as error:
+            raise UsageError(f"ssh_options: {error}") from None
+    return tuple(pairs)
 
 
 def _variables(value: object) -> tuple[tuple[str, str], ...]:
     """Raises UsageError, which shows no values: they may be secrets."""
-    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
-        raise UsageError(f"env: must be a mapping, {_PAIRS}")
     pairs = []
-    for pair in value.items() if isinstance(value, Mapping) else value:
-        if isinstance(pair, (str, bytes)) or not isinstance(pair, Iterable) or len(each := tuple(pair)) != 2:
-            raise UsageError(f"env: must be a mapping, {_PAIRS}, or pairs of name and value")
-        name, text = each
+    for name, text in _each("env", value, _PAIRS):
         if not isinstance(name, str) or not _VARIABLE.fullmatch(name):
             raise UsageError(f"env: {name!r} is no name of letters, digits and underscores")
         if isinstance(text, bool) or not isinstance(text, (str, int, float)):
@@ -69,9 +94,18 @@ class Settings:
     `insecure_scheduler` allows connections to the cluster that are not encrypted.
     `keep` leaves its connection open for the next operation.
     `identity` is a private key file, `jump` is `[user@]host[:port]`, several separated by commas.
+    `ssh_options` are options of ssh_config(5), a mapping of names to values as ssh_config has them. They come
+    before those of ssh_config, and after those of a host's own line; the fields above come before both.
     `limit_rate` is how many bytes a second are copied to or from a host, `limit_rate_all` all hosts together.
     `max_output` is how many bytes are kept of what each host writes; its command goes on if it writes more.
-    `password` is for sudo if `sudo` is set, else for logging in. `stdin` goes to every host.
+    `run_as` is the user as whom all runs on a host, root without it; `become` is the way there: `sudo`, `su`,
+    `doas` or a command, in which `{user}` stands for the user and `{command}` for what is run, as one word;
+    without the latter, `/bin/sh` and its arguments follow. Any of `sudo`, `become` and `run_as` is enough;
+    the way is sudo if it is not said. With `tty` commands run on a terminal, and both outputs are one.
+    `password` is for the way to another user if there is one, else for logging in; `passphrase` is for
+    private keys. With `ask_interactive` somebody is asked what servers want to know, see Pool; that is for
+    the engine `threads`.
+    `stdin` goes to every host.
     `env` is given as a mapping or as pairs of name and value.
 
     Raises:
@@ -83,6 +117,7 @@ class Settings:
     identity: str | None = None
     jump: str | None = None
     host_keys: str | None = None
+    ssh_options: _Pairs = _Pairs(_ssh_options)
     connect_timeout: float | None = None
     timeout: float | None = None
     attempts: int = 3
@@ -101,8 +136,13 @@ class Settings:
     insecure_scheduler: bool = False
     keep: bool = True
     sudo: bool = False
+    become: str | None = None
+    run_as: str | None = None
+    tty: bool = False
     password: str | None = None
-    env: _Environment = _Environment()
+    passphrase: str | None = None
+    ask_interactive: bool = False
+    env: _Pairs = _Pairs(_variables)
     stdin: bytes | None = None
     limit_rate: float | None = None
     limit_rate_all: float | None = None
@@ -115,12 +155,19 @@ class Settings:
         for name, value in vars(self).items():
             if value is not _DEFAULTS[name]:
                 check(name, value)
+        if self.run_as and self.way not in WAYS and "{user}" not in self.way:
+            raise UsageError(f"run_as {self.run_as!r}: become {self.way!r} says nowhere where {{user}} goes")
+
+    @property
+    def way(self) -> str:
+        """How what runs on a host becomes another user's; empty if it is that of who logs in."""
+        return self.become or ("sudo" if self.sudo or self.run_as else "")
 
     def __repr__(self) -> str:
         shown = {
             name: value
             for name, value in vars(self).items()
-            if value is not None and name not in ("password", "env", "stdin")
+            if value not in (None, ()) and name not in ("password", "passphrase", "env", "stdin")
         }
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
@@ -133,6 +180,7 @@ class Changes(TypedDict, total=False):
     identity: str | None
     jump: str | None
     host_keys: str | None
+    ssh_options: Mapping[str, str] | Iterable[tuple[str, str]]
     connect_timeout: float | None
     timeout: float | None
     attempts: int
@@ -151,7 +199,12 @@ class Changes(TypedDict, total=False):
     insecure_scheduler: bool
     keep: bool
     sudo: bool
+    become: str | None
+    run_as: str | None
+    tty: bool
     password: str | None
+    passphrase: str | None
+    ask_interactive: bool
     env: Mapping[str, str] | Iterable[tuple[str, str]]
     stdin: bytes | None
     limit_rate: float | None
@@ -234,6 +287,12 @@ def _text(name: str, value: object) -> None:
         raise UsageError(f"{name} {value!r}: must not be empty, nor have a NUL in it")
 
 
+def _way(name: str, value: object) -> None:
+    _text(name, value)
+    if not str(value).strip() or not str(value).isprintable():
+        raise UsageError(f"{name} {value!r}: must be sudo, su, doas or a command of one line")
+
+
 def _user(name: str, value: object) -> None:
     _text(name, value)
     check_user(str(value))
@@ -254,20 +313,23 @@ _FILES = ("identity", "scheduler", "tls_ca", "tls_cert", "tls_key")
 #: How each setting that is not its default is checked.
 _CHECKS: dict[str, Callable[[str, object], None]] = {
     **dict.fromkeys(("jump", *_FILES), _text),
-    **dict.fromkeys(("sequential", "together", "insecure_scheduler", "keep", "sudo"), _switch),
+    **dict.fromkeys(
+        ("sequential", "together", "insecure_scheduler", "keep", "sudo", "tty", "ask_interactive"), _switch
+    ),
     **dict.fromkeys(("fanout", "attempts", "workers", "max_output"), _whole(1)),
     "connect_timeout": _positive("seconds", "as ssh_config says"),
     "timeout": _positive("seconds"),
     **dict.fromkeys(("limit_rate", "limit_rate_all"), _positive("bytes a second")),
-    "user": _user,
+    **dict.fromkeys(("user", "run_as"), _user),
+    "become": _way,
     "port": _whole(1, 65535),
     "host_keys": _one_of(HOST_KEY_MODES),
     "engine": _one_of(ENGINES),
     "batch": _share(least=1),
     "canary": _whole(0),
     "max_fail": _share(least=0),
-    "password": _password,
-    "env": lambda name, value: None,
+    **dict.fromkeys(("password", "passphrase"), _password),
+    **dict.fromkeys(("env", "ssh_options"), lambda name, value: None),
     "stdin": _bytes,
 }
 _DEFAULTS = {name: getattr(Settings, name) for name in Settings.__dataclass_fields__}

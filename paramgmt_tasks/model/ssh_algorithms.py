@@ -21,7 +21,7 @@ KNOWN = {
         hmac-sha2-256-etm@openssh.com hmac-sha2-512-etm@openssh.com hmac-md5-etm@openssh.com
         hmac-md5-96-etm@openssh.com umac-64-etm@openssh.com umac-128-etm@openssh.com""",
 }
-_SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)([kmg]?)", re.ASCII | re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)([kmgtpe]?)", re.ASCII | re.IGNORECASE)
 _SMALLEST = 16
 
 
@@ -52,8 +52,8 @@ def size_limit(word: str) -> int | None:
         return None
     parts = _SIZE.fullmatch(word)
     if not parts:
-        raise UsageError(f"bad value {word!r} of 'rekeylimit': bytes, or with units as in 1G")
-    size = int(float(parts[1]) * 1024 ** " kmg".index(parts[2].lower() or " "))
+        raise UsageError(f"bad size {word!r}: default, or bytes as in 512M")
+    size = int(float(parts[1]) * 1024 ** " kmgtpe".index(parts[2].lower() or " "))
     if 0 < size < _SMALLEST:
-        raise UsageError(f"bad value {word!r} of 'rekeylimit': at least {_SMALLEST} bytes")
+        raise UsageError(f"bad size {word!r}: at least {_SMALLEST} bytes")
     return size or None

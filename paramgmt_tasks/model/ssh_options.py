@@ -5,8 +5,9 @@ import socket
 import sys
 from functools import lru_cache
 
-from . import ssh_algorithms
-from .errors import UsageError
+from . import ssh_algorithms, ssh_support
+from .errors import UsageError, escaped
+from .ssh_values import check, seconds
 
 #: The value of an option: text, or several if it may have several; None if it leaves the option unset.
 Value = str | list[str] | None
@@ -73,12 +74,12 @@ _ALIASES = {
     "smartcarddevice": "pkcs11provider",
     "tisauthentication": "kbdinteractiveauthentication",
 }
-_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _PIECE = re.compile(r"""(?P<escape>\\["'\\])|(?P<space>[ \t]+)|(?P<quote>["'])|(?P<plain>\\ ?|[^\\ \t"']+)""")
 #: What ssh does not allow in the name of a host or a user, since it means something to a shell.
 _NO_HOST, _NO_USER = re.compile(r"""['"`$\\;&<>|(){},\s]"""), re.compile(r"""['"`;&<>|(){}]|\s-|\\$""")
 _NO_ALIAS = re.compile(r"[*?!#@]")
-_LINE = re.compile(r"""(?:"([^"]*)"|([^ \t\r\n"=]+))(?:[ \t\r\n]*=[ \t\r\n]*|[ \t\r\n]+|$)""")
+#: After a keyword in quotes ssh takes a `=` for a part of the value.
+_LINE = re.compile(r"""(?:"([^"]*)"[ \t\r\n]*|([^ \t\r\n"=]+)(?:[ \t\r\n]*=[ \t\r\n]*|[ \t\r\n]+|$))""")
 
 
 def split_line(line: str) -> tuple[str, str]:
@@ -133,6 +134,11 @@ def split_words(text: str) -> list[str]:
     return words if word is None else [*words, word]
 
 
+def keywords() -> frozenset[str]:
+    """Every keyword that is known, in lower case, but for older names."""
+    return frozenset(_KIND)
+
+
 def known(keyword: str) -> str:
     """The name under which ssh has a keyword; empty if it does not know it."""
     keyword = _ALIASES.get(keyword, keyword)
@@ -154,14 +160,67 @@ def read(keyword: str, text: str) -> Value:
     if not words or ("" in words and keyword != "match"):
         raise UsageError(f"missing argument of {keyword!r}")
     if kind == "words":
-        if len(words) > 1 and keyword.endswith("knownhostsfile") and "none" in map(str.lower, words):
-            raise UsageError(f"'none' must stand alone after {keyword!r}")
-        if keyword == "rekeylimit":
-            rekey_limit(words)
+        _check(keyword, words)
         return words
     if len(words) > 1:
         raise UsageError(f"more than one argument after {keyword!r}: {words[1]!r}")
     return _single(keyword, kind, words[0])
+
+
+def _check(keyword: str, words: list[str]) -> None:
+    try:
+        check(keyword, words)
+    except UsageError as error:
+        raise UsageError(f"{keyword!r}: {error}") from None
+
+
+@lru_cache(maxsize=4096)
+def name_of(name: str) -> str:
+    """An option that may be given for a host, in any case or by an older name, as ssh_config(5) has it.
+
+    >>> name_of("hostname"), name_of("PubkeyAcceptedKeyTypes")
+    ('HostName', 'PubkeyAcceptedAlgorithms')
+
+    Raises:
+        UsageError: it is none.
+    """
+    keyword = known(name.lower())
+    if not keyword:
+        raise UsageError(f"{escaped(name)!r} is no option of ssh_config{ssh_support.near(name)}")
+    if keyword in ssh_support.OF_FILES:
+        raise UsageError(f"{ssh_support.ROWS[keyword].name} stands in files of ssh_config only")
+    row = ssh_support.ROWS.get(keyword)
+    return row.name if row else keyword
+
+
+def assignment(text: str) -> tuple[str, str]:
+    """The name and the value of an option that is given as `Name=Value` or `Name Value`, as with `ssh -o`.
+
+    >>> assignment("port = 22"), assignment("ProxyCommand nc -q 1 %h %p")
+    (('Port', '22'), ('ProxyCommand', 'nc -q 1 %h %p'))
+
+    Raises:
+        UsageError: it is none, or its value cannot be used.
+    """
+    try:
+        keyword, rest = split_line(text)
+    except UsageError as error:
+        raise UsageError(f"{error}: must be Name=Value, such as Port=22") from None
+    if not keyword:
+        raise UsageError("must be Name=Value, such as Port=22")
+    name = name_of(keyword)
+    option(name, rest)
+    return name, rest
+
+
+@lru_cache(maxsize=4096)
+def option(name: str, text: str) -> Value:
+    """The value of an option as it stands in ssh_config: with quotes, and up to a comment.
+
+    Raises:
+        UsageError: there is no such option, or it cannot be used.
+    """
+    return read(name_of(name).lower(), text)
 
 
 @lru_cache(maxsize=4096)
@@ -169,9 +228,11 @@ def given(keyword: str, text: str) -> Value:
     """The value of an option that is given alone, as in a host list: `text` is all of it.
 
     Raises:
-        UsageError: it cannot be used.
+        UsageError: there is no such option, or it cannot be used.
     """
-    keyword = keyword.lower()
+    keyword = name_of(keyword).lower()
+    if _KIND[keyword] == "ignored":
+        return None
     if _KIND[keyword] in ("line", "words"):
         return read(keyword, text)
     if not text:
@@ -203,40 +264,8 @@ def _single(keyword: str, kind: str, word: str) -> Value:
         raise UsageError(f"bad number {word!r} of {keyword!r}")
     if keyword in ssh_algorithms.KNOWN:
         ssh_algorithms.check_names(keyword, word)
+    _check(keyword, [word])
     return word
-
-
-def seconds(text: str) -> str | None:
-    """A time as ssh writes it, in seconds; None for `none`.
-
-    >>> seconds("90"), seconds("1m30s"), seconds("none")
-    ('90', '90', None)
-
-    Raises:
-        UsageError: it is no time.
-    """
-    if text == "none":
-        return None
-    parts = re.findall(r"([0-9]{1,10})([smhdw]?)", text.lower())
-    total = sum(int(number) * _UNITS[unit] for number, unit in parts)
-    if not text or "".join(map("".join, parts)) != text.lower() or total > _LARGEST:
-        raise UsageError(f"bad time {text!r}: seconds, or with units as in 1m30s")
-    return str(total)
-
-
-def rekey_limit(words: list[str]) -> tuple[int | None, int | None]:
-    """RekeyLimit in bytes and in seconds; None for what it leaves to the cipher, or without a limit.
-
-    >>> rekey_limit(["1G", "1h"]), rekey_limit(["default", "none"]), rekey_limit(["1M"])
-    ((1073741824, 3600), (None, None), (1048576, None))
-
-    Raises:
-        UsageError: ssh would reject it.
-    """
-    if len(words) > 2:
-        raise UsageError(f"more than a size and a time after 'rekeylimit': {words[2]!r}")
-    time = seconds(words[1]) if len(words) > 1 else None
-    return ssh_algorithms.size_limit(words[0]), int(time or 0) or None
 
 
 def port(text: str) -> str:

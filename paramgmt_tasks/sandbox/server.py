@@ -17,6 +17,8 @@ from typing import Any
 import asyncssh
 
 ADDRESS = "127.0.0.1"
+#: What it calls itself, by which it is known that signals reach all of a command's processes.
+VERSION = "paramgmt_sandbox"
 _KEPT = ("LANG", "LC_ALL", "PATH", "TMPDIR", "TZ")
 
 
@@ -136,6 +138,7 @@ async def _listen(home: _Home, user_key: asyncssh.SSHKey) -> tuple[int, asyncssh
         sftp_factory=home.files,
         encoding=None,
         line_editor=False,
+        server_version=VERSION,
     )
     return listener.get_port(), host_key
 

@@ -6,15 +6,17 @@ from ..model import later
 
 if TYPE_CHECKING:
     from . import config
+    from .become import Become, as_user
     from .command import communicate, kill_on_disconnect, with_env
     from .connection import HostConnection
-    from .failures import Classified, Denied, NoAnswer, classify
+    from .failures import Classified, Denied, NoAnswer, NotStarted, classify
     from .handshake_gate import HandshakeGate
     from .host_run import START_TIMEOUT, HostRun
+    from .login_shell import by_sh
     from .paramiko_internals import Answers, ExecChannel, FabricGroup, SFTPSession
     from .permit import PERMITTED, Permit
+    from .session_options import check_command, has_terminal
     from .shared import SharedResources
-    from .sudo import Sudo
     from .target import Target, resolve
     from .termination import GRACE
 else:
@@ -22,15 +24,17 @@ else:
         __name__,
         {
             ".": ["config"],
+            ".become": ["Become", "as_user"],
             ".command": ["communicate", "kill_on_disconnect", "with_env"],
             ".connection": ["HostConnection"],
-            ".failures": ["Denied", "Classified", "NoAnswer", "classify"],
+            ".failures": ["Denied", "Classified", "NoAnswer", "NotStarted", "classify"],
             ".handshake_gate": ["HandshakeGate"],
             ".host_run": ["START_TIMEOUT", "HostRun"],
+            ".login_shell": ["by_sh"],
             ".paramiko_internals": ["Answers", "ExecChannel", "FabricGroup", "SFTPSession"],
             ".permit": ["PERMITTED", "Permit"],
+            ".session_options": ["check_command", "has_terminal"],
             ".shared": ["SharedResources"],
-            ".sudo": ["Sudo"],
             ".target": ["Target", "resolve"],
             ".termination": ["GRACE"],
         },
@@ -41,6 +45,7 @@ __all__ = [
     "PERMITTED",
     "START_TIMEOUT",
     "Answers",
+    "Become",
     "Classified",
     "Denied",
     "ExecChannel",
@@ -49,14 +54,18 @@ __all__ = [
     "HostConnection",
     "HostRun",
     "NoAnswer",
+    "NotStarted",
     "Permit",
     "SFTPSession",
     "SharedResources",
-    "Sudo",
     "Target",
+    "as_user",
+    "by_sh",
+    "check_command",
     "classify",
     "communicate",
     "config",
+    "has_terminal",
     "kill_on_disconnect",
     "resolve",
     "with_env",

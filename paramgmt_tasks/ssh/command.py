@@ -14,14 +14,18 @@ from invoke.exceptions import CommandTimedOut, UnexpectedExit
 
 from ..model import CommandStatus, Outcome, Output
 from ..steps import Steps, run_to_end
+from .become import Become
+from .login_shell import by_sh
 from .paramiko_internals import ExecChannel, OutOfTime
-from .sudo import Sudo
 from .termination import terminate
 
 #: Bytes of data that fit one packet of a server with the usual limit.
 WRITE = 32704
 #: The variable that says which login shell has to run a command, so named that no other is.
 _AGAIN = "paramgmt_login_shell"
+#: What comes before the variables, for startup files of the login shell that read some; and what skips it.
+_BEGIN = b"\n" * 8 + b"paramgmt\n"
+_SKIP = "while read -r paramgmt_line; do case $paramgmt_line in paramgmt) break;; esac; done; "
 _LOST = "connection lost; the command may have run"
 
 
@@ -47,6 +51,8 @@ def with_env(
     # Byte by byte if more follows: any larger read could take some of that with it. Of what has not come
     # whole nothing is done: without its last brace it is no command, and without its last word `false` is.
     read = f'eval "$(dd bs=1 count={len(sent)} 2>/dev/null)false"' if more else 'eval "$(cat)false"'
+    if login:
+        read, sent = _SKIP + read, _BEGIN + sent
     missing = "{ echo paramgmt: the values of --env did not come >&2; exit 125; }"
     head = f"eval {shlex.quote(f'{read} || {missing}')}"
     if login:
@@ -65,7 +71,7 @@ def kill_on_disconnect(command: str) -> str:
         "{ read -r _ <&3; trap '' TERM; kill -TERM 0; sleep 1; kill -KILL 0; } >/dev/null 2>&1 & watch=$!; "
         f"/bin/sh -c {shlex.quote(command)} 3<&-; code=$?; kill $watch 2>/dev/null; exit $code"
     )
-    return f"exec /bin/sh -c {shlex.quote(text)}"
+    return by_sh(text)
 
 
 def communicate(
@@ -74,7 +80,7 @@ def communicate(
     err: Output,
     stdin: bytes | None = None,
     timeout: float | None = None,
-    sudo: Sudo | None = None,
+    become: Become | None = None,
     held: bool = False,
     stop: Callable[[], bool] = lambda: False,
     spent: float = 0.0,
@@ -87,11 +93,11 @@ def communicate(
     is lost on the way, the outcome is LOST.
 
     Raises:
-        Denied, TimeoutError: sudo did not run the command; see Sudo.negotiate.
+        Denied, TimeoutError: what leads to another user did not run it; see Become.negotiate.
     """
     deadline = None if timeout is None else time.monotonic() + timeout - spent
-    if sudo:
-        err.write((yield from sudo.negotiate(channel, deadline, stop)))
+    if become:
+        err.write((yield from become.negotiate(channel, deadline, stop)))
     talk = _Conversation(channel, out, err, stdin or b"", stdin is not None and not held, stop)
     cut_short, outcome = "", Outcome.LOST
     try:
@@ -103,8 +109,7 @@ def communicate(
     except (OSError, EOFError, paramiko.SSHException):
         pass  # the connection broke while something was sent: _status_of says so
     if cut_short:
-        how = (sudo.elevate, sudo.password) if sudo else ("", None)
-        gone = yield from terminate(channel, talk.drain, *how, held=held)
+        gone = yield from terminate(channel, talk.drain, become, held)
         cut_short += "; ended on the host" if gone else "; it may still run"
     talk.drain()
     status = CommandStatus(outcome, None, cut_short) if cut_short else _status_of(channel)

@@ -19,6 +19,7 @@ from .config_lookup import (
     Names,
     canonical,
     finished,
+    gather,
     if_possible,
     in_list,
     is_named,
@@ -29,6 +30,8 @@ from .config_questions import Answers, Guesses, Unanswered
 
 USER_FILE = "~/.ssh/config"
 SYSTEM_FILE = "/etc/ssh/ssh_config"
+#: What openSUSE's ssh reads if there is no other.
+_VENDOR_FILE = "/usr/etc/ssh/ssh_config"
 
 _DEEPEST = 16
 #: Seconds that what a lookup asks for may take, if nobody says how long.
@@ -135,6 +138,10 @@ class SSHConfig:
             block = _Block(conditions)
         self._add(block)
 
+    def mentions(self, keyword: str) -> bool:
+        """Whether an option is set for some host."""
+        return any(keyword == option for block in self._blocks for option, _, _ in block.options)
+
     def _add(self, block: _Block) -> None:
         if not block.options:
             return
@@ -163,7 +170,7 @@ class SSHConfig:
                 if len(criteria) > 1 or rest:
                     raise UsageError(f"{word!r} cannot be combined with other criteria of Match")
             elif criterion in PASSES:
-                self._final = self._final or (criterion == "final" and not negated)
+                self._final = self._final or criterion == "final"  # `!final` too, as in ssh
             elif criterion not in CRITERIA:
                 raise UsageError(f"Match has no criterion {criterion!r} here")
             else:
@@ -210,7 +217,8 @@ class SSHConfig:
     ) -> Found:
         """What holds for a host: options by their names in lower case. Runs nothing, and asks nobody.
 
-        `given` options come before all others, as `ssh -o` has them. `user` and `port` are those where
+        `given` options come before all others, as `ssh -o` has them; of IdentityFile and its like, of which
+        every value counts, a list is added to, and a text is not. `user` and `port` are those where
         nothing names any. Tokens and variables are filled in; yes and no, numbers and seconds are plain;
         `none` is left out. Of ProxyCommand and ProxyJump that which was named first is there.
 
@@ -219,7 +227,10 @@ class SSHConfig:
             Unanswered: it depends on the answer to a question, for which `answers` can be asked.
         """
         found = Found({key: value for key, value in (given or {}).items() if value})
-        fixed = frozenset(found)
+        # To several values of what is gathered those of the files are added: not into the caller's list.
+        added_to = {key: list(found[key]) for key in GATHERED if isinstance(found.get(key), list)}
+        found.update(added_to)
+        fixed = frozenset(found).difference(added_to)
         context = Context(name, found, user or local_user(), port, answers or self.answers)
         self._apply(context, fixed)
         host = canonical(context.host(), found, answers or self.answers)
@@ -252,9 +263,7 @@ class SSHConfig:
             else:
                 for keyword, value, where in block.options:
                     if keyword in GATHERED and keyword not in fixed:
-                        values = value if isinstance(value, list) else [value]
-                        before = found.setdefault(keyword, [])
-                        before += [one for one in values if one not in before]
+                        gather(found, keyword, value if isinstance(value, list) else [str(value)])
                     elif keyword == "refuseconnection":
                         raise UsageError(f"ssh_config {where}: RefuseConnection: {value}")
                     elif keyword not in found and not (
@@ -271,6 +280,8 @@ def load(user_file: str = USER_FILE, system_file: str = SYSTEM_FILE) -> SSHConfi
         UsageError: ssh would refuse them as a whole.
     """
     config = SSHConfig()
+    if system_file == SYSTEM_FILE and not os.path.exists(system_file):
+        system_file = _VENDOR_FILE
     for name, base in ((user_file, "~/.ssh"), (system_file, "/etc/ssh")):
         path = Path(os.path.expanduser(name))
         if path.is_file() and os.access(path, os.R_OK):

@@ -28,13 +28,11 @@ _PROXY_TOKENS, _ALL_TOKENS = "hnpr", "CdhijkLlnpru"
 #: What only the check of a host key knows, see `known_hosts_command`.
 _KEY_TOKENS = "fHIKt"
 _PATHS = (
-    "certificatefile",
-    "controlpath",
-    "identityagent",
-    "identityfile",
-    "revokedhostkeys",
-    "userknownhostsfile",
+    *("certificatefile", "controlpath", "forwardagent", "identityagent", "identityfile"),
+    *("revokedhostkeys", "userknownhostsfile"),
 )
+#: The option that has the socket which ForwardAgent names, empty for the usual one.
+FORWARDED = "forwardagent_socket"
 #: The tokens that stand for something in an option; those of paths may have environment variables too.
 _TOKENS = {
     "proxycommand": _PROXY_TOKENS,
@@ -156,6 +154,17 @@ class Context:
         return values[token]()
 
 
+def gather(found: Found, keyword: str, values: list[str]) -> None:
+    """Add values to those that were found before. `SendEnv -PATTERN` takes away instead."""
+    gathered: list[str] = found.setdefault(keyword, [])
+    for one in values:
+        if keyword == "sendenv" and one.startswith("-"):
+            matches = _pattern(one[1:])
+            gathered[:] = [name for name in gathered if not matches(name)]
+        elif one not in gathered:
+            gathered.append(one)
+
+
 def finished(context: Context) -> Found:
     """What was found in its final form: tokens filled in, several words as one text, `none` left out.
 
@@ -172,7 +181,11 @@ def finished(context: Context) -> Found:
         elif value is not None:
             found[keyword] = [_filled(one, keyword, tokens, context) for one in value]
     if "setenv" in found:
-        found["setenv"] = [if_possible(one, "setenv", context) for one in found["setenv"]]
+        # Of a variable that is set twice ssh sends the first.
+        variables: dict[str, str] = {}
+        for one in found["setenv"]:
+            variables.setdefault(one.partition("=")[0], if_possible(one, "setenv", context))
+        found["setenv"] = list(variables.values())
     if "knownhostscommand" in found:
         found["knownhostscommand"] = _prepared(str(found["knownhostscommand"]), context)
     result = Found(as_found(found))
@@ -182,7 +195,7 @@ def finished(context: Context) -> Found:
     if result.get("connecttimeout") == "0":
         del result["connecttimeout"]  # no limit of its own
     if "forwardagent" in result:
-        result["forwardagent"] = _forwarded(result["forwardagent"])
+        result[FORWARDED], result["forwardagent"] = _forwarded(result["forwardagent"])
     return result
 
 
@@ -250,10 +263,16 @@ def as_found(options: Options) -> Found:
     return found
 
 
-def _forwarded(value: str) -> str:
-    """Whether the agent of this session is forwarded. Another agent's socket is not: never the wrong one."""
-    own = ("$SSH_AUTH_SOCK", "${SSH_AUTH_SOCK}", os.environ.get("SSH_AUTH_SOCK", ""))
-    return "yes" if value.lower() in ("yes", "true") or value in own else "no"
+def _forwarded(value: str) -> tuple[str, str]:
+    """The socket that ForwardAgent names, if it does; and what Fabric is told, which has no such choice.
+
+    It would forward the agent of this session, and another's keys must never be taken for those.
+    """
+    word = {"true": "yes", "false": "no"}.get(value.lower(), value.lower())
+    if word in ("yes", "no"):
+        return "", word
+    own = ("$SSH_AUTH_SOCK", os.environ.get("SSH_AUTH_SOCK", ""))
+    return value, "yes" if value in own else "no"
 
 
 def _expand(
@@ -314,15 +333,15 @@ def canonical(host: str, found: Options, answers: Answers | Guesses) -> str:
         UsageError: none has it, and the name must not be used as it is.
         Unanswered: a name server has to be asked.
     """
+    family = _FAMILIES[str(found.get("addressfamily", "any"))]
     if _ADDRESS.fullmatch(host):
-        return _plain_address(host)
+        return _plain_address(host, family)
     wanted = found.get("canonicalizehostname", "no")
     if wanted == "no":
         return host
     proxied = any(found.get(key, "none").lower() != "none" for key in ("proxycommand", "proxyjump"))
     if proxied and wanted != "always":
         return host
-    family = _FAMILIES[str(found.get("addressfamily", "any"))]
     names = [host]
     if not host.endswith("."):
         if host.count(".") > int(found.get("canonicalizemaxdots", 1)):
@@ -364,11 +383,11 @@ def _rules(found: Options) -> list[tuple[str, str]]:
     return [(source, target) for source, _, target in (rule.partition(":") for rule in rules) if target]
 
 
-def _plain_address(host: str) -> str:
+def _plain_address(host: str, family: int) -> str:
     """An address as getnameinfo(3) writes it, such as 127.0.0.1 for 127.1; as it is if it is none."""
     try:
-        address = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)[0][4]
-        return socket.getnameinfo(address, socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)[0]
+        found = socket.getaddrinfo(host, None, family, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST)
+        return socket.getnameinfo(found[0][4], socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)[0]
     except (OSError, UnicodeError):
         return host
 

@@ -25,7 +25,7 @@ class Succeeds:
     where: str = field(compare=False)
 
     def __str__(self) -> str:
-        return f"ssh_config {self.where}: Match exec {self.command!r}"
+        return f"ssh_config {self.where}: Match exec"
 
 
 @dataclass(frozen=True)

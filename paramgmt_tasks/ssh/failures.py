@@ -19,6 +19,10 @@ class Denied(paramiko.AuthenticationException):
     """Every way of authenticating was refused, or sudo was; the text says which were tried."""
 
 
+class NotStarted(Denied):
+    """The server has refused to start a command; the text says so."""
+
+
 class Untrusted(paramiko.SSHException):
     """The host key is not the known one, or not known though it has to be."""
 

@@ -1,18 +1,23 @@
 """HostRun: an operation under way on one host, over its connection."""
 
+import os
 import time
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from ..model import Failure, Outcome, Settings
 from ..steps import MAY_BLOCK, Steps, WaitForPermission
-from .failures import Classified
+from .config_lookup import Options
+from .failures import Classified, NotStarted
 from .link import Link
 from .paramiko_internals import ExecChannel, LeanTransport
 from .permit import PERMITTED, Permit
+from .session_options import environment
 
 #: Seconds a host may take to answer that it starts a command, once connected.
 START_TIMEOUT = 60.0
+#: Bytes of a command that dropbear takes (its MAX_CMD_LEN); with more it closes the connection.
+_DROPBEAR_TAKES = 9000
 
 
 class Attachment(Protocol):
@@ -31,6 +36,8 @@ class Connection(Protocol):
     settings: Settings
     transport: LeanTransport | None
     link: Link
+    #: What ssh_config says of the host.
+    ssh_config: Options
     #: Seconds spent on tries to reach the host, waiting for the gate not counted.
     spent: float
 
@@ -124,9 +131,16 @@ class HostRun:
             raise
 
     def start(
-        self, command: str, timeout: float | None = None, no_input: bool = False, first: bytes = b""
+        self,
+        command: str,
+        timeout: float | None = None,
+        no_input: bool = False,
+        first: bytes = b"",
+        terminal: bool = False,
     ) -> Steps[ExecChannel]:
-        """Ask the host to start a command. `started` is true from the moment it may have.
+        """Ask the host to start a command, on a `terminal` or not, with the environment of ssh_config.
+
+        `started` is true from the moment it may have.
 
         `first` is sent along to its standard input, and with `no_input` the end of that, which otherwise is
         left open; what there was no room for is the channel's `unsent`, and the end is not sent then.
@@ -134,7 +148,8 @@ class HostRun:
 
         Raises: as session, and
             Classified: it may not be started.
-            paramiko.SSHException, EOFError: the request was refused, or the connection broke.
+            NotStarted: the server refuses it.
+            paramiko.SSHException, EOFError: the connection broke.
         """
         yield from self.opening()
         began = time.monotonic()
@@ -143,10 +158,20 @@ class HostRun:
         channel.limit -= self.starting
         transport = self.transport
         request = command.encode("utf-8", "surrogateescape")
+        if len(request) > _DROPBEAR_TAKES and "dropbear" in transport.remote_version:
+            size = f"the command has {len(request)} bytes"
+            raise NotStarted(f"{size}, and this server (dropbear) takes {_DROPBEAR_TAKES}: try a script")
         may_block = transport.is_alive()  # its reader has all sent at once, and waits for keys before
+        variables = environment(self.connection.ssh_config)
+        if terminal:
+            if may_block:
+                yield MAY_BLOCK
+            kind = dict(variables).get(b"TERM") or os.environ.get("TERM", "dumb").encode()
+            yield from channel.request_terminal(kind)
         self._check_permit()
 
         def ask() -> None:
+            channel.set_environment(variables)
             channel.request(request, no_input, first)
 
         if self.permit.waits and not self.started:

@@ -41,10 +41,18 @@ class JumpHost:
 
     def __init__(self, hops: str, settings: Settings, connect: Connect) -> None:
         before, _, last = hops.rpartition(",")
-        # sudo's password is for the hosts, and must not be offered to log in to a jump host.
-        password = None if settings.sudo else settings.password
+        # That of sudo and the like is for the hosts, and must not be offered to log in to a jump host.
+        password = None if settings.way else settings.password
         through = replace(
-            settings, jump=before or "none", user=None, port=None, sudo=False, password=password
+            settings,
+            jump=before or "none",
+            user=None,
+            port=None,
+            ssh_options=(),  # which ssh does not pass on to a jump host either
+            sudo=False,
+            become=None,
+            run_as=None,
+            password=password,
         )
         self._hop = last.strip()
         self._connection = connect(self._hop, through)

@@ -1,5 +1,6 @@
 """SharedResources: what all connections of one `inv` call share."""
 
+import logging
 import os
 import shlex
 import threading
@@ -10,11 +11,14 @@ import fabric
 
 from ..model import Settings
 from . import config as ssh_config
-from .authentication import Identities
 from .handshake_gate import HandshakeGate
+from .identities import Identities
 from .jump import Connect, JumpHost
 from .known_hosts import KnownHosts, KnownHostsFile
 from .paramiko_internals import FabricConfig
+from .questions import Ask, Questions
+
+log = logging.getLogger("paramgmt_tasks")
 
 
 @dataclass(frozen=True)
@@ -33,19 +37,22 @@ class Defaults:
 class SharedResources:
     """What all connections of one `inv` call share, read or asked for once.
 
-    Identities, known_hosts, ssh_config, the handshake gate and jump hosts. Safe for many threads.
+    Identities, answers, known_hosts, ssh_config, the handshake gate and jump hosts. Safe for many threads.
+    `ask` asks somebody what servers want to know.
 
     Raises:
         UsageError: an ssh_config that cannot be read.
     """
 
-    def __init__(self, share: int = 1) -> None:
+    def __init__(self, share: int = 1, ask: Ask | None = None) -> None:
         self.ssh_config = ssh_config.load()
         self.config = FabricConfig(ssh_config=self.ssh_config)
         self.defaults = Defaults.of(self.config)
         self.connect_kwargs = dict(self.config.connect_kwargs)
         self.identities = Identities()
+        self.questions = Questions(ask)
         self.gate = HandshakeGate(share=share)
+        self._warned: set[str] = set()
         self._lock = threading.RLock()  # a chain of jump hosts is made from its last one on
         self._known_hosts: dict[tuple[str, str], KnownHosts] = {}
         self._known_hosts_files: dict[str, KnownHostsFile] = {}
@@ -72,8 +79,21 @@ class SharedResources:
                 self._jump_hosts[hops, settings] = JumpHost(hops, settings, connect)
             return self._jump_hosts[hops, settings]
 
+    def trouble_with_agent(self, socket: str | None) -> str:
+        """Why the agent behind a socket cannot be forwarded, empty if it can; warns once if it cannot."""
+        trouble = "there is none here (SSH_AUTH_SOCK)"
+        if socket is not None:
+            agent = self.identities.agent(socket)
+            agent.held()
+            trouble = agent.trouble
+        if trouble and trouble not in self._warned:
+            self._warned.add(trouble)
+            log.warning("the agent is not forwarded: %s", trouble)
+        return trouble
+
     def close(self) -> None:
-        """Close the connections to jump hosts and to the agent, and end what ssh_config has asked."""
+        """Close the connections to jump hosts and agents, end what ssh_config asks, and ask nobody more."""
+        self.questions.close()
         for jump_host in self._jump_hosts.values():
             jump_host.close()
         self.identities.close()

@@ -4,10 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ..model import Host, Settings, UsageError, Value, parse_entry, ssh_options
+from ..model import Host, Settings, UsageError, Value, parse_entry, ssh_options, ssh_support
 from .config import SSHConfig
-from .config_lookup import Found, as_found
+from .config_lookup import GATHERED, Found, as_found
 from .config_questions import Guesses, Question, Unanswered
+
+#: Of these the first that is named holds.
+_WAYS = ("proxyjump", "proxycommand")
 
 
 class Lookup(Protocol):
@@ -49,6 +52,11 @@ class Target:
         ssh_options.check_user(self.user)
 
     @property
+    def unsupported(self) -> tuple[str, ...]:
+        """The options that ask for something which is not done here."""
+        return ssh_support.unsupported(self.options)
+
+    @property
     def host_key_names(self) -> tuple[str, ...]:
         """The names under which known_hosts may have the host's key: its own, and one that it falls back to.
 
@@ -78,11 +86,11 @@ def resolve(
     """
     faults: list[str] = []
     own = _own_options(host, faults)
-    user = user or host.user or own.get("user") or settings.user  # type: ignore[assignment]
-    port = port or host.port or int(str(own.get("port") or 0)) or settings.port
-    options, question = _look_up(
-        host, ssh_config, {**own, "user": user, "port": str(port or "")}, login, own, faults
-    )
+    asked = _asked(settings, own)
+    user = user or host.user or _text(own, "user") or settings.user or _text(asked, "user")
+    port = port or host.port or _number(own, "port") or settings.port or _number(asked, "port")
+    given = {**asked, **own, "user": user, "port": str(port or "")}
+    options, question = _look_up(host, ssh_config, given, login, faults)
     jump, proxy_command = _way(settings, options, faults)
     return Target(
         host,
@@ -106,16 +114,40 @@ def _own_options(host: Host, faults: list[str]) -> dict[str, Value]:
         return {}
 
 
+def _text(options: Mapping[str, Value], name: str) -> str | None:
+    return str(options[name]) if options.get(name) else None
+
+
+def _number(options: Mapping[str, Value], name: str) -> int | None:
+    return int(str(options[name])) if options.get(name) else None
+
+
+def _asked(settings: Settings, own: Mapping[str, Value]) -> dict[str, Value]:
+    """The options of the settings, the first of each, or all of those of which every value counts."""
+    asked: dict[str, Value] = {}
+    for name, text in settings.ssh_options:
+        keyword, value = name.lower(), ssh_options.option(name, text)
+        if value is None or (keyword in _WAYS and any(way in own or way in asked for way in _WAYS)):
+            continue
+        if keyword in GATHERED:
+            before = asked.setdefault(keyword, [])
+            assert isinstance(before, list)
+            before += value if isinstance(value, list) else [value]
+        else:
+            asked.setdefault(keyword, value)
+    return asked
+
+
 def _look_up(
     host: Host,
     ssh_config: SSHConfig | Lookup,
     given: Mapping[str, Value],
     login: tuple[str, int],
-    own: Mapping[str, Value],
     faults: list[str],
 ) -> tuple[Found, Question | None]:
     if not isinstance(ssh_config, SSHConfig):
-        return Found({**ssh_config.lookup(host.address), **as_found(own)}), None
+        chosen = {key: value for key, value in given.items() if value}
+        return Found({**ssh_config.lookup(host.address), **as_found(chosen)}), None
     question = None
     try:
         try:

@@ -63,8 +63,14 @@ class RemoteOptions(RunOptions, total=False):
     identity: File
     jump: Text
     host_keys: Text
+    ssh_option: Variables
     sudo: Switch
+    run_as: Text
+    become: Text
+    tty: Switch
     ask_password: Switch
+    ask_passphrase: Switch
+    ask_interactive: Switch
     verbose: Switch
     engine: Text
     workers: Number

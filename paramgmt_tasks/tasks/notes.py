@@ -2,12 +2,12 @@
 
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from invoke import Exit
 
-from ..model import Host, Operation, Pull, UsageError, duplicates, escaped
+from ..model import Host, HostResult, Operation, Pull, UsageError, duplicates, escaped
 from .streams import replace_closed
 
 
@@ -45,6 +45,20 @@ def note_duplicates(hosts: Sequence[Host]) -> None:
     """Say which hosts are in the list more than once."""
     for entry, count in duplicates(hosts).items():
         print(f"note: {escaped(entry)} is in the host list {count} times", file=sys.stderr)
+
+
+def note_unsupported(results: Iterable[HostResult]) -> None:
+    """Name the options of ssh_config that ask for something which is not done, each with how many hosts."""
+    hosts: dict[str, list[str]] = {}
+    for result in results:
+        for option in result.unsupported:
+            hosts.setdefault(option, []).append(result.host.entry)
+    if hosts:
+        named = (
+            f"{option} ({f'{len(entries)} hosts, such as ' if len(entries) > 1 else ''}{entries[0]})"
+            for option, entries in hosts.items()
+        )
+        print(escaped(f"ssh_config: not supported here: {', '.join(named)}"), file=sys.stderr)
 
 
 def note_one_destination(operation: Operation, hosts: Sequence[Host]) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias, TypeGuard, TypeVar
 
-from ..model import Host, UsageError, check, reason_of
+from ..model import Host, UsageError, assignment, check, reason_of
 
 _ON, _OFF = ("true", "yes", "on", "1"), ("false", "no", "off", "0", "")
 _T = TypeVar("_T")
@@ -169,6 +169,26 @@ def _variable(value: Value, given: object) -> tuple[str, str]:
     if not equals and name not in os.environ:
         raise UsageError(f"{value.shown(name)}: is not set here: set it, or give {name}=VALUE")
     return name, content if equals else os.environ[name]
+
+
+def ssh_options(value: Value) -> object:
+    """Options of ssh_config(5), as `Name=Value` or `Name Value`; Settings checks those of a mapping."""
+    given = value.given
+    if isinstance(given, Mapping):
+        return given
+    return tuple(
+        _ssh_option(value, each)
+        for each in (() if given is None else given if is_several(given) else (given,))
+    )
+
+
+def _ssh_option(value: Value, given: object) -> tuple[str, str]:
+    if not isinstance(given, str):
+        raise UsageError(f"{value.source}: must be Name=Value, or a mapping of names to values")
+    try:
+        return assignment(given)
+    except UsageError as error:
+        raise UsageError(f"{value.shown(given)}: {error}") from None
 
 
 def content(value: Value) -> bytes | None:

@@ -7,8 +7,8 @@ class ConnectionState:
     """What is known of a host by earlier transfers."""
 
     def __init__(self) -> None:
-        #: Whether the host was found to have no tar, or no shell.
-        self.without_tar = False
+        #: What the host has said when it was found to have no tar or no shell; None if it was not.
+        self.without_tar: str | None = None
         #: The SFTP session of the last transfer, for the next one.
         self.sftp_session: Client | None = None
         #: Temporary files on the host of transfers over SFTP that broke off, which the next one removes.

@@ -14,6 +14,10 @@ class LocalError(Exception):
     """Something on this machine failed: the text names the file and the reason."""
 
 
+class WithoutTar(Exception):
+    """A host has no tar, or no shell that runs a script; the text is what it has said in place of that."""
+
+
 class BoundedLines(list[str]):
     """Lines of text, of which only the first are kept, as a host may cause any number.
 

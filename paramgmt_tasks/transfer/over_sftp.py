@@ -30,7 +30,7 @@ def run(connection: HostRun, operation: Push | Pull, err: Output) -> CommandStat
         if late and transfer.settings.timeout is not None:
             return timed_out(transfer.settings.timeout)
         raise
-    if transfer.settings.sudo:
+    if transfer.settings.way:
         transfer.sftp.close()
     else:
         connection.attached(ConnectionState).sftp_session = transfer.sftp  # the next transfer's

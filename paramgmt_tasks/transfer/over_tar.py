@@ -9,12 +9,12 @@ import time
 from collections.abc import Sequence
 
 from ..model import CommandStatus, Output, Pull, Push
-from ..ssh import HostRun
+from ..ssh import HostRun, NotStarted
 from ..steps import MAY_BLOCK, Steps
 from . import compression, sums
 from .compression import Piece
 from .connection_state import ConnectionState
-from .errors import LocalError, Refused
+from .errors import LocalError, Refused, WithoutTar
 from .local_files import PullSink, status, status_of_error
 from .local_tree import Tree
 from .paths import remote_path, remote_sources
@@ -48,14 +48,13 @@ def run(
         connection.ends_at = time.monotonic() + timeout
     state = connection.attached(ConnectionState)
     try:
-        if not state.without_tar:
-            if isinstance(operation, Push):
-                done = yield from _push(connection, operation, shared, out, err)
-            else:
-                done = yield from _pull(index, connection, operation, shared, out, err)
-            if done is not None:
-                return done
-            state.without_tar = True
+        if state.without_tar is None:
+            try:
+                if isinstance(operation, Push):
+                    return (yield from _push(connection, operation, shared, out, err))
+                return (yield from _pull(index, connection, operation, shared, out, err))
+            except (WithoutTar, NotStarted) as reason:
+                state.without_tar = str(reason)
         yield MAY_BLOCK
         return shared.files.by_sftp(index, connection, operation, err)
     except (OutOfTime, TimeoutError):
@@ -66,8 +65,12 @@ def run(
 
 def _push(
     connection: HostRun, operation: Push, shared: SharedTransfers, out: Output, err: Output
-) -> Steps[CommandStatus | None]:
-    """Push; None if the host has no tar or no shell."""
+) -> Steps[CommandStatus]:
+    """Push.
+
+    Raises:
+        WithoutTar, NotStarted: the host has no tar or no shell.
+    """
     how, tree = operation.how, shared.cache.tree(operation)
     if not tree.members:
         return status(0, err, here=tree.problems)
@@ -79,8 +82,6 @@ def _push(
             unchanged = yield from _unchanged(connection, tree, arguments, shared, Output())
         except Refused as error:
             return status_of_error(error, err)
-        if unchanged is None:
-            return None
         names = frozenset(tree.members.keys() - unchanged)
         files = sum(member.is_file for member in tree.members.values())
         out.write(f"{len(unchanged)} of {files} files unchanged\n".encode())
@@ -91,13 +92,11 @@ def _push(
     verify = "fast" if how.verify and stream.has_plain_names and large else str(int(how.verify))
     arguments += [str(int(how.overwrite)), verify, "" if how.preserve else "-m", str(int(large))]
     session = yield from open_session(connection, PUSH, arguments, shared, err, has_input=True)
-    answer = yield from session.ready()
-    if answer[:1] != ["with"]:
-        return None
-    if not answer[1:]:
+    codec = yield from session.ready()
+    if not codec:
         shared.counts.begin(stream.size)
     try:
-        coded = shared.cache.encoded(stream, answer[1]) if answer[1:] else stream
+        coded = shared.cache.encoded(stream, codec) if codec else stream
     except compression.Broken as error:
         session.channel.close()
         return status_of_error(error, err)
@@ -119,11 +118,14 @@ def _destination_arguments(operation: Push, tree: Tree) -> list[str]:
 
 def _unchanged(
     connection: HostRun, tree: Tree, arguments: Sequence[str], shared: SharedTransfers, err: Output
-) -> Steps[set[str] | None]:
-    """The files that are the same on the host; None if it has no tar or no shell."""
+) -> Steps[set[str]]:
+    """The files that are the same on the host.
+
+    Raises:
+        WithoutTar, NotStarted: it has no tar or no shell.
+    """
     session = yield from open_session(connection, KNOWN, arguments, shared, err, has_input=True)
-    if (yield from session.ready())[:1] != ["with"]:
-        return None
+    yield from session.ready()
     kind = yield from session.line()
     files = [member for member in tree.members.values() if member.is_file]
     there = {member.name: member for member in files}
@@ -149,8 +151,12 @@ def _pull(
     shared: SharedTransfers,
     out: Output,
     err: Output,
-) -> Steps[CommandStatus | None]:
-    """Pull; None if the host has no tar or no shell."""
+) -> Steps[CommandStatus]:
+    """Pull.
+
+    Raises:
+        WithoutTar, NotStarted: the host has no tar or no shell.
+    """
     how, sources = operation.how, remote_sources(operation)
     for source in sources:
         if posixpath.basename(source) == "..":
@@ -159,11 +165,9 @@ def _pull(
     codecs = " ".join(compression.NAMES) if how.compress else ""
     arguments = [codecs, str(int(how.verify)), *links, *sources]
     session = yield from open_session(connection, PULL, arguments, shared, err, has_input=False)
-    answer = yield from session.ready()
-    if answer[:1] != ["with"]:
-        return None
+    codec = yield from session.ready()
     try:
-        sink = shared.files.sink(index, operation, "".join(answer[1:2]))
+        sink = shared.files.sink(index, operation, codec)
     except (LocalError, compression.Broken) as error:
         session.channel.close()
         return status_of_error(error, err)

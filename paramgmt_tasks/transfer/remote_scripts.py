@@ -4,9 +4,12 @@ from . import tar_writer
 
 #: The beginning of the line that each script prints first.
 READY = b"paramgmt-ready "
+#: The line after which a script reads its input. What comes before is for startup files that read some.
+BEGIN = "paramgmt"
 #: Looks for what the host has, and says which of `$codecs` it chooses.
 _TOOLS = """
 LC_ALL=C; export LC_ALL
+unset CDPATH TAR_OPTIONS
 command -v tar >/dev/null || { echo 'paramgmt-ready without'; exit 0; }
 sum=; for each in sha256sum 'shasum -a 256'; do command -v ${each%% *} >/dev/null && sum=$each && break; done
 codec=; for each in $codecs; do command -v $each >/dev/null && codec=$each && break; done
@@ -29,8 +32,8 @@ refuse() {{  # to replace what is at $1, called $2
   fi
   fail "${{2:-$1}}: is a $kind, which is not replaced"
 }}
-read -r greeting
 {_TOOLS}
+while read -r line && [ "$line" != {BEGIN} ]; do :; done
 umask 077
 case $into in /*) ;; *) into=$PWD/$into ;; esac
 case $into in */) ;; *) into=$into/ ;; esac

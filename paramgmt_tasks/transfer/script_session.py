@@ -4,17 +4,21 @@ import shlex
 import time
 from collections.abc import Callable, Iterable
 
-from ..model import Failure, Outcome, Output
-from ..ssh import START_TIMEOUT, Classified, ExecChannel, HostRun, NoAnswer, Sudo
+from ..model import Failure, Outcome, Output, one_line
+from ..ssh import START_TIMEOUT, Classified, ExecChannel, HostRun, NoAnswer, as_user, by_sh
 from ..steps import Steps, WaitForIO
 from .compression import Piece
-from .errors import Refused
-from .remote_scripts import READY
+from .errors import Refused, WithoutTar
+from .remote_scripts import BEGIN, READY
 from .shared import RateLimiter, SharedTransfers
 from .timeouts import STALLED, OutOfTime
 
-#: Bytes that a host's shell may print before the script begins.
-_NOISE = 64 * 1024
+#: Bytes of a line that a script prints; of what was said in place of one, how many are kept.
+_LINE = 64 * 1024
+_SAID = 500
+#: What the login shell's startup files may read, as they do where they ask something.
+_FOR_STARTUP_FILES = b"\n" * 8
+_BEGIN = f"{BEGIN}\n".encode()
 #: Bytes of messages that are kept of a transfer, and of those that serve nothing, how many end it.
 _MESSAGES = 64 * 1024
 _FLOOD = 64 * 1024 * 1024
@@ -27,17 +31,24 @@ class ScriptSession:
     """A script that runs on the host: sends to it and receives from it. Its standard error goes to `err`."""
 
     def __init__(
-        self, channel: ExecChannel, connection: HostRun, shared: SharedTransfers, err: Output
+        self,
+        channel: ExecChannel,
+        connection: HostRun,
+        shared: SharedTransfers,
+        err: Output,
+        has_input: bool,
     ) -> None:
         self.channel = channel
         #: What has come on standard output and was not asked for yet.
         self.data = b"".join(channel.read())
         self._shared = shared
-        self._err = err
+        self._err, self._has_input = err, has_input
         #: Bytes that were sent or received.
         self._moved = 0
         #: Bytes of messages; and of all that serves nothing, which is counted to find a flood.
         self._messages = self._useless = 0
+        #: The beginning of what the login shell has said before the script, or in place of it.
+        self._said = b""
         self._limiter = RateLimiter(connection.settings.limit_rate)
         self._deadline = connection.ends_at
 
@@ -98,6 +109,7 @@ class ScriptSession:
 
     def _keep_message(self, message: bytes) -> None:
         """Keep what comes on standard error, as far as there is room for it."""
+        self._said += message[: max(0, _SAID - len(self._said))]
         kept = message[: max(0, _MESSAGES - self._messages)]
         self._messages += len(message)
         if kept:
@@ -153,48 +165,71 @@ class ScriptSession:
             raise Refused(TOO_MUCH)
         return bytes(answer)
 
-    def ready(self) -> Steps[list[str]]:
-        """What the script has, after what the host's shell may print before; nothing if it never begins.
+    def ready(self) -> Steps[str]:
+        """Wait until the script begins, whatever the login shell prints before; the codec that it chooses.
+
+        Raises:
+            WithoutTar: the host has no tar, or the script never begins.
+            Classified: the login shell prints without end.
+            EOFError: the connection broke, which says nothing of the host.
+        """
+        began = yield from self._skip_to(READY)
+        answer = (yield from self.line()).decode("ascii", "replace").split() if began else []
+        if answer[:1] != ["with"]:
+            lines = self._said.decode("utf-8", "replace").strip().splitlines()
+            raise WithoutTar(one_line(lines[0]) if lines and not answer else "")
+        if self._has_input:
+            yield from self.channel.send_all(_BEGIN, self.limit())
+        return "".join(answer[1:2])
+
+    def _skip_to(self, mark: bytes) -> Steps[bool]:
+        """Read until `mark` has come; whether it has. What comes after it stays in `data`."""
+        text = bytearray(self.data)
+        while (at := text.find(mark)) < 0:
+            useless = max(0, len(text) - len(mark) + 1)  # the mark may have begun
+            self._said += text[: min(useless, max(0, _SAID - len(self._said)))]
+            self._count_useless(useless)
+            del text[:useless]
+            more = yield from self._more()
+            if not more:
+                self._said += text[: max(0, _SAID - len(self._said))]
+                return False
+            text += more
+        self.data = bytes(text[at + len(mark) :])
+        return True
+
+    def line(self) -> Steps[bytes]:
+        """The next line on standard output, empty if there is none."""
+        text, looked = bytearray(self.data), 0
+        while (end := text.find(b"\n", looked)) < 0:
+            looked = len(text)  # no piece is looked at twice, however many there are
+            if looked >= _LINE:
+                self.channel.close()
+                return b""
+            more = yield from self._more()
+            if not more:
+                return b""
+            text += more
+        self.data = bytes(text[end + 1 :])
+        return bytes(text[:end])
+
+    def _more(self) -> Steps[bytes]:
+        """As `read`.
 
         Raises:
             EOFError: the connection broke, which says nothing of the host.
         """
-        answer = yield from self._line(READY)
-        return [] if answer is None else answer.decode("ascii", "replace").split()
-
-    def line(self) -> Steps[bytes]:
-        """The next line on standard output, empty if there is none."""
-        return (yield from self._line(b"")) or b""
-
-    def _line(self, begin: bytes) -> Steps[bytes | None]:
-        """What follows on the first line that has `begin`; what comes after that stays in `data`."""
-        text, at, looked = bytearray(self.data), -1, 0
-        while True:
-            if at < 0:
-                at = text.find(begin, looked)
-                looked = max(0, len(text) - len(begin) + 1) if at < 0 else at + len(begin)
-            end = text.find(b"\n", looked) if at >= 0 else -1
-            if end >= 0:
-                self.data = bytes(text[end + 1 :])
-                return bytes(text[at + len(begin) : end])
-            if at >= 0:
-                looked = len(text)  # no piece is looked at twice, however many there are
-            if len(text) >= _NOISE:
-                self.channel.close()
-                return None
-            more = yield from self.read()
-            if not more and self._broken():
-                raise EOFError("connection lost")
-            if not more:
-                return None
-            text += more
+        more = yield from self.read()
+        if not more and self._broken():
+            raise EOFError("connection lost")
+        return more
 
     def _broken(self) -> bool:
         """Whether the channel is closed because the connection broke."""
         return self.channel.closed and not self.channel.closed_by_peer
 
     def send(self, pieces: Iterable[bytes]) -> Steps[None]:
-        """Send all pieces and the end, unless the script ends before."""
+        """Send the script all pieces and the end, unless it ends before."""
         channel = self.channel
         for piece in pieces:
             rest = memoryview(piece)
@@ -237,21 +272,21 @@ def open_session(
     err: Output,
     has_input: bool,
 ) -> Steps[ScriptSession]:
-    """Start a script on the host, by sudo if the settings say so.
+    """Start a script on the host, as the user that the settings say.
 
-    Raises: as HostRun.start and Sudo.negotiate.
+    Raises: as HostRun.start and Become.negotiate.
     """
     settings = connection.settings
-    words = " ".join(shlex.quote(word) for word in (script, "sh", *arguments))
-    sudo = Sudo(f"exec /bin/sh -c {words}", settings.password) if settings.sudo else None
-    command = sudo.command if sudo else f"exec /bin/sh -c {words}"
-    limit = connection.time_left(START_TIMEOUT)
-    channel = yield from connection.start(command, limit, no_input=not has_input and sudo is None)
-    session = ScriptSession(channel, connection, shared, err)
-    if sudo:
-        err.write((yield from sudo.negotiate(channel, session.limit())))
+    text = f"set -- {shlex.join(arguments)}\n{script}"
+    way = as_user(settings, text, terminal=settings.tty)
+    command, limit = by_sh(way.command if way else text), connection.time_left(START_TIMEOUT)
+    no_input, terminal = not has_input and way is None, way is not None and way.terminal
+    channel = yield from connection.start(command, limit, no_input, terminal=terminal)
+    if way:
+        err.write((yield from way.negotiate(channel, time.monotonic() + connection.time_left(STALLED))))
         if not has_input:
             channel.shutdown_write()
-    if has_input:  # as far as the host reads it: ready() tells whether it does
-        yield from channel.send_all(b"paramgmt\n", session.limit())
+    session = ScriptSession(channel, connection, shared, err, has_input)
+    if has_input:
+        yield from channel.send_all(_FOR_STARTUP_FILES, session.limit())
     return session

@@ -1,18 +1,30 @@
 """Local scripts as commands that a host can run, with standard input of their own."""
 
+import secrets
 import shlex
 from pathlib import Path
 
 from ..model import Host, UsageError, reason_of, substitute
+from ..ssh import by_sh
 
+# What comes before the script, for startup files of the login shell that read some of it.
+_BEGIN = b"\n" * 8 + b"paramgmt\n"
 # The script is written to a folder of its own, so that it keeps its name and its standard input is free. The
 # folder is removed when the script ends. An incomplete script, as when the connection breaks, is not run.
+# Nobody can have made a folder of that name, so that no mktemp is needed, which some hosts do not have.
 _LOADER = """\
 d=
 trap '[ -z "$d" ] || rm -rf "$d"' EXIT
 trap 'exit 143' HUP INT TERM
-d=$(trap '' HUP INT TERM; exec mktemp -d "${{TMPDIR:-/tmp}}/paramgmt.XXXXXXXX") || exit 125
-{read} > "$d"/{name} && [ "$(wc -c < "$d"/{name})" -eq {size} ] || exit 125
+fail() {{ echo "paramgmt: $1: the script is not run" >&2; exit 125; }}
+for each in "${{TMPDIR:-/tmp}}" /tmp /var/tmp "$HOME"; do
+  d=$each/paramgmt.{token}
+  (umask 077; exec mkdir "$d") 2>/dev/null && break
+  d=
+done
+[ "$d" ] || fail 'no folder can be made in TMPDIR, /tmp, /var/tmp or HOME'
+while read -r line && [ "$line" != paramgmt ]; do :; done
+{read} > "$d"/{name} && [ "$(wc -c < "$d"/{name})" -eq {size} ] || fail 'it did not come whole'
 {interpreter} "$d"/{name}{stdin}
 exit $?"""
 
@@ -21,12 +33,15 @@ def read(path: str) -> bytes:
     """A script's text.
 
     Raises:
-        UsageError: it cannot be read.
+        UsageError: it cannot be read, or is no text.
     """
     try:
-        return Path(path).expanduser().read_bytes()
+        body = Path(path).expanduser().read_bytes()
     except OSError as error:
         raise UsageError(f"script {path}: {reason_of(error)}") from None
+    if not body.startswith(b"#!") and b"\0" in body.partition(b"\n")[0]:  # by which shells tell it, too
+        raise UsageError(f"script {path}: a program, not a text: push it, and run it as a command")
+    return body
 
 
 def fill(text: bytes, host: Host) -> bytes:
@@ -46,10 +61,11 @@ def command(path: str, body: bytes, stdin: bytes | None) -> tuple[str, bytes]:
         read="cat" if stdin is None else f"dd bs=1 count={len(body)} 2>/dev/null",
         name=shlex.quote(Path(path).name),
         size=len(body),
+        token=secrets.token_hex(8),
         interpreter=_interpreter(body),
         stdin=" </dev/null" if stdin is None else "",
     )
-    return f"exec /bin/sh -c {shlex.quote(loader)}", body + (stdin or b"")
+    return by_sh(loader), _BEGIN + body + (stdin or b"")
 
 
 def _interpreter(body: bytes) -> str:

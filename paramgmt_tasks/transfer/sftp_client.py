@@ -29,7 +29,7 @@ from paramiko.sftp import (
 )
 from paramiko.sftp_attr import SFTPAttributes
 
-from ..model import Failure, Outcome
+from ..model import Failure, Outcome, one_line
 from ..ssh import Answers, Classified, SFTPSession
 
 #: Bytes of a packet, and of the names that are known at once; how many answers nobody waits for.
@@ -40,6 +40,7 @@ _READ, _AHEAD = 32 * 1024, 64
 BROKEN = (TimeoutError, EOFError, ConnectionError)
 _ERRORS = {SFTP_NO_SUCH_FILE: errno.ENOENT, SFTP_PERMISSION_DENIED: errno.EACCES}
 _REASON = 200
+_TEXT = frozenset(b"\t\r\n\x1b" + bytes(range(32, 127)))
 
 
 class Nonsense(Classified):
@@ -69,11 +70,21 @@ class Client(SFTPSession):
         self._due -= 1
         if self._due < -_UNASKED:
             raise Nonsense("answers to nothing")
-        (size,) = struct.unpack(">I", self.read_exactly(4))
+        head = self.read_exactly(4)
+        (size,) = struct.unpack(">I", head)
         if not 0 < size <= _PACKET:
-            raise Nonsense(f"a packet of {size} bytes")
+            raise Nonsense(self._text(head) or f"a packet of {size} bytes")
         data = self.read_exactly(size)
         return data[0], data[1:]
+
+    def _text(self, head: bytes) -> str:
+        """What has come in place of a packet, if that is text."""
+        channel = self.get_channel()
+        if not all(byte in _TEXT for byte in head) or channel is None:
+            return ""
+        more = channel.recv(_REASON) if channel.recv_ready() else b""
+        said = (head + more).decode("utf-8", "replace").strip().splitlines()
+        return "text, as startup files of a login shell print it" + (f": {one_line(said[0])}" if said else "")
 
     def check_status(self, message: paramiko.Message) -> None:
         """Raise what a status means.

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import paramiko
 
 from ..model import CommandStatus, Copying, Failure, Outcome, Output, reason_of
-from ..ssh import START_TIMEOUT, Classified, HostRun, Sudo
+from ..ssh import START_TIMEOUT, Classified, HostRun, as_user, by_sh
 from ..steps import run_to_end
 from .connection_state import ConnectionState
 from .errors import BoundedLines
@@ -17,7 +17,6 @@ from .sftp_client import BROKEN, Client, Nonsense
 from .temporary_names import SFTP_HERE, left_behind
 from .timeouts import STALLED, OutOfTime
 
-_NEITHER = "neither tar nor SFTP on this host"
 #: Names of one folder that are looked at for what was left behind.
 _NAMES = 10_000
 _SERVERS = (
@@ -49,10 +48,13 @@ class SftpTransfer:
         self.check_time()
 
     def _session(self, connection: HostRun) -> Client:
-        if self.settings.sudo:
-            sudo = Sudo(_FIND_SERVER, self.settings.password)
-            channel = run_to_end(connection.start(sudo.command, connection.time_left(START_TIMEOUT)))
-            run_to_end(sudo.negotiate(channel, time.monotonic() + connection.time_left(STALLED)))
+        way = as_user(self.settings, _FIND_SERVER, terminal=self.settings.tty)
+        if way:
+            if not way.is_plain:
+                why = f"no tar on this host, and SFTP cannot be had by {self.settings.way.split()[0]}"
+                raise Classified(Failure(Outcome.FAILED, f"{why}, which needs a terminal"))
+            channel = run_to_end(connection.start(by_sh(way.command), connection.time_left(START_TIMEOUT)))
+            run_to_end(way.negotiate(channel, time.monotonic() + connection.time_left(STALLED)))
             connection.transport.read_in_background()
             channel.settimeout(connection.time_left(STALLED))
             return Client(channel)
@@ -67,16 +69,16 @@ class SftpTransfer:
             channel.invoke_subsystem("sftp")
         except (paramiko.SSHException, EOFError):
             if connection.is_connected:
-                raise Classified(Failure(Outcome.FAILED, _NEITHER)) from None
+                raise _neither(state) from None
             raise
         connection.begin()
         connection.transport.read_in_background()
         channel.settimeout(connection.time_left(STALLED))
         try:
             return Client(channel)
-        except (paramiko.SSHException, paramiko.SFTPError, EOFError, struct.error, Nonsense):
+        except (paramiko.SSHException, paramiko.SFTPError, EOFError, struct.error, Nonsense) as error:
             if connection.is_connected:
-                raise Classified(Failure(Outcome.FAILED, _NEITHER)) from None
+                raise _neither(state, str(error) if isinstance(error, Nonsense) else "") from None
             raise
 
     def check_time(self) -> None:
@@ -171,6 +173,13 @@ class SftpTransfer:
         reason = " ".join(self.failures[0].split()) + more
         self.err.write(text.encode("utf-8", "surrogateescape"))
         return CommandStatus(outcome, 1, reason)
+
+
+def _neither(state: ConnectionState, why: str = "") -> Classified:
+    """Files can be copied in no way; `why` says more of SFTP."""
+    more = state.without_tar or why
+    reason = "neither tar nor SFTP on this host" + (f": {more}" if more else "")
+    return Classified(Failure(Outcome.FAILED, reason))
 
 
 @contextmanager

@@ -36,6 +36,7 @@ FUZZERS = {
     "sftp": "sftp_answers",
     "known-hosts": "texts",
     "ssh-config": "texts",
+    "ssh-config-oracle": "config_oracle",
     "host-list": "texts",
     "record": "texts",
     "faults": "fault_proxy",

@@ -15,6 +15,7 @@ a child process that is killed where a case takes too long, and may map a few gi
     ssh_messages.py  an SSH server that says anything, at every stage before and after login
     sftp_answers.py  an SFTP server that says anything, in pushes and pulls
     texts.py         known_hosts, ssh_config, host lists, the record of runs
+    config_oracle.py ssh_config beside `ssh -G`
     peer.py          the SSH server behind these: it does what is told, right or wrong
     fault_proxy.py   cuts, resets, stalls and flips in front of a real sshd, and host-runs through it
     hostile.py       hosts that do harm in every known way, among good ones

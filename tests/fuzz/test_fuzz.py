@@ -17,6 +17,7 @@ CASES = {
     "sftp": 6,
     "known-hosts": 300,
     "ssh-config": 300,
+    "ssh-config-oracle": 500,
     "host-list": 300,
     "record": 300,
     "faults": 4,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from paramgmt_tasks import Fleet, Outcome, Pull, Push, RemoteCommand, Settings
-from paramgmt_tasks.ssh import allowance, sudo
+from paramgmt_tasks.ssh import allowance, become
 
 pytest.importorskip("asyncssh")
 
@@ -155,7 +155,7 @@ def test_a_host_that_takes_no_input_does_not_hold_sudos_password_back_for_ever(f
 
 
 def test_sudo_that_asks_for_something_else_is_given_up(faulty, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sudo, "SUDO_TIMEOUT", 0.5)
+    monkeypatch.setattr(become, "BECOME_TIMEOUT", 0.5)
 
     async def run(process: Any) -> None:
         process.stderr.write(b"Verification code: ")
@@ -164,7 +164,8 @@ def test_sudo_that_asks_for_something_else_is_given_up(faulty, monkeypatch: pyte
         process.exit(1)
 
     (result,) = faulty.ask(faulty.ssh(run), sudo=True, password="secret")
-    assert (result.outcome, result.reason) == (Outcome.DENIED, "sudo: no code was given")
+    said = "sudo: it asks for something else: Verification code: (sudo: no code was given)"
+    assert (result.outcome, result.reason) == (Outcome.DENIED, said)
 
 
 def test_a_proxy_command_may_say_much_on_its_standard_error(faulty) -> None:

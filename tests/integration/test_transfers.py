@@ -292,7 +292,10 @@ def test_a_host_with_nothing_of_all_that_says_so(start_sshd, tmp_path: Path) -> 
     sshd = start_sshd("ForceCommand echo This account is not available", "Subsystem sftp /nonexistent")
     (tmp_path / "file").write_text("text")
     (result,) = perform([sshd.host()], Push((str(tmp_path / "file"),), "/tmp/x"))
-    assert (result.outcome, result.reason) == (Outcome.FAILED, "neither tar nor SFTP on this host")
+    assert (result.outcome, result.reason) == (
+        Outcome.FAILED,
+        "neither tar nor SFTP on this host: This account is not available",
+    )
 
 
 def test_a_shell_that_prints_before_it_obeys(start_sshd, tmp_path: Path) -> None:

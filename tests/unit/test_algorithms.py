@@ -3,11 +3,13 @@
 import hashlib
 import hmac
 import os
+import re
 import shutil
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import paramiko
 import pytest
@@ -208,3 +210,14 @@ def test_an_old_cryptography_restarts_no_stream(wire) -> None:
         theirs.send(b"".join(sender.seal(number, (b"text",))))
         packet = receiver.open(number, stream)
         assert packet[1:5] == b"text"
+
+
+def test_the_documentation_lists_them() -> None:
+    page = (Path(__file__).parent.parent.parent / "docs" / "security.md").read_text()
+    for option, offered in OPTIONS.items():
+        (row,) = [line for line in page.splitlines() if line.lower().startswith(f"| `{option}` |")]
+        listed = [re.findall("`([^`]+)`", cell) for cell in row.split("|")[2:5]]
+        known = ssh_algorithms.KNOWN[option].split()
+        asked_for = [name for name in known if name in TABLES[option] and name not in offered]
+        assert [name for name in listed[0] if name in TABLES[option]] == list(offered)
+        assert listed[1:] == [asked_for, [name for name in known if name in LEFT_OUT]]

@@ -1,10 +1,12 @@
 """A command whose variables come over its standard input: nothing is done unless they came whole."""
 
+import shlex
 import shutil
 import subprocess
 
 import pytest
 
+from paramgmt_tasks.ssh import by_sh
 from paramgmt_tasks.ssh.command import with_env
 
 
@@ -57,6 +59,37 @@ def test_any_variable_may_be_given_whatever_there_is_on_the_host(
     done = run(shell, text, sent, again="its own")
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout.decode() == f"a\n{'its own' if value is None else value}\n"
+
+
+@pytest.mark.parametrize("more", [False, True])
+@pytest.mark.parametrize("name", ["dash", "bash", "zsh"])
+def test_variables_come_where_startup_files_have_read_some_lines(name: str, more: bool) -> None:
+    text, sent = with_env("printenv A", [("A", "a\nb")], more)
+    done = run(str(shutil.which(name)), f"read -r x; read -r x; {text}", sent)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"a\nb\n", b"")
+
+
+@pytest.mark.parametrize("length", [0, 899, 900, 901, 20_000])
+@pytest.mark.parametrize(
+    "name", ["sh", "dash", "bash", "ksh", "mksh", "zsh", "csh", "tcsh", "fish", "busybox"]
+)
+def test_any_login_shell_has_sh_run_a_script_as_it_is(name: str, length: int) -> None:
+    shell = shutil.which(name)
+    if shell is None:
+        pytest.skip(f"needs {name}")
+    values = [
+        "a  b!!c",
+        "it's",
+        "\\n \\\\ \\ $x `y` {a,b} * ~ \N{SNOWMAN}",
+        "line\nline!",
+        "x!\n" * (length // 3),
+    ]
+    script = f"set -- {shlex.join(values)}\nfor each; do printf '<%s>' \"$each\"; done # !x\nexit 7"
+    for text in (script, "printf x; exit 7" + " " * length):
+        words = [shell, "sh", "-c"] if name == "busybox" else [shell, "-c"]
+        done = subprocess.run([*words, by_sh(text)], capture_output=True, check=False)
+        said = "".join(f"<{value}>" for value in values) if text == script else "x"
+        assert (done.returncode, done.stdout.decode(), done.stderr) == (7, said, b"")
 
 
 def test_a_value_is_not_in_the_text() -> None:

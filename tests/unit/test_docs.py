@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import json
 import re
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -15,10 +16,10 @@ from paramgmt_tasks.classic import executables
 from paramgmt_tasks.engines import dask_actor
 from paramgmt_tasks.engines.dask_cluster import CALL_TIMEOUT
 from paramgmt_tasks.history import KEPT
-from paramgmt_tasks.model import output
-from paramgmt_tasks.ssh import allowance, sudo, termination
+from paramgmt_tasks.model import output, ssh_options, ssh_support
+from paramgmt_tasks.ssh import allowance, become, termination
 from paramgmt_tasks.ssh.connection import CONNECT_TIMEOUT
-from paramgmt_tasks.ssh.paramiko_internals import message_pump, packetizer, sockets
+from paramgmt_tasks.ssh.paramiko_internals import ciphers, message_pump, sockets
 from paramgmt_tasks.tasks import OPTIONS, options_page
 from paramgmt_tasks.transfer import script_session
 
@@ -48,7 +49,7 @@ MB = 1024 * 1024
             "docs/scaling.md",
             f"pieces of at most {dask_actor._BATCH // MB} MB, with {dask_actor._FULL // MB} MB on their way",
         ),
-        ("docs/security.md", f"a packet of more than {packetizer._LARGEST // 1024} KiB"),
+        ("docs/security.md", f"a packet of more than {ciphers.LARGEST // 1024} KiB"),
         ("docs/security.md", f"more than the window allows ({allowance.BULK // MB} MB)"),
         (
             "docs/security.md",
@@ -59,7 +60,7 @@ MB = 1024 * 1024
         ("docs/security.md", f"until `--timeout`, without it {sockets.DEAD:.0f} seconds"),
         ("docs/security.md", f"{Settings.max_output // 10**9} GB is kept (`--max-output`)"),
         ("docs/security.md", f"{script_session._MESSAGES // 1024} kB are kept of it"),
-        ("docs/security.md", f"{sudo.TALK // 1024} kB are kept of it"),
+        ("docs/security.md", f"{become.TALK // 1024} kB are kept of it"),
         ("CHANGELOG.md", f"{Settings.fanout} hosts are worked on at once by default"),
         ("CHANGELOG.md", f"Output beyond {output.IN_MEMORY // MB} MB a run"),
     ],
@@ -171,3 +172,23 @@ def test_a_task_offers_the_options_that_are_documented_for_it_and_no_others(
     }
     said = inv("--help", task).stdout.partition("Options:")[2]
     assert set(re.findall(r"^ .*?(--[a-z-]+)", said, flags=re.MULTILINE)) == documented
+
+
+def test_the_table_of_ssh_config_is_that_of_the_code() -> None:
+    page = (ROOT / "docs" / "ssh_config.md").read_text()
+    told = re.findall(r"^\| `(\w+)` \| (.+?) \| (.+) \|$", page, re.MULTILINE)
+    rows = sorted(ssh_support.ROWS.values(), key=lambda row: row.name.lower())
+    assert told == [(row.name, row.support.value, row.why) for row in rows]
+
+
+def test_the_table_of_ssh_config_has_every_option_that_is_read() -> None:
+    assert ssh_support.ROWS.keys() - {"usekeychain"} <= ssh_options.keywords()
+    assert all(ssh_support.near(name) == f" (near: {row.name})" for name, row in ssh_support.ROWS.items())
+
+
+@pytest.mark.skipif(shutil.which("ssh") is None, reason="needs ssh, from openssh-client")
+def test_the_table_of_ssh_config_has_every_option_of_the_ssh_that_is_here() -> None:
+    said = subprocess.run(["ssh", "-G", "x"], capture_output=True, text=True, check=True).stdout
+    options = {line.split()[0].lower() for line in said.splitlines()} - {"host"}
+    assert options
+    assert options <= ssh_support.ROWS.keys()

@@ -64,6 +64,26 @@ def test_exclude_takes_entries_addresses_and_ranges() -> None:
     assert [host.entry for host in exclude(hosts, ["n[2-3]", "n9"])] == ["n1", "n4"]
 
 
+def test_an_option_in_another_case_is_one_and_a_variable_and_in_capitals_a_variable_alone() -> None:
+    (host,) = parse_lines(["web Hostname=10.0.0.1 port=2222 PORT=80 Tag=lab SetEnv='A=1 B=2'"], "x")
+    assert host.options == {"HostName": "10.0.0.1", "Port": "2222", "Tag": "lab", "SetEnv": "A=1 B=2"}
+    assert host.values == {"Hostname": "10.0.0.1", "port": "2222", "PORT": "80", "HOST": "web"}
+
+
+@pytest.mark.parametrize("word", ["port=x", "hostname=a;b", "tunnel=maybe", "Ciphers="])
+def test_an_option_of_a_line_that_cannot_be_used_is_refused_in_any_case(word: str) -> None:
+    with pytest.raises(UsageError):
+        parse_lines([f"web {word}"], "x")
+
+
+@pytest.mark.parametrize("name", ["ProxyCommand", "proxycommand", "KnownHostsCommand"])
+def test_a_program_that_would_run_here_is_refused_where_none_is_allowed(name: str) -> None:
+    lines = [f"web {name}=/bin/x"]
+    assert parse_lines(lines, "-")
+    with pytest.raises(UsageError, match="runs here: allow it with --allow-proxy-command"):
+        parse_lines(lines, "-", proxy_commands=False)
+
+
 def test_errors_of_inline_hosts_and_excludes_name_their_option() -> None:
     with pytest.raises(UsageError, match="--machines: "):
         parse_patterns(["-x"], "--machines")

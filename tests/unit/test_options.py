@@ -246,8 +246,9 @@ def test_output_that_is_asked_for_wins_over_configured_kinds_that_exclude_it(cap
 
 def test_each_setting_is_that_of_an_option_and_the_other_way_round() -> None:
     ours = {option.name for option in ALL.values() if option.setting}
-    # `password` is asked for, and `keep` is whether another task may follow.
-    assert ours | {"password", "keep"} == set(Settings.__dataclass_fields__)
+    # Two are asked for, and `keep` is whether another task may follow.
+    ours = ours - {"ssh_option"} | {"ssh_options"}
+    assert ours | {"password", "passphrase", "keep"} == set(Settings.__dataclass_fields__)
 
 
 def test_without_options_settings_are_the_defaults_but_for_the_engine() -> None:
@@ -401,3 +402,34 @@ def test_the_range_that_a_wildcard_is_told_to_be_has_all_hosts_that_are_meant() 
 def test_a_push_is_refused_too(tmp_path: Path) -> None:
     message = refusal(rpush, context(), [str(tmp_path)], machines=["a"], exclude=["b"])
     assert message == "rpush: --exclude b: not in the list"
+
+
+# -- options of ssh_config
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["Port=2222", "User nic"],
+        ["port = 2222", "USER=nic"],
+        {"Port": "2222", "User": "nic"},
+        ("Port 2222", 'User "nic" # comment'),
+    ],
+)
+def test_options_of_ssh_are_given_as_ssh_has_them(given: Any) -> None:
+    for options in (Options({"ssh_option": given}, {}), Options({}, {"ssh_option": given})):
+        assert [name for name, _ in options.settings().ssh_options] == ["Port", "User"]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("Prot=2", "--ssh-option Prot=2: 'prot' is no option of ssh_config (near: Port)"),
+        ("Port", "--ssh-option Port: no argument after 'port': must be Name=Value, such as Port=22"),
+        ("Port=a", "--ssh-option Port=a: bad port 'a': a number from 1 to 65535"),
+        ("Include=x", "--ssh-option Include=x: Include stands in files of ssh_config only"),
+        ("# x", "--ssh-option # x: must be Name=Value, such as Port=22"),
+    ],
+)
+def test_an_option_of_ssh_that_cannot_be_used_is_refused(given: str, said: str) -> None:
+    assert refusal(rcmd, context(), "true", machines="web", ssh_option=[given]) == f"rcmd: {said}"

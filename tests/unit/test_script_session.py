@@ -3,8 +3,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from paramgmt_tasks.ssh import Classified
 from paramgmt_tasks.steps import Steps, run_to_end
-from paramgmt_tasks.transfer.errors import Refused
+from paramgmt_tasks.transfer.errors import Refused, WithoutTar
 from paramgmt_tasks.transfer.remote_scripts import READY
 from paramgmt_tasks.transfer.script_session import ScriptSession
 from paramgmt_tasks.transfer.shared import RateLimiter
@@ -28,7 +29,8 @@ class _Said(ScriptSession):
     """What a host says, in the pieces it comes in."""
 
     def __init__(self, *pieces: bytes, broken: bool = False) -> None:
-        self.data = b""
+        self.data = self._said = b""
+        self._useless, self._has_input = 0, False
         self.channel = SimpleNamespace(closed=True, closed_by_peer=not broken, close=lambda: None)
         self._coming = [piece for piece in pieces if piece]
 
@@ -45,13 +47,28 @@ def test_a_script_is_heard_however_much_follows_or_was_said_before(noise: bytes,
         [noise, READY[:5], READY[5:] + b"with", b" gzip\n" + rest],
     ):
         session = _Said(*said)
-        assert run_to_end(session.ready()) == ["with", "gzip"]
+        assert run_to_end(session.ready()) == "gzip"
         assert session.data == rest
 
 
-def test_a_shell_that_never_comes_to_the_script_is_given_up() -> None:
-    assert run_to_end(_Said(b"no such shell\n").ready()) == []
-    assert run_to_end(_Said(*[b"noise\n" * 1000] * 100).ready()) == []
+def test_a_shell_that_never_comes_to_the_script_is_given_up_and_what_it_says_is_told() -> None:
+    with pytest.raises(WithoutTar, match=r"^no such shell$"):
+        run_to_end(_Said(b"\nno such ", b"shell\n", b"more").ready())
+    with pytest.raises(WithoutTar, match=r"^x$"):
+        run_to_end(_Said(b"x").ready())
+    with pytest.raises(WithoutTar, match=r"^$"):
+        run_to_end(_Said().ready())
+    with pytest.raises(WithoutTar, match=r"^$"):
+        run_to_end(_Said(b"noise", READY + b"without\n").ready())
+
+
+def test_startup_files_may_print_megabytes_but_not_without_end() -> None:
+    session = _Said(*[b"noise\n" * 100_000] * 10, READY + b"with\n")
+    assert run_to_end(session.ready()) == ""
+    session = _Said(*[b"noise\n" * 1_000_000] * 100, READY + b"with\n")
+    with pytest.raises(Classified, match="without end"):
+        run_to_end(session.ready())
+    assert len(session._coming) > 80
 
 
 def test_a_connection_that_breaks_before_the_script_says_nothing_of_the_host() -> None:
@@ -62,10 +79,11 @@ def test_a_connection_that_breaks_before_the_script_says_nothing_of_the_host() -
 def test_a_script_is_heard_where_every_byte_comes_alone_and_noise_has_its_bound() -> None:
     said = b"noise\n" * 2000 + READY + b"with gzip\nfirst\nrest"
     session = _Said(*(said[at : at + 1] for at in range(len(said))))
-    assert run_to_end(session.ready()) == ["with", "gzip"]
+    assert run_to_end(session.ready()) == "gzip"
     assert run_to_end(session.line()) == b"first"
     session = _Said(READY, *[b"without an end "] * 100_000)
-    assert run_to_end(session.ready()) == []
+    with pytest.raises(WithoutTar):
+        run_to_end(session.ready())
     assert len(session._coming) > 90_000
 
 

@@ -51,6 +51,9 @@ NOT_WHOLE = [*NOT_ABOVE_0, None, 1.5, 3.0]
         ("jump", ["", 5, ["a"]], "jump"),
         ("scheduler", ["", 5], "scheduler"),
         ("sudo", [0, 1, None, "no", []], "must be True or False"),
+        ("tty", [0, 1, None, "no"], "must be True or False"),
+        ("become", ["", " ", "a\nb", "a\0", 5], "must"),
+        ("run_as", ["", 5, "-u", "a b;c"], "user name"),
         ("sequential", [0, 1, None, "no"], "must be True or False"),
         ("together", [0, 1, None, "no"], "must be True or False"),
         ("keep", [0, 1, None, "no"], "must be True or False"),
@@ -95,6 +98,9 @@ def test_what_can_be_used_is() -> None:
         "stdin": [None, b"", b"x"],
         "password": [None, "", "x y"],
         "sudo": [False, True],
+        "become": [None, "sudo", "su", "doas", "pbrun -u {user}"],
+        "run_as": [None, "postgres", "DOMAIN\\someone"],
+        "tty": [False, True],
     }
     for name, values in good.items():
         for value in values:
@@ -118,3 +124,22 @@ def test_files_may_be_paths() -> None:
 
 def test_every_setting_has_a_check() -> None:
     assert _CHECKS.keys() == Settings.__dataclass_fields__.keys()
+
+
+@pytest.mark.parametrize(
+    ("given", "way"),
+    [
+        ({}, ""),
+        ({"sudo": True}, "sudo"),
+        ({"run_as": "nic"}, "sudo"),
+        ({"sudo": True, "become": "su"}, "su"),
+        ({"become": "ksu {user} -e", "run_as": "nic"}, "ksu {user} -e"),
+    ],
+)
+def test_any_of_three_settings_makes_it_another_users(given: dict[str, Any], way: str) -> None:
+    assert Settings(**given).way == way
+
+
+def test_a_user_whom_the_command_would_not_become_is_refused() -> None:
+    with pytest.raises(UsageError, match="run_as 'nic': become 'pbrun' says nowhere"):
+        Settings(become="pbrun", run_as="nic")

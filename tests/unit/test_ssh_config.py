@@ -42,6 +42,7 @@ TEXTS = {
     "gssapi": "GSSAPIAuthentication yes\nHost h\nGSSAPIDelegateCredentials YES\nGSSAPITrustDns true\n",
     "bad gssapi": "GSSAPIAuthentication maybe\n",
     "match not final": "Match !final all\n  User a\nMatch canonical\n  User b\n",
+    "not final asks for it": "Match !final host no\n  User a\nHost real\n  Port 5\nHost h\n  HostName real\n",
     "match final host": "Match final host real\n  Port 5\nHost real\n  User u\nHost h\n  HostName real\n",
     "final by another": "Match host none final\n  Port 5\nHost h.b\n  Port 9\nHost *\n  HostName %h.b\n",
     "canonical": "CanonicalizeHostname yes\nHost h\n  HostName b\nHost b\n  User canonical\n",
@@ -86,6 +87,17 @@ TEXTS = {
     "no host": "Host\n",
     "quote": 'User "a\n',
     "quote in a command": "ProxyCommand echo it's\n",
+    "equals behind quotes": '"HostName" = real\n',
+    "equals and quotes": '"HostName"=real\n',
+    "bad domain": "CanonicalDomains .a\n",
+    "bad rule": "CanonicalizePermittedCNAMEs a\n",
+    "bad limit": "RekeyLimit 1x\n",
+    "bad variable": "SetEnv A\n",
+    "bad name": "SendEnv A=B\n",
+    "bad agent": "IdentityAgent ${NO_SUCH_VARIABLE}\n",
+    "bad quality": "IPQoS foo\n",
+    "bad level": "LogLevel foo\n",
+    "less to send": "SendEnv A B\nSendEnv -A C\n",
     "bad jump": "ProxyJump j:x\n",
     "empty jump": "ProxyJump a,,b\n",
     "none with more": "UserKnownHostsFile a none\n",
@@ -361,7 +373,7 @@ def test_a_command_of_match_exec_that_cannot_be_run_fails_its_hosts(monkeypatch:
     monkeypatch.setenv("SHELL", "/no/such/shell")
     config = parsed('Match originalhost a exec "true"\n  Port 5\n')
     assert config.lookup("b") == {"hostname": "b"}
-    with pytest.raises(UsageError, match="ssh_config ssh_config, line 1: Match exec 'true': no such file"):
+    with pytest.raises(UsageError, match="ssh_config ssh_config, line 1: Match exec: no such file"):
         config.lookup("a")
 
 
@@ -419,12 +431,12 @@ def test_a_command_of_match_exec_that_never_ends_is_killed_with_what_it_has_star
         wait.block()
         if pid.exists() and pid.read_text().strip():
             break
-    with pytest.raises(UsageError, match=r"line 1: Match exec .*: no answer within 0 s"):
+    with pytest.raises(UsageError, match="line 1: Match exec: no answer within 0 s"):
         run_to_end(config.answers.wait(raised.value.question, 0.0))
     os.kill(int(pid.read_text()), 0)  # somebody still waits for it
     waits.close()
     helpers.until(lambda: not helpers.command_line(int(pid.read_text())))
-    with pytest.raises(UsageError, match=r"Match exec .*: no answer"):
+    with pytest.raises(UsageError, match="Match exec: no answer"):
         config.look_up("b")  # nobody waits for it once more
 
 

@@ -1,10 +1,14 @@
 """How one host is reached, by its line, ssh_config and settings; nothing is connected."""
 
+import pickle
+from typing import Any
+
 import pytest
 
 from paramgmt_tasks import Host, Settings, UsageError
 from paramgmt_tasks.ssh.config import SSHConfig
 from paramgmt_tasks.ssh.target import Target, resolve
+from paramgmt_tasks.steps import run_to_end
 
 LOGIN = ("me", 22)
 
@@ -103,3 +107,86 @@ def test_a_jump_host_that_another_ssh_config_names_may_be_a_fault() -> None:
 
     target = resolve(Host("web1", "web1"), Settings(), Other(), LOGIN)
     assert (target.jump, target.fault[:12]) == ("", "bad port 'x'")
+
+
+def test_options_of_the_command_line_come_after_the_hosts_own_line_and_before_ssh_config() -> None:
+    text = (
+        "Host web1\n  HostName 10.0.0.1\n  Port 5\n  User conf\n  IdentityFile c\nMatch user opt\n  Tag t\n"
+        "Host *\n  ProxyJump j\n"
+    )
+    asked = {"hostname": "10.0.0.9", "Port": "6", "User": "opt", "IdentityFile": "o"}
+    target = resolved(Host("web1", "web1"), text, ssh_options=asked)
+    assert where(target) == ("10.0.0.9", "opt", 6)
+    assert target.options["identityfile"] == ["o", "c"]
+    assert (target.options["tag"], target.jump) == ("t", "j")
+    own = Host("web1", "web1", options={"Port": "3", "IdentityFile": "l", "ProxyCommand": "nc %h"})
+    target = resolved(own, text, ssh_options={**asked, "ProxyJump": "x"})
+    assert where(target) == ("10.0.0.9", "opt", 3)
+    assert target.options["identityfile"] == ["l"]
+    assert (target.jump, target.proxy_command) == ("", "nc 10.0.0.9")
+    assert where(resolved(Host("web1", "web1"), text, ssh_options=asked, user="u", port=7))[1:] == ("u", 7)
+
+
+def test_of_an_option_that_is_given_several_times_the_first_holds_or_all() -> None:
+    pairs = [
+        ("Port", "6"),
+        ("Port", "7"),
+        ("IdentityFile", "a"),
+        ("IdentityFile", "b"),
+        ("ProxyCommand", "nc"),
+    ]
+    target = resolved(Host("web1", "web1"), ssh_options=[*pairs, ("ProxyJump", "j")])
+    assert (target.port, target.options["identityfile"]) == (6, ["a", "b"])
+    assert (target.jump, target.proxy_command) == ("", "nc")
+
+
+def test_settings_with_options_of_ssh_are_keys_and_can_be_pickled() -> None:
+    settings = Settings(ssh_options={"pubkeyacceptedkeytypes": "+ssh-rsa", "Port": "2"})
+    assert settings.ssh_options == (("PubkeyAcceptedAlgorithms", "+ssh-rsa"), ("Port", "2"))
+    assert {settings: 1}[pickle.loads(pickle.dumps(settings))] == 1
+    assert "ssh_options=" in repr(settings)
+    assert "ssh_options" not in repr(Settings())
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"Prot": "2"}, "ssh_options: 'Prot' is no option of ssh_config (near: Port)"),
+        ({"Port": "x"}, "ssh_options: bad port 'x'"),
+        ({"Match": "all"}, "ssh_options: Match stands in files of ssh_config only"),
+        ("Port=2", "ssh_options: must be a mapping"),
+        ([("Port",)], "ssh_options: must be a mapping"),
+        ({"Port": None}, "ssh_options: the name and the value of Port must be text"),
+    ],
+)
+def test_options_of_ssh_that_cannot_be_used_are_refused(options: Any, said: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        Settings(ssh_options=options)
+    assert str(raised.value).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("Tunnel no\nForwardX11 no\nHashKnownHosts yes\nSendEnv LANG\nControlMaster auto\n", ()),
+        ("Tunnel yes\nForwardX11 true\n", ("ForwardX11", "Tunnel")),
+        ("LocalForward 80 a:80\nRemoteForward 90 b:90\n", ("LocalForward", "RemoteForward")),
+        ("ClearAllForwardings yes\nLocalForward 80 a:80\n", ()),
+        ("LocalCommand echo\n", ()),
+        ("LocalCommand echo\nPermitLocalCommand yes\n", ("LocalCommand",)),
+        ("PKCS11Provider /lib/x.so\nVerifyHostKeyDNS yes\n", ("PKCS11Provider", "VerifyHostKeyDNS")),
+        ("PKCS11Provider none\nSessionType default\nChannelTimeout none\n", ()),
+    ],
+)
+def test_what_is_not_supported_is_named_if_it_would_matter(text: str, named: tuple[str, ...]) -> None:
+    assert resolved(Host("web1", "web1"), text).unsupported == named
+
+
+def test_a_target_is_a_guess_until_what_has_to_be_asked_is_known() -> None:
+    config = SSHConfig.from_text('Match exec "true"\n  Port 5\nHost *\n  ConnectTimeout 2\n')
+    target = resolve(Host("web1", "web1"), Settings(), config, LOGIN)
+    assert target.question is not None
+    assert (target.port, target.options["connecttimeout"]) == (22, "2")
+    run_to_end(config.answers.wait(target.question, 5.0))
+    target = resolve(Host("web1", "web1"), Settings(), config, LOGIN)
+    assert (target.port, target.question) == (5, None)

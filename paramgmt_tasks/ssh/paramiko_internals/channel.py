@@ -6,13 +6,14 @@ It is a paramiko.Channel, so that SFTP and Fabric can use it too; what reads and
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import paramiko
 from paramiko.common import (
     MSG_CHANNEL_CLOSE,
     MSG_CHANNEL_DATA,
     MSG_CHANNEL_EXTENDED_DATA,
+    MSG_CHANNEL_FAILURE,
     MSG_CHANNEL_REQUEST,
     cMSG_CHANNEL_OPEN,
     cMSG_CHANNEL_REQUEST,
@@ -21,7 +22,8 @@ from paramiko.common import (
 
 from ...steps import MAY_BLOCK, Steps
 from ..allowance import BULK, check_window, signal_name
-from ..failures import NoAnswer
+from ..failures import NoAnswer, NotStarted
+from ..terminal import MODES, TerminalInput, size
 from .message_pump import Awaited
 from .messages import ChannelHandler, MessageTransport
 from .packetizer import ChannelData
@@ -33,6 +35,7 @@ Data = bytes | memoryview
 #: Seconds for the rest of a message that has begun to come when a command's time is up.
 _REST_OF_MESSAGE = 5.0
 _NO_START = "no answer to the request to start the command"
+_NO_TERMINAL = "the server gives no terminal (PermitTTY of sshd_config, no-pty of a key)"
 #: More bytes than a channel holds before it is read.
 _WINDOW = 2**30
 #: Bytes of standard error that are read at once: all there can be.
@@ -62,20 +65,57 @@ class ExecChannel(PrivateChannel):
         self.began = time.monotonic()
         #: The name of the signal that ended the command, empty without one.
         self.exit_signal = ""
+        #: Whether the host has refused what was requested.
+        self.refused = False
         #: Whether the host has closed the channel, rather than the connection broken.
         self.closed_by_peer = False
         #: What `request` found no room for of what was to be sent along.
         self.unsent = b""
+        #: The way of the input, if the command has a terminal.
+        self.terminal: TerminalInput | None = None
+        #: What stands before standard error in what comes on standard output; empty if it comes apart.
+        self.errors_after = b""
         #: What has come on standard output, None before the first `read`; until then paramiko keeps it.
         self._pieces: list[Data] | None = None
         #: How many bytes these have.
         self._unread = 0
+        #: What was read and given back, the end of what was read that may begin `errors_after`, and what
+        #: comes after that, None before.
+        self._returned: list[Data] = []
+        self._kept_back = b""
+        self._errors: bytearray | None = None
 
     # -- starting
 
     def another(self, limit: float) -> Steps["ExecChannel"]:
         """Open one more channel over the same connection, see open_session."""
         return open_session(self.transport, limit)
+
+    def request_terminal(self, kind: bytes) -> Steps[None]:
+        """Have the command run on a terminal of this kind, such as `xterm`, see ssh/terminal.py.
+
+        Raises:
+            NotStarted: the host gives none.
+            NoAnswer, paramiko.SSHException: no answer, or a broken connection.
+        """
+        self._event_pending()
+        request = self._request("pty-req", True)
+        request.add_string(kind)
+        for number in (*size(), 0, 0):
+            request.add_int(number)
+        request.add_string(MODES)
+        self.transport.send_message(request)
+        self.flush()
+        yield from self.confirmation(_NO_TERMINAL)
+        self.terminal = TerminalInput()
+
+    def set_environment(self, variables: Iterable[tuple[bytes, bytes]]) -> None:
+        """Ask for variables of the command's environment; as with ssh, the host may ignore them."""
+        for name, value in variables:
+            request = self._request("env", False)
+            request.add_string(name)
+            request.add_string(value)
+            self.transport.send_message(request)
 
     def request(self, command: bytes, no_input: bool, first: bytes = b"") -> None:
         """Ask for a command; with `no_input` its standard input ends at once.
@@ -89,17 +129,20 @@ class ExecChannel(PrivateChannel):
         if no_input and not self.unsent:
             self.shutdown_write()
 
-    def confirmation(self) -> Steps[None]:
+    def confirmation(self, refusal: str = "the server refuses to run commands") -> Steps[None]:
         """The answer to `request`.
 
         Raises:
-            NoAnswer, paramiko.SSHException: no answer, a refusal, or a broken connection.
+            NotStarted: the host refuses it.
+            NoAnswer, paramiko.SSHException: no answer, or a broken connection.
         """
         come = True
         with contextlib.suppress(EOFError, OSError, paramiko.SSHException):  # raised again below
             come = yield from self.until(self.event.is_set, time.monotonic() + self.limit)
         if not come:
             raise NoAnswer(_NO_START)
+        if self.refused:
+            raise NotStarted(refusal)
         self._wait_for_event()
 
     def signal(self, name: str) -> None:
@@ -107,13 +150,17 @@ class ExecChannel(PrivateChannel):
         self._ask("signal", False, name.encode())
 
     def _ask(self, kind: str, wants_answer: bool, argument: bytes) -> None:
+        request = self._request(kind, wants_answer)
+        request.add_string(argument)
+        self.transport.send_message(request)
+
+    def _request(self, kind: str, wants_answer: bool) -> paramiko.Message:
         request = paramiko.Message()
         request.add_byte(cMSG_CHANNEL_REQUEST)
         request.add_int(self.remote_chanid)
         request.add_string(kind)
         request.add_boolean(wants_answer)
-        request.add_string(argument)
-        self.transport.send_message(request)
+        return request
 
     # -- waiting
 
@@ -158,26 +205,61 @@ class ExecChannel(PrivateChannel):
             self.in_window_threshold = BULK // 4
             pieces = []
         if self.recv_ready():  # it came before the first call
-            return [self.recv(_WINDOW)]
-        more = self._check_add_window(sum(map(len, pieces)))
+            pieces = [self.recv(_WINDOW)]
+        else:
+            self._widen(sum(map(len, pieces)))
+        if self._returned:
+            pieces, self._returned = [*self._returned, *pieces], []
+        return self._without_errors(pieces) if self.errors_after else pieces
+
+    def _widen(self, read: int) -> None:
+        """Let the host send as much as was read."""
+        more = self._check_add_window(read)
         if more > 0:
             adjust = paramiko.Message()
             adjust.add_byte(cMSG_CHANNEL_WINDOW_ADJUST)
             adjust.add_int(self.remote_chanid)
             adjust.add_int(more)
             self.transport.send_message(adjust)
-        return pieces
+
+    def give_back(self, data: bytes) -> None:
+        """What was read is to be read once more."""
+        if data:
+            self._returned.insert(0, data)
+
+    def _without_errors(self, pieces: list[Data]) -> list[Data]:
+        """The pieces up to `errors_after`; what comes then is standard error."""
+        if self._errors is not None:
+            self._errors += b"".join(pieces)
+            return []
+        data = self._kept_back + b"".join(pieces)
+        before, mark, after = data.partition(self.errors_after)
+        self._kept_back = b""
+        if mark:
+            self._errors = bytearray(after)
+        elif not self.at_eof():
+            begins = data.rfind(self.errors_after[:1], max(0, len(data) - len(self.errors_after)))
+            if begins >= 0 and self.errors_after.startswith(data[begins:]):
+                before, self._kept_back = data[:begins], data[begins:]
+        return [before] if before else []
 
     def has_come(self) -> bool:
         """Whether there is something to `read`, and nothing more can be received without waiting.
 
         So what follows is done once for many packets.
         """
-        return bool(self._pieces) and not self.transport.packetizer.holds_message()
+        return bool(self._pieces or self._returned) and not self.transport.packetizer.holds_message()
+
+    def recv_stderr_ready(self) -> bool:
+        """Whether something has come on standard error."""
+        return bool(self._errors) or super().recv_stderr_ready()
 
     def read_stderr(self) -> bytes:
         """What has come on standard error."""
-        return self.recv_stderr(_STDERR) if self.recv_stderr_ready() else b""
+        errors = bytes(self._errors or b"")
+        if errors:
+            self._errors = bytearray()
+        return errors + (self.recv_stderr(_STDERR) if super().recv_stderr_ready() else b"")
 
     def on_data(self, data: Data) -> None:
         """Data has come on standard output.
@@ -205,6 +287,11 @@ class ExecChannel(PrivateChannel):
         m.packet.seek(position)
         super()._handle_request(m)
 
+    def _request_failed(self, m: paramiko.Message) -> None:
+        # paramiko closes a channel alike then and if the connection breaks.
+        self.refused = True
+        super()._request_failed(m)
+
     def _handle_close(self, m: paramiko.Message) -> None:
         # paramiko closes a channel alike if the host does and if the connection breaks.
         self.closed_by_peer = True
@@ -217,6 +304,13 @@ class ExecChannel(PrivateChannel):
 
         Nothing waits: there has to be a window. It leaves with `drained`, or the next message that is read.
         """
+        if self.terminal:
+            taken = data[: self.terminal.room(self.out_window_size)]
+            self._send(memoryview(self.terminal.encode(bytes(taken))))
+            return len(taken)
+        return self._send(data)
+
+    def _send(self, data: memoryview) -> int:
         with self.lock:
             count = min(len(data), self.out_window_size)
             self.out_window_size -= count
@@ -225,9 +319,26 @@ class ExecChannel(PrivateChannel):
             self.transport.send_message(ChannelData(self.remote_chanid, piece))
         return count
 
+    def shutdown_write(self) -> None:
+        """End the standard input, as paramiko's; a terminal's ends by a character, and stays open."""
+        if not self.terminal:
+            super().shutdown_write()
+        elif not (self.eof_sent or self.closed):
+            self._send(memoryview(self.terminal.end()))
+            self.eof_sent = True
+
+    def has_window(self) -> bool:
+        """Whether something can be sent."""
+        room = self.terminal.room(self.out_window_size) if self.terminal else self.out_window_size
+        return room > 0
+
     def takes_more(self) -> bool:
         """Whether there is a window, and most of what was sent before has gone."""
-        return self.out_window_size > 0 and not self.closed and self.transport.unsent() < _GATHERED
+        return self.has_window() and not self.closed and self.transport.unsent() < _GATHERED
+
+    def send_ready(self) -> bool:
+        """Whether something can be sent at once, or never, as paramiko's."""
+        return bool(self.closed or self.eof_sent) or self.has_window()
 
     def send_all(self, data: bytes, deadline: float | None) -> Steps[bool]:
         """Send all of something short; False if the deadline passes or the channel ends before.
@@ -317,4 +428,5 @@ HANDLERS: Mapping[int, ChannelHandler] = {
     # By name, which paramiko's table does not: ExecChannel has its own.
     MSG_CHANNEL_REQUEST: lambda _, channel, message: channel._handle_request(message),
     MSG_CHANNEL_CLOSE: lambda _, channel, message: channel._handle_close(message),
+    MSG_CHANNEL_FAILURE: lambda _, channel, message: channel._request_failed(message),
 }
