@@ -438,7 +438,7 @@ def test_a_host_whose_key_has_changed_gets_no_password(sshd, lab: Lab, tmp_path:
             (result,) = fleet.report(RemoteCommand("true"))
         assert result.outcome is Outcome.DENIED
         assert ("no password is sent: the host key has changed" in result.reason) is withheld
-        assert result.reason.endswith(": password") is not withheld
+        assert (": password" in result.reason) is not withheld
 
 
 def test_a_group_of_fabric_verifies_in_the_same_way(sshd, lab: Lab, tmp_path: Path) -> None:
