@@ -235,7 +235,9 @@ class SSHConfig:
         fixed = frozenset(found).difference(added_to)
         context = Context(name, found, user or local_user(), port, answers or self.answers)
         self._apply(context, fixed)
-        host = canonical(context.host(), found, answers or self.answers)
+        host = context.host()
+        host = host if ":" in host or "%" in host else host.lower()  # but for the zone of an address
+        host = canonical(host, found, answers or self.answers)
         if self._final or found.get("canonicalizehostname", "no") != "no":
             found["hostname"] = host
             context.final = True
@@ -275,6 +277,9 @@ class SSHConfig:
                         or (keyword == "proxyjump" and "proxycommand" in found)
                     ):
                         found[keyword] = value
+                    elif keyword == "rekeylimit" and isinstance(value, list):
+                        # Its time may be named in another line than its size.
+                        found[keyword] = [*found[keyword], *value[len(found[keyword]) :]]
 
     def _include(self, given: list[str], where: str, context: Context, fixed: frozenset[str]) -> None:
         """Apply the files of an Include whose names depend on the host."""

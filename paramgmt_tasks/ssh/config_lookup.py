@@ -77,11 +77,11 @@ class Context:
         self._user, self._port, self._answers = user, port, answers
 
     def host(self) -> str:
-        """The host's name so far."""
+        """The host's name so far, in the case in which it was written."""
         host = str(self.found.get("hostname", self.name))
         if not self.final and "%" in host and "hostname" in self.found:
             host = _expand(host, "h", lambda _: self.name, "HostName")
-        return host if ":" in host or "%" in host else host.lower()  # no zone of an address
+        return host
 
     def holds(self, match: Match) -> bool:
         """Whether all criteria of a Match hold."""

@@ -97,6 +97,8 @@ TEXTS = {
     "bad agent": "IdentityAgent ${NO_SUCH_VARIABLE}\n",
     "bad quality": "IPQoS foo\n",
     "bad level": "LogLevel foo\n",
+    "case in exec": 'Match exec "test %h = h"\n  User a\nHostName %h\n',
+    "limits apart": "RekeyLimit 1G\nRekeyLimit 2G 1h\n",
     "less to send": "SendEnv A B\nSendEnv -A C\n",
     "bad jump": "ProxyJump j:x\n",
     "empty jump": "ProxyJump a,,b\n",
