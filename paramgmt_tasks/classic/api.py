@@ -59,6 +59,7 @@ class Result:
     out = _Of(lambda result: result.out)
     err = _Of(lambda result: result.err)
     dropped = _Of(lambda result: result.dropped)
+    unsupported = _Of(lambda result: result.unsupported)
     seconds = _Of(lambda result: result.seconds)
     started = _Of(lambda result: result.started)
     finished = _Of(lambda result: result.finished)

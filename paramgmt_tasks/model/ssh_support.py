@@ -58,7 +58,7 @@ IdentitiesOnly: Only the identities that are named are offered, also of the agen
 IdentityAgent: The agent that is asked, `none` for no agent.
 IdentityFile: Offered in their order; if none is named, ssh's default files.
 IgnoreUnknown: Keywords that are ignored if they are unknown.
-Include: With its scope; `${VARIABLES}` are filled in, and tokens that do not depend on the host.
+Include: With its scope; the names may have tokens and `${VARIABLES}`.
 IPQoS: Set on the connection, as for a session without a terminal.
 KbdInteractiveAuthentication: Whether it is tried, with the password that was given.
 KbdInteractiveDevices: Sent to the server.

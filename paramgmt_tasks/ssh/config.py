@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..model import UsageError, Value, doubt, reason_of, ssh_options
 from ..steps import run_to_end
+from .canonical_names import canonical
 from .config_lookup import (
     CRITERIA,
     GATHERED,
@@ -16,17 +17,15 @@ from .config_lookup import (
     Context,
     Found,
     Match,
-    Names,
-    canonical,
+    check_variables,
     finished,
     gather,
     if_possible,
-    in_list,
-    is_named,
+    included,
     local_user,
-    names,
 )
 from .config_questions import Answers, Guesses, Unanswered
+from .host_patterns import Names, in_list, is_named, names
 
 USER_FILE = "~/.ssh/config"
 SYSTEM_FILE = "/etc/ssh/ssh_config"
@@ -71,6 +70,7 @@ class SSHConfig:
         self._ignored: list[str] = []
         self._ignored_everywhere = False
         self._final = False
+        self._nested: dict[str, SSHConfig] = {}
         self.answers = Answers()
 
     @classmethod
@@ -105,7 +105,7 @@ class SSHConfig:
         conditions, block = around, _Block(around)
         for number, line in enumerate(text.split("\n"), 1):
             where = f"{name}, line {number}"
-            included: list[Path] = []
+            files: list[Path] = []
             try:
                 keyword, rest = ssh_options.split_line(line)
                 if not keyword:
@@ -122,8 +122,14 @@ class SSHConfig:
                 elif known == "match" and isinstance(value, list):
                     conditions = (*around, Match(self._criteria(value), where))
                 elif known == "include" and isinstance(value, list):
-                    included = list(_included(value, base, depth))
+                    files = list(_files(map(included, value), base, depth))
+                    if any("%" in pattern for pattern in value):  # may depend on the host
+                        files = []
+                        block.options.append((known, [base, str(depth), *value], where))
+                        continue
                 elif value is not None:
+                    if known in ("forwardagent", "identityagent"):
+                        check_variables(str(value))  # which ssh does as it reads
                     block.options.append((known, value, where))
                     if known == "ignoreunknown":
                         self._ignore(str(value), not conditions)
@@ -133,7 +139,7 @@ class SSHConfig:
             except UsageError as error:
                 raise UsageError(f"ssh_config {where}: {error}") from None
             self._add(block)
-            for path in included:
+            for path in files:
                 self._read(_text(path, where), str(path), base, conditions, depth + 1)
             block = _Block(conditions)
         self._add(block)
@@ -233,7 +239,9 @@ class SSHConfig:
         fixed = frozenset(found).difference(added_to)
         context = Context(name, found, user or local_user(), port, answers or self.answers)
         self._apply(context, fixed)
-        host = canonical(context.host(), found, answers or self.answers)
+        host = context.host()
+        host = host if ":" in host or "%" in host else host.lower()  # but for the zone of an address
+        host = canonical(host, found, answers or self.answers)
         if self._final or found.get("canonicalizehostname", "no") != "no":
             found["hostname"] = host
             context.final = True
@@ -264,6 +272,8 @@ class SSHConfig:
                 for keyword, value, where in block.options:
                     if keyword in GATHERED and keyword not in fixed:
                         gather(found, keyword, value if isinstance(value, list) else [str(value)])
+                    elif keyword == "include" and isinstance(value, list):
+                        self._include(value, where, context, fixed)
                     elif keyword == "refuseconnection":
                         raise UsageError(f"ssh_config {where}: RefuseConnection: {value}")
                     elif keyword not in found and not (
@@ -271,6 +281,19 @@ class SSHConfig:
                         or (keyword == "proxyjump" and "proxycommand" in found)
                     ):
                         found[keyword] = value
+                    elif keyword == "rekeylimit" and isinstance(value, list):
+                        # Its time may be named in another line than its size.
+                        found[keyword] = [*found[keyword], *value[len(found[keyword]) :]]
+
+    def _include(self, given: list[str], where: str, context: Context, fixed: frozenset[str]) -> None:
+        """Apply the files of an Include whose names depend on the host."""
+        base, depth, *patterns = given
+        for path in _files((included(one, context.token) for one in patterns), base, int(depth)):
+            if str(path) not in self._nested:
+                nested = SSHConfig()
+                nested._read(_text(path, where), str(path), base, depth=int(depth) + 1)
+                self._nested[str(path)] = nested
+            self._nested[str(path)]._apply(context, fixed)
 
 
 def load(user_file: str = USER_FILE, system_file: str = SYSTEM_FILE) -> SSHConfig:
@@ -289,7 +312,7 @@ def load(user_file: str = USER_FILE, system_file: str = SYSTEM_FILE) -> SSHConfi
     return config
 
 
-def _included(patterns: Iterable[str], base: str, depth: int) -> Iterator[Path]:
+def _files(patterns: Iterable[str], base: str, depth: int) -> Iterator[Path]:
     if depth >= _DEEPEST:
         raise UsageError("too many files that include each other")
     for pattern in patterns:

@@ -12,7 +12,8 @@ from functools import lru_cache
 from typing import Any
 
 from ..model import UsageError, reason_of, ssh_options
-from .config_questions import Answers, CanonicalName, Guesses, Succeeds, Version
+from .config_questions import Answers, Guesses, Succeeds, Version
+from .host_patterns import in_list, matcher
 
 #: Options of which every value counts, not only the first.
 GATHERED = {"certificatefile", "identityfile", "localforward", "remoteforward", "dynamicforward", "sendenv"}
@@ -42,14 +43,6 @@ _TOKENS = {
 }
 _TOKEN = re.compile(r"%(.?)|\$\{([^}]*)\}")
 
-_FAMILIES = {"any": socket.AF_UNSPEC, "inet": socket.AF_INET, "inet6": socket.AF_INET6}
-#: What may be an address that is not in its usual form.
-_ADDRESS = re.compile(r"[0-9a-fA-FxX.]*[0-9]|.*:.*", re.DOTALL)
-
-#: Whether a name is meant, and whether it is one that is not.
-_Pattern = tuple[Callable[[str], object], bool]
-
-
 #: Values as paramiko and Fabric know them: text, a number, or words.
 Options = Mapping[str, Any]
 
@@ -64,14 +57,6 @@ class Found(dict[str, Any]):
     def as_int(self, key: str) -> int:
         """An option's number."""
         return int(self[key])
-
-
-@dataclass(frozen=True, eq=False)
-class Names:
-    """What a `Host` line asks for; `literal` are its names if it has no wildcards."""
-
-    patterns: list[_Pattern]
-    literal: list[str] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,11 +75,11 @@ class Context:
         self._user, self._port, self._answers = user, port, answers
 
     def host(self) -> str:
-        """The host's name so far."""
+        """The host's name so far, in the case in which it was written."""
         host = str(self.found.get("hostname", self.name))
         if not self.final and "%" in host and "hostname" in self.found:
             host = _expand(host, "h", lambda _: self.name, "HostName")
-        return host if ":" in host or "%" in host else host.lower()  # no zone of an address
+        return host
 
     def holds(self, match: Match) -> bool:
         """Whether all criteria of a Match hold."""
@@ -159,7 +144,7 @@ def gather(found: Found, keyword: str, values: list[str]) -> None:
     gathered: list[str] = found.setdefault(keyword, [])
     for one in values:
         if keyword == "sendenv" and one.startswith("-"):
-            matches = _pattern(one[1:])
+            matches = matcher(one[1:])
             gathered[:] = [name for name in gathered if not matches(name)]
         elif one not in gathered:
             gathered.append(one)
@@ -217,6 +202,29 @@ def if_possible(text: str, keyword: str, context: Context) -> str:
         return _expand(text, tokens, context.token, keyword, True)
     except UsageError:
         return text
+
+
+def check_variables(text: str) -> None:
+    """Make sure that the environment has the variables of a text.
+
+    Raises:
+        UsageError: it lacks one.
+    """
+    for _, variable in _TOKEN.findall(text):
+        if variable and variable not in os.environ:
+            raise UsageError(f"{text!r}: the environment has no {variable}")
+
+
+def included(pattern: str, token: Callable[[str], str] | None = None) -> str:
+    """What an Include names, with variables filled in, and tokens if what they stand for is known.
+
+    As ssh does since 9.9; before, it left them, so that is what is done with those that have no value.
+    """
+    try:
+        tokens = "%" if token is None else _ALL_TOKENS
+        return _expand(pattern, tokens, token or str, "Include", True)
+    except UsageError:
+        return pattern
 
 
 def _prepared(command: str, context: Context) -> list[str]:
@@ -321,113 +329,6 @@ def _has_command(argument: str, where: str) -> bool:
     if argument in ("", "*"):
         return argument == "*"
     raise UsageError(f"ssh_config {where}: Match command {argument!r} cannot be told here: only '*' can")
-
-
-def canonical(host: str, found: Options, answers: Answers | Guesses) -> str:
-    """The host's canonical name: an address in its usual form, or what CanonicalizeHostname leads to.
-
-    As ssh(1)'s resolve_canonicalize has it: the first of CanonicalDomains that has the host, then what
-    CanonicalizePermittedCNAMEs allow that to be an alias of.
-
-    Raises:
-        UsageError: none has it, and the name must not be used as it is.
-        Unanswered: a name server has to be asked.
-    """
-    family = _FAMILIES[str(found.get("addressfamily", "any"))]
-    if _ADDRESS.fullmatch(host):
-        return _plain_address(host, family)
-    wanted = found.get("canonicalizehostname", "no")
-    if wanted == "no":
-        return host
-    proxied = any(found.get(key, "none").lower() != "none" for key in ("proxycommand", "proxyjump"))
-    if proxied and wanted != "always":
-        return host
-    names = [host]
-    if not host.endswith("."):
-        if host.count(".") > int(found.get("canonicalizemaxdots", 1)):
-            return _followed(host, found, answers, family)
-        names = [
-            f"{host}.{one.rstrip('.')}." for one in found.get("canonicaldomains", []) if one.lower() != "none"
-        ]
-    name, alias_of = _known(names, family, answers)
-    if name:
-        return _permitted(name.rstrip(".").lower(), alias_of, found)
-    if found.get("canonicalizefallbacklocal", "yes") == "no":
-        raise UsageError(f"no CanonicalDomains has a host {host!r}, and CanonicalizeFallbackLocal is no")
-    return _followed(host, found, answers, family)
-
-
-def _followed(host: str, found: Options, answers: Answers | Guesses, family: int) -> str:
-    """The name as the system's resolver has it, if names may be followed that it is an alias of."""
-    if not _rules(found):
-        return host
-    name, alias_of = _known([host], family, answers)
-    return _permitted(host, alias_of, found) if name else host
-
-
-def _known(names: list[str], family: int, answers: Answers | Guesses) -> tuple[str, str]:
-    answer = answers.get(CanonicalName(tuple(names), family)) if names else None
-    return answer if isinstance(answer, tuple) else ("", "")
-
-
-def _permitted(name: str, alias_of: str, found: Options) -> str:
-    if alias_of and alias_of != name:
-        for source, target in _rules(found):
-            if in_list(name, source.lower()) and in_list(alias_of, target.lower()):
-                return alias_of
-    return name
-
-
-def _rules(found: Options) -> list[tuple[str, str]]:
-    rules = found.get("canonicalizepermittedcnames", [])
-    return [(source, target) for source, _, target in (rule.partition(":") for rule in rules) if target]
-
-
-def _plain_address(host: str, family: int) -> str:
-    """An address as getnameinfo(3) writes it, such as 127.0.0.1 for 127.1; as it is if it is none."""
-    try:
-        found = socket.getaddrinfo(host, None, family, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST)
-        return socket.getnameinfo(found[0][4], socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)[0]
-    except (OSError, UnicodeError):
-        return host
-
-
-@lru_cache(maxsize=4096)
-def _pattern(pattern: str) -> Callable[[str], object]:
-    if not _is_wild(pattern):
-        return pattern.__eq__
-    parts = re.split(r"(\*+|\?)", pattern)
-    text = "".join(".*" if part[:1] == "*" else "." if part == "?" else re.escape(part) for part in parts)
-    return re.compile(text, re.DOTALL).fullmatch
-
-
-def _is_wild(pattern: str) -> bool:
-    return "*" in pattern or "?" in pattern
-
-
-def names(patterns: list[str]) -> Names:
-    """What the words of a `Host` line ask for; the names after `!` are not meant."""
-    plain = [pattern for pattern in patterns if not pattern.startswith("!")]
-    return Names(
-        [(_pattern(pattern.removeprefix("!")), pattern.startswith("!")) for pattern in patterns],
-        None if any(map(_is_wild, plain)) else plain,
-    )
-
-
-def is_named(name: str, patterns: list[_Pattern]) -> bool:
-    """Whether a name is one of those that are meant, and none of those that are not."""
-    named = False
-    for matches, negated in patterns:
-        if matches(name):
-            if negated:
-                return False
-            named = True
-    return named
-
-
-def in_list(name: str, patterns: str) -> bool:
-    """The same for patterns with commas between."""
-    return is_named(name, names(patterns.split(",")).patterns)
 
 
 @lru_cache(maxsize=1)

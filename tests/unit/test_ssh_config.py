@@ -97,6 +97,8 @@ TEXTS = {
     "bad agent": "IdentityAgent ${NO_SUCH_VARIABLE}\n",
     "bad quality": "IPQoS foo\n",
     "bad level": "LogLevel foo\n",
+    "case in exec": 'Match exec "test %h = h"\n  User a\nHostName %h\n',
+    "limits apart": "RekeyLimit 1G\nRekeyLimit 2G 1h\n",
     "less to send": "SendEnv A B\nSendEnv -A C\n",
     "bad jump": "ProxyJump j:x\n",
     "empty jump": "ProxyJump a,,b\n",
@@ -215,6 +217,25 @@ def test_relative_includes_are_in_the_folder_of_the_user_or_the_system(blank_hom
     write(blank_home / "elsewhere", "Include config.d/*\nInclude ~/.ssh/config.d/none\nPort 2\n")
     config = ssh_config.load("~/elsewhere", "/none")
     assert (config.lookup("a")["port"], config.lookup("b")["port"]) == ("1", "2")
+
+
+def test_included_files_may_depend_on_variables_and_on_the_host(
+    blank_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEAM", str(blank_home / "team"))
+    write(blank_home / "team", "User ops\n")
+    write(blank_home / "of-a", "Port 1\nHost *\n  HostKeyAlias x\n")
+    write(blank_home / "of-b", "Port\n")
+    write(
+        blank_home / "config",
+        f"Include ${{TEAM}} ${{NO_SUCH}}/x\nHost a b\n  Include {blank_home}/of-%n %z\n  Port 2\n"
+        "Host *\n  Port 3\n",
+    )
+    config = ssh_config.load("~/config", "/none")
+    assert config.find("a") == {"hostname": "a", "user": "ops", "port": "1", "hostkeyalias": "x"}
+    assert config.find("c")["port"] == "3"
+    with pytest.raises(UsageError, match="of-b, line 1: no argument after 'port'"):
+        config.find("b")
 
 
 def test_the_systems_file_has_no_home(blank_home: Path) -> None:
