@@ -71,7 +71,9 @@ class Settings:
     `identity` is a private key file, `jump` is `[user@]host[:port]`, several separated by commas.
     `limit_rate` is how many bytes a second are copied to or from a host, `limit_rate_all` all hosts together.
     `max_output` is how many bytes are kept of what each host writes; its command goes on if it writes more.
-    `password` is for sudo if `sudo` is set, else for logging in. `stdin` goes to every host.
+    `password` is for sudo if `sudo` is set, else for logging in; `passphrase` is for private keys. With
+    `ask_interactive` somebody is asked what servers want to know, see Pool; that is for the engine `threads`.
+    `stdin` goes to every host.
     `env` is given as a mapping or as pairs of name and value.
 
     Raises:
@@ -102,6 +104,8 @@ class Settings:
     keep: bool = True
     sudo: bool = False
     password: str | None = None
+    passphrase: str | None = None
+    ask_interactive: bool = False
     env: _Environment = _Environment()
     stdin: bytes | None = None
     limit_rate: float | None = None
@@ -120,7 +124,7 @@ class Settings:
         shown = {
             name: value
             for name, value in vars(self).items()
-            if value is not None and name not in ("password", "env", "stdin")
+            if value is not None and name not in ("password", "passphrase", "env", "stdin")
         }
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
@@ -152,6 +156,8 @@ class Changes(TypedDict, total=False):
     keep: bool
     sudo: bool
     password: str | None
+    passphrase: str | None
+    ask_interactive: bool
     env: Mapping[str, str] | Iterable[tuple[str, str]]
     stdin: bytes | None
     limit_rate: float | None
@@ -254,7 +260,9 @@ _FILES = ("identity", "scheduler", "tls_ca", "tls_cert", "tls_key")
 #: How each setting that is not its default is checked.
 _CHECKS: dict[str, Callable[[str, object], None]] = {
     **dict.fromkeys(("jump", *_FILES), _text),
-    **dict.fromkeys(("sequential", "together", "insecure_scheduler", "keep", "sudo"), _switch),
+    **dict.fromkeys(
+        ("sequential", "together", "insecure_scheduler", "keep", "sudo", "ask_interactive"), _switch
+    ),
     **dict.fromkeys(("fanout", "attempts", "workers", "max_output"), _whole(1)),
     "connect_timeout": _positive("seconds", "as ssh_config says"),
     "timeout": _positive("seconds"),
@@ -266,7 +274,7 @@ _CHECKS: dict[str, Callable[[str, object], None]] = {
     "batch": _share(least=1),
     "canary": _whole(0),
     "max_fail": _share(least=0),
-    "password": _password,
+    **dict.fromkeys(("password", "passphrase"), _password),
     "env": lambda name, value: None,
     "stdin": _bytes,
 }

@@ -1,144 +1,91 @@
-"""Identities: private keys and the agent's keys, loaded once and shared by all connections."""
+"""Authentication: the ways to log in, in the order in which ssh tries them, until one is accepted."""
 
-import base64
-import logging
-import os
-import threading
+import re
 import time
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import paramiko
 from paramiko.auth_strategy import AuthSource, AuthStrategy
-from paramiko.ssh_exception import BadAuthenticationType, PasswordRequiredException
 
-from ..model import UsageError, reason_of
+from ..model import one_line
 from ..steps import MAY_BLOCK, Steps, run_to_end
-from .failures import Denied, NoAnswer, message_of
-from .paramiko_internals import LeanTransport, LockedAgent
+from .agent import AgentFailure
+from .failures import Denied
+from .identities import Offer, Offers
+from .paramiko_internals import Answer, LeanTransport, Question, UserAuth
+from .questions import Questions
 
-log = logging.getLogger("paramgmt_tasks")
-
-#: Tried if nothing names an identity, in ssh's order (ssh_config(5), IdentityFile).
-DEFAULT_FILES = ("~/.ssh/id_rsa", "~/.ssh/id_ecdsa", "~/.ssh/id_ed25519")
-
-
-class Identities:
-    """The keys to offer. Each file is read once however many hosts it is for; safe for many threads."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._files: dict[tuple[str, str | None], paramiko.PKey | str] = {}
-        self._agent: LockedAgent | None = None
-        self._offers: dict[tuple[object, ...], list[paramiko.PKey]] = {}
-
-    def load(self, path: str, passphrase: str | None = None) -> paramiko.PKey | str:
-        """The private key in `path`, or one line that says why there is none."""
-        with self._lock:
-            if (path, passphrase) not in self._files:
-                key = _read_key(Path(os.path.expanduser(path)), passphrase)
-                if isinstance(key, paramiko.PKey):
-                    # paramiko would derive the public half again for each host that it is offered to.
-                    public = key.asbytes()
-                    key.asbytes = lambda: public  # type: ignore[method-assign]
-                self._files[path, passphrase] = key
-            return self._files[path, passphrase]
-
-    def require(self, path: str) -> None:
-        """Make sure that an identity the user named can be used.
-
-        Raises:
-            UsageError: it cannot, and the agent does not hold it either.
-        """
-        key = self.load(path)
-        if isinstance(key, str) and not self._held_by_agent([path]):
-            raise UsageError(f"identity {path}: {key}")
-
-    def agent_keys(self) -> list[paramiko.PKey]:
-        """The keys the agent holds; it is asked once."""
-        with self._lock:
-            if self._agent is None:
-                try:
-                    self._agent = LockedAgent()
-                except (paramiko.SSHException, OSError) as error:
-                    log.warning("ssh-agent: %s", message_of(error))
-                    return []
-            return list(self._agent.get_keys())
-
-    def _held_by_agent(self, paths: list[str]) -> list[paramiko.PKey]:
-        blobs = {blob for path in paths if (blob := _public_blob(Path(os.path.expanduser(path))))}
-        return [key for key in self.agent_keys() if key.asbytes() in blobs] if blobs else []
-
-    def offers(
-        self,
-        files: list[str],
-        *,
-        only: bool = False,
-        passphrase: str | None = None,
-        agent: bool = True,
-        defaults: bool = True,
-    ) -> list[paramiko.PKey]:
-        """The keys for one host in the order to try: its own files, the agent's, the default files.
-
-        `only` (IdentitiesOnly) leaves out the agent's keys that are not one of the files.
-        """
-        case = (tuple(files), only, passphrase, agent, defaults)
-        if case not in self._offers:
-            own = [self.load(path, passphrase) for path in files]
-            held = [] if not agent else self._held_by_agent(files) if only else self.agent_keys()
-            rest = [] if files or not defaults else [self.load(path, passphrase) for path in DEFAULT_FILES]
-            keys = [key for key in [*own, *held, *rest] if not isinstance(key, str)]
-            self._offers[case] = list({key.asbytes(): key for key in keys}.values())
-        return self._offers[case]
-
-    def close(self) -> None:
-        """Close the connection to the agent."""
-        with self._lock:
-            if self._agent is not None:
-                self._agent.close()
+PUBLICKEY, PASSWORD, INTERACTIVE = "publickey", "password", "keyboard-interactive"
+#: ssh has them in another order; but a password is given here beforehand, and for the method of that name.
+ORDER = (PUBLICKEY, PASSWORD, INTERACTIVE)
+ASKING_ORDER = (PUBLICKEY, INTERACTIVE, PASSWORD)
+#: How often a server may go on asking in one login, and how often it may accept and want more.
+_ROUNDS, _PARTS = 16, 16
+#: What a prompt has that is for a password, in some languages, or certainly for something else.
+_FOR_PASSWORD = re.compile(r"pass|kennwort|contrase|senha|парол|密码", re.IGNORECASE)
+_FOR_ANOTHER = re.compile(r"code|token|otp|one.?time|factor|pin\b|challenge|\bduo\b|new ", re.IGNORECASE)
+#: Characters of what a server says that a reason has.
+_WORDS = 120
 
 
-def _read_key(path: Path, passphrase: str | None) -> paramiko.PKey | str:
-    try:
-        if passphrase is not None:
-            return paramiko.PKey.from_path(path, passphrase.encode())  # type: ignore[arg-type]
-        return paramiko.PKey.from_path(path)
-    except OSError as error:
-        return reason_of(error)
-    except (PasswordRequiredException, TypeError):
-        return "it has a passphrase: add it to ssh-agent with ssh-add"
-    except (ValueError, paramiko.SSHException, paramiko.pkey.UnknownKeyType) as error:
-        return f"not a private key that can be used ({message_of(error)[:80]})"
+@dataclass(frozen=True)
+class Methods:
+    """How a user may log in, as ssh_config(5) has it: which methods in which order, and with what.
 
+    `attempts` is NumberOfPasswordPrompts. `password` was asked for, or given by the program. Without
+    `questions` nobody answers what the server asks. `batch` (BatchMode) allows neither.
+    """
 
-def _public_blob(path: Path) -> bytes | None:
-    try:
-        return base64.b64decode(Path(f"{path}.pub").read_text().split()[1])
-    except (OSError, ValueError, IndexError):
-        return None
+    offers: Offers
+    order: tuple[str, ...] = ()
+    password: str | None = None
+    attempts: int = 3
+    batch: bool = False
+    devices: str = ""
+    questions: Questions | None = None
+
+    def __repr__(self) -> str:
+        return f"Methods({', '.join(self.order)})"
 
 
 class Authentication(AuthStrategy):
-    """Offers the keys, then the password, and tells a refusal from a connection that was closed.
+    """Logs in, and tells a refusal from a connection that was closed. For one login.
+
+    `deadline` is in seconds on the monotonic clock; what somebody takes to answer does not count.
 
     Raises:
-        Denied: the server accepts none of them.
-        ConnectionResetError: the server closed the connection before it refused anything.
-        NoAnswer: it did not answer before `deadline` (seconds on the monotonic clock).
+        Denied: the server accepts none of the ways, or has closed the connection and said why.
+        ConnectionResetError: it closed the connection before it refused anything.
+        NoAnswer: it did not answer in time.
     """
 
-    def __init__(
-        self, username: str, keys: Iterable[paramiko.PKey], password: str | None, deadline: float
-    ) -> None:
+    def __init__(self, host: str, username: str, methods: Methods, deadline: float) -> None:
         super().__init__(ssh_config=paramiko.SSHConfig())
-        self._username = username
-        self._keys = keys
-        self._password = password
-        self._deadline = deadline
+        self._host, self._username, self._methods, self._deadline = host, username, methods, deadline
+        self._tries: dict[str, Callable[[UserAuth], Steps[Answer | None]]] = {
+            PUBLICKEY: self._offer_keys,
+            PASSWORD: self._send_password,
+            INTERACTIVE: self._answer_questions,
+        }
+        #: What was tried in vain, and what was not tried, for the reason.
+        self._refused: list[str] = []
+        self._notes = list(methods.offers.notes)
+        #: Keys that need not be offered (again), and methods that have nothing more to try.
+        self._offered: set[Offer] = set()
+        self._accepted: set[Offer] = set()
+        self._exhausted: set[str] = set()
+        self._prompts = methods.attempts
+        self._password = None if methods.batch else methods.password
+        #: By which methods it was sent.
+        self._sent: set[str] = set()
+        self._answered: set[Question] = set()
+        self._partial = False
+        #: What is being tried.
+        self._name = ""
 
     def get_sources(self) -> Iterator[AuthSource]:
-        """Not used: `authenticate` walks the keys itself, to see how each was refused."""
+        """Not used: `authenticate` walks the methods itself, to see how each was refused."""
         return iter(())
 
     def authenticate(self, transport: LeanTransport) -> None:  # type: ignore[override]
@@ -147,52 +94,196 @@ class Authentication(AuthStrategy):
 
     def steps(self, transport: LeanTransport) -> Steps[None]:
         """Steps that authenticate on `transport`, or raise."""
-        refused: list[str] = []
-        for name, offer in self._ways(transport):
-            transport.auth_timeout = max(0.1, self._deadline - time.monotonic())
-            try:
-                further = yield from offer()
-            except BadAuthenticationType as error:
-                refused.append(f"{name} (the server wants {', '.join(error.allowed_types)})")
-                continue
-            except paramiko.AuthenticationException:
-                if not transport.is_active() and not refused:
-                    raise ConnectionResetError("closed during authentication") from None
-                if time.monotonic() >= self._deadline:
-                    raise NoAnswer("no answer to authentication") from None
-                refused.append(name)
-                if not transport.is_active():
-                    break
-                continue
-            if not further:
-                return
-            refused.append(f"{name} alone (the server also wants {', '.join(further)})")
-        tried = ", ".join(refused) or "no key to offer"
-        raise Denied(f"authentication failed for {self._username}: {tried}")
-
-    def _ways(self, transport: LeanTransport) -> Iterator[tuple[str, Callable[[], Steps[list[str]]]]]:
-        for key in self._keys:
-            yield key.get_name(), partial(transport.offer_key, self._username, key)
-        if self._password is not None:
-            yield "password", partial(self._offer_password, transport, self._password)
-
-    def _offer_password(self, transport: LeanTransport, password: str) -> Steps[list[str]]:
-        yield MAY_BLOCK
-
-        def answer(title: str, instructions: str, questions: list[tuple[str, bool]]) -> list[str]:
-            """The password, if that is the one question; some servers have a round without any."""
-            if len(questions) > 1:
-                raise paramiko.SSHException("more questions than for a password")
-            return [password] * len(questions)
-
+        auth = UserAuth(transport, self._username, self._deadline)
+        transport.auth_handler = auth
         try:
-            return transport.auth_password(self._username, password, fallback=False)
-        except BadAuthenticationType as error:
-            if "keyboard-interactive" not in error.allowed_types:
-                raise
-            # As paramiko's own fallback, which would have the time once more.
-            transport.auth_timeout = max(0.1, self._deadline - time.monotonic())
-            try:
-                return transport.auth_interactive(self._username, answer)
-            except paramiko.SSHException:
-                raise error from None
+            accepted = yield from self._log_in(auth)
+        except (EOFError, ConnectionError):
+            words = transport.farewell or auth.shown
+            if not self._refused and not words:
+                raise ConnectionResetError("closed during authentication") from None
+            self._refused += [self._name] if self._name and not self._refused else []
+            raise self._denied(auth, transport.farewell) from None
+        if not accepted:
+            raise self._denied(auth)
+
+    def _denied(self, auth: UserAuth, farewell: bytes = b"") -> Denied:
+        counts = dict.fromkeys(self._refused, 0)
+        for each in self._refused:
+            counts[each] += 1
+        tried = [each if count == 1 else f"{each} ({count} times)" for each, count in counts.items()]
+        said = _last_line(farewell) or _last_line(auth.shown)
+        parts = [
+            ", ".join(tried) or "no key to offer",
+            *([f"the server says: {said}"] if said else []),
+            *self._notes,
+        ]
+        return Denied(f"authentication failed for {self._username}: {'; '.join(parts)}")
+
+    # -- which way next
+
+    def _log_in(self, auth: UserAuth) -> Steps[bool]:
+        """Try one way after the other, as the server allows; whether one was accepted."""
+        allowed: tuple[str, ...] | None = None
+        asked = False
+        if not self._is_key_first():
+            answer = yield from auth.none()
+            if answer.accepted:
+                return True
+            allowed, asked = answer.methods, True
+        parts = 0
+        while name := self._next_method(allowed):
+            tried = yield from self._tries[name](auth)
+            if tried is None:
+                self._exhausted.add(name)
+                continue
+            if tried.accepted:
+                return True
+            allowed = tried.methods
+            self._note_refusal(name, tried)
+            if tried.partial:
+                parts += 1
+                if parts > _PARTS:
+                    return False
+        if asked or self._partial:
+            return False
+        # Some servers let in whoever asks for nothing, and refuse keys.
+        return (yield from auth.none()).accepted
+
+    def _is_key_first(self) -> bool:
+        """Whether the first way is to offer a key, so that what the server allows need not be asked for."""
+        order = [name for name in self._methods.order if name in self._tries]
+        return order[:1] == [PUBLICKEY] and bool(self._methods.offers.keys)
+
+    def _next_method(self, allowed: tuple[str, ...] | None) -> str | None:
+        for name in self._methods.order:
+            if name in self._tries and name not in self._exhausted and (allowed is None or name in allowed):
+                return name
+        return None
+
+    def _note_refusal(self, name: str, answer: Answer) -> None:
+        wanted = ", ".join(answer.methods[:10])
+        if answer.partial:
+            self._partial = True
+            self._refused.append(f"{self._name} alone (the server also wants {wanted})")
+            # As ssh: what was refused before may be accepted now.
+            self._offered = set(self._accepted)
+            self._exhausted.clear()
+            return
+        if name == PASSWORD or (name == INTERACTIVE and PASSWORD in self._name):
+            self._password = None  # not twice: many wrong ones close an account
+        more = "" if name in answer.methods else f" (the server wants {wanted})"
+        self._refused.append(f"{self._name}{more}")
+
+    # -- the ways; None is that there is nothing (more) to try
+
+    def _offer_keys(self, auth: UserAuth) -> Steps[Answer | None]:
+        for offer in self._methods.offers.keys:
+            if offer in self._offered:
+                continue
+            self._offered.add(offer)
+            answer = yield from self._offer(auth, offer)
+            if answer is not None:
+                if answer.partial:
+                    self._accepted.add(offer)
+                return answer
+        return None
+
+    def _offer(self, auth: UserAuth, offer: Offer) -> Steps[Answer | None]:
+        """Offer a key; a None is that it cannot be used here."""
+        self._name = offer.kind
+        if offer.is_rsa and auth.server_algorithms() is None:
+            yield from auth.begin()
+        algorithm = offer.algorithm(self._methods.offers.algorithms, auth.server_algorithms())
+        if algorithm is None:
+            self._notes.append(f"{offer.kind}: the server accepts no signature that may be used here")
+            return None
+        if offer.asks:
+            # Nobody is asked to confirm for a key that the server does not want.
+            answer = yield from auth.query(algorithm, offer.key.blob)
+            if not answer.more:
+                return answer
+            yield MAY_BLOCK
+        began = time.monotonic()
+        try:
+            signature = offer.sign(auth.to_sign(algorithm, offer.key.blob), algorithm)
+        except AgentFailure as error:
+            self._notes.append(f"{offer.kind}: {error}")
+            return None
+        finally:
+            if offer.asks:
+                self._waited_since(began, auth)
+        return (yield from auth.publickey(algorithm, offer.key.blob, signature))
+
+    def _send_password(self, auth: UserAuth) -> Steps[Answer | None]:
+        password = self._password
+        if password is None or not self._methods.attempts or PASSWORD in self._sent:
+            return None
+        self._sent.add(PASSWORD)
+        self._name = PASSWORD
+        answer = yield from auth.send_password(password)
+        if answer.more:
+            self._notes.append("the password has expired: change it first")
+            return None
+        return answer
+
+    def _answer_questions(self, auth: UserAuth) -> Steps[Answer | None]:
+        """Answer what the server asks: with the password, or as somebody does."""
+        if not self._prompts or not (self._password or self._asks_somebody() or self._partial):
+            return None
+        self._prompts -= 1
+        self._name = INTERACTIVE
+        answer = yield from auth.interactive(self._methods.devices)
+        for _ in range(_ROUNDS):
+            if not answer.more:
+                return answer
+            responses = []
+            for question in answer.questions:
+                response = yield from self._response(auth, question, len(answer.questions) == 1)
+                if response is None:
+                    return None
+                responses.append(response)
+            answer = yield from auth.respond(responses)
+        self._notes.append("the server goes on asking")
+        return None
+
+    def _asks_somebody(self) -> bool:
+        return not self._methods.batch and self._methods.questions is not None
+
+    def _response(self, auth: UserAuth, question: Question, alone: bool) -> Steps[str | None]:
+        if self._password is not None and _is_for_password(question, alone) and INTERACTIVE not in self._sent:
+            self._sent.add(INTERACTIVE)
+            self._name = f"{INTERACTIVE} with the password"
+            return self._password
+        prompt = one_line(question.prompt)
+        questions = self._methods.questions
+        if questions is None or self._methods.batch:
+            self._refused.append(f"{INTERACTIVE} (the server asks {prompt!r}; --ask-interactive asks you)")
+            return None
+        if question in self._answered:
+            self._refused.append(f"{INTERACTIVE} (the answer to {prompt!r} was refused)")
+            return None
+        self._answered.add(question)
+        began = time.monotonic()
+        response = yield from questions.answer(self._host, question)
+        self._waited_since(began, auth)
+        if response is None:
+            self._refused.append(f"{INTERACTIVE} (nobody answered {prompt!r})")
+        return response
+
+    def _waited_since(self, began: float, auth: UserAuth) -> None:
+        """Somebody was waited for, which is not the host's time."""
+        auth.deadline += time.monotonic() - began
+
+
+def _is_for_password(question: Question, alone: bool) -> bool:
+    """Whether a question is for the password of the account, and not for another secret."""
+    if question.echo or _FOR_ANOTHER.search(question.prompt):
+        return False
+    return alone or _FOR_PASSWORD.search(question.prompt) is not None
+
+
+def _last_line(said: bytes) -> str:
+    """The last line of what a server says, as part of a reason."""
+    lines = [line for line in said.decode("utf-8", "replace").splitlines() if line.strip()]
+    return one_line(lines[-1][:_WORDS]) if lines else ""

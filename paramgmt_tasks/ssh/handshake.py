@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from itertools import chain
+from dataclasses import replace
 from typing import Any
 
 import paramiko
@@ -10,8 +10,10 @@ import paramiko
 from ..model import Settings, ssh_options
 from ..steps import MAY_BLOCK, Steps
 from . import host_keys
-from .authentication import Authentication
+from .authentication import ASKING_ORDER, INTERACTIVE, ORDER, PASSWORD, PUBLICKEY, Authentication, Methods
+from .config_lookup import Found
 from .host_keys import HostKeyVerifier
+from .identities import RSA_BITS, Offers, Wanted, of_paramiko
 from .link import Socket
 from .paramiko_internals import LeanTransport, use_transport
 from .shared import SharedResources
@@ -19,6 +21,12 @@ from .target import Target
 
 #: Options of SSHClient.connect that say what to authenticate with.
 _KEY_OPTIONS = ("pkey", "key_filename", "passphrase", "password", "allow_agent", "look_for_keys")
+#: By which option of ssh_config(5) a method is switched off.
+_METHOD_SWITCHES = {
+    PUBLICKEY: "pubkeyauthentication",
+    PASSWORD: "passwordauthentication",
+    INTERACTIVE: "kbdinteractiveauthentication",
+}
 _GLOBAL_KNOWN_HOSTS = "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2"
 
 
@@ -89,21 +97,52 @@ class Handshake:
 
     def _authentication(self, deadline: float) -> Authentication:
         target, settings, given = self._target, self._settings, self._connect_kwargs
+        options = target.options
+        password = given.get("password") or (None if settings.sudo else settings.password)
+        passphrase = given.get("passphrase") or given.get("password") or settings.passphrase
+        offers = self._offers(passphrase)
+        order = str(options.get("preferredauthentications") or "").split(",")
+        usual = ASKING_ORDER if settings.ask_interactive else ORDER
+        methods = Methods(
+            offers,
+            tuple(
+                name
+                for name in (order if order != [""] else usual)
+                if str(options.get(_METHOD_SWITCHES.get(name, ""), "yes")).lower() != "no"
+            ),
+            password,
+            attempts=int(options.get("numberofpasswordprompts", 3)),
+            batch=_is_yes(options, "batchmode"),
+            devices=str(options.get("kbdinteractivedevices", "")),
+            questions=self._resources.questions if settings.ask_interactive else None,
+        )
+        return Authentication(target.host.entry, target.user, methods, deadline)
+
+    def _offers(self, passphrase: str | None) -> Offers:
+        """The keys that settings, Fabric and ssh_config name, in this order."""
+        options, settings, given = self._target.options, self._settings, self._connect_kwargs
         key_filename = given.get("key_filename") or []
         named = [key_filename] if isinstance(key_filename, str) else key_filename
         identity = [settings.identity] if settings.identity else []
-        password, pkey = given.get("password"), given.get("pkey")
         offers = self._resources.identities.offers(
-            [*identity, *named, *target.options.get("identityfile", [])],
-            only=str(target.options.get("identitiesonly", "no")).lower() == "yes",
-            passphrase=given.get("passphrase") or password,
-            agent=given.get("allow_agent", True),
-            defaults=given.get("look_for_keys", True),
+            Wanted(
+                (*identity, *named, *options.get("identityfile", [])),
+                tuple(options.get("certificatefile", [])),
+                _is_yes(options, "identitiesonly"),
+                options.get("identityagent"),
+                str(options.get("pubkeyacceptedalgorithms", "")),
+                int(options.get("requiredrsasize", RSA_BITS)),
+                passphrase,
+                bool(given.get("allow_agent", True)),
+                bool(given.get("look_for_keys", True)),
+            )
         )
-        login = None if settings.sudo else settings.password
-        return Authentication(
-            target.user, chain([pkey], offers) if pkey else offers, password or login, deadline
-        )
+        pkey = given.get("pkey")
+        return replace(offers, keys=(of_paramiko(pkey), *offers.keys)) if pkey else offers
+
+
+def _is_yes(options: Found, keyword: str) -> bool:
+    return str(options.get(keyword, "no")).lower() == "yes"
 
 
 def _verifier(target: Target, settings: Settings, resources: SharedResources) -> HostKeyVerifier:

@@ -10,11 +10,12 @@ import fabric
 
 from ..model import Settings
 from . import config as ssh_config
-from .authentication import Identities
 from .handshake_gate import HandshakeGate
+from .identities import Identities
 from .jump import Connect, JumpHost
 from .known_hosts import KnownHosts
 from .paramiko_internals import FabricConfig
+from .questions import Ask, Questions
 
 
 @dataclass(frozen=True)
@@ -33,18 +34,20 @@ class Defaults:
 class SharedResources:
     """What all connections of one `inv` call share, read or asked for once.
 
-    Identities, known_hosts, ssh_config, the handshake gate and jump hosts. Safe for many threads.
+    Identities, answers, known_hosts, ssh_config, the handshake gate and jump hosts. Safe for many threads.
+    `ask` asks somebody what servers want to know.
 
     Raises:
         UsageError: an ssh_config that cannot be read.
     """
 
-    def __init__(self, share: int = 1) -> None:
+    def __init__(self, share: int = 1, ask: Ask | None = None) -> None:
         self.ssh_config = ssh_config.load()
         self.config = FabricConfig(ssh_config=self.ssh_config)
         self.defaults = Defaults.of(self.config)
         self.connect_kwargs = dict(self.config.connect_kwargs)
         self.identities = Identities()
+        self.questions = Questions(ask)
         self.gate = HandshakeGate(share=share)
         self._lock = threading.RLock()  # a chain of jump hosts is made from its last one on
         self._known_hosts: dict[tuple[str, bool], KnownHosts] = {}
@@ -67,7 +70,8 @@ class SharedResources:
             return self._jump_hosts[hops, settings]
 
     def close(self) -> None:
-        """Close the connections to jump hosts, and to the agent."""
+        """Close the connections to jump hosts, and to agents; ask nobody any more."""
+        self.questions.close()
         for jump_host in self._jump_hosts.values():
             jump_host.close()
         self.identities.close()

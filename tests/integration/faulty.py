@@ -29,6 +29,7 @@ class FaultyServers:
         self._host_key = asyncssh.generate_private_key("ssh-ed25519")
         self.identity = folder / "user_key"
         self._user_key.write_private_key(str(self.identity))
+        self.identity.chmod(0o600)  # or it is not used, as ssh has it
         self.known_hosts = folder / "known_hosts"
         self.known_hosts.touch()
         #: How many connections each port had.

@@ -17,7 +17,8 @@ Private names, by class:
         _check_add_window _event_pending _feed _feed_extended _handle_close _handle_request _set_transport
         _set_window _unlink _wait_for_event
     paramiko.auth_handler.AuthHandler
-        _handler_table _parse_service_accept _request_auth
+        _handler_table _parse_service_accept _parse_userauth_banner _parse_userauth_failure
+        _parse_userauth_info_request _parse_userauth_success
     paramiko.packet.Packetizer
         _trigger_rekey
     paramiko.kex_gex.KexGexSHA256
@@ -26,8 +27,6 @@ Private names, by class:
         _generate_x
     paramiko.SSHClient
         _transport
-    paramiko.Agent
-        _send_message
     paramiko.SFTPClient
         _async_request _convert_status _read_all _read_packet _read_response _request; and of the objects that
         it hands answers to: _async_response
@@ -49,7 +48,7 @@ Attributes without an underscore that paramiko's documentation does not promise:
         in_window_sofar in_window_threshold lock out_max_packet_size out_window_size remote_chanid
         status_event transport
     paramiko.auth_handler.AuthHandler
-        auth_event
+        auth_method
     paramiko.packet.Packetizer
         REKEY_BYTES REKEY_PACKETS
     paramiko.kex_gex.KexGexSHA256
@@ -58,23 +57,25 @@ Attributes without an underscore that paramiko's documentation does not promise:
         P hash_algo name x
 """
 
-from .agent import LockedAgent
 from .channel import ExecChannel, OutOfTime
 from .fabric_hooks import FabricConfig, FabricGroup, forget_sftp
 from .sftp import Answers, SFTPSession
 from .sockets import SocketLike, keep_alive, shut_down
 from .transport import LeanTransport, use_transport
+from .userauth import Answer, Question, UserAuth
 
 __all__ = [
+    "Answer",
     "Answers",
     "ExecChannel",
     "FabricConfig",
     "FabricGroup",
     "LeanTransport",
-    "LockedAgent",
     "OutOfTime",
+    "Question",
     "SFTPSession",
     "SocketLike",
+    "UserAuth",
     "forget_sftp",
     "keep_alive",
     "shut_down",

@@ -38,6 +38,8 @@ _DATA = (MSG_CHANNEL_DATA, MSG_CHANNEL_EXTENDED_DATA)
 _FORCED = re.compile(rb"key options:.* command\b|^Forced command")
 #: Bytes of a text for debugging that are looked at.
 _DEBUG_TEXT = 1024
+#: Bytes kept of why a server ends a connection.
+_FAREWELL = 1024
 
 
 class MessageTransport(PrivateTransport):
@@ -62,6 +64,8 @@ class MessageTransport(PrivateTransport):
         self.allowance = Allowance()
         #: Whether the server says that the key runs one command only, whatever it is asked for.
         self.forced = False
+        #: Why the server has ended the connection, if it said so.
+        self.farewell = b""
 
     # -- waiting for them
 
@@ -128,6 +132,10 @@ class MessageTransport(PrivateTransport):
             self._enforce_strict_kex(kind)
             return
         if kind == MSG_DISCONNECT:
+            position = message.packet.tell()
+            message.get_int()
+            self.farewell = message.get_string()[:_FAREWELL] or b"disconnected"
+            message.packet.seek(position)
             self._parse_disconnect(message)
             raise EOFError("disconnected by the server")
         if self._expected_packet:

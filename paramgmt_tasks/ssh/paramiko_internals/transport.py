@@ -6,7 +6,6 @@ ways (SFTP, a runner of Fabric's, agent forwarding) needs the reader thread, whi
 is opened.
 """
 
-import contextlib
 import functools
 import threading
 import time
@@ -31,10 +30,9 @@ from .algorithms import (
     preferred,
 )
 from .channel import HANDLERS, ExecChannel, open_session
-from .message_pump import Awaited
 from .messages import MessageTransport
 from .sockets import TooLate
-from .upstream import PrivateAuthHandler, PrivateClient
+from .upstream import PrivateClient
 
 Arguments = ParamSpec("Arguments")
 Returned = TypeVar("Returned")
@@ -47,20 +45,6 @@ _LISTS = {
     "Ciphers": ("ciphers", "client_encrypt_algo_list"),
     "MACs": ("macs", "client_mac_algo_list"),
 }
-
-
-class _EagerAuth(PrivateAuthHandler):
-    """Sends the key along with the request for the service, which no server refuses: a round trip less."""
-
-    def _request_auth(self) -> None:
-        super()._request_auth()
-        accepted = paramiko.Message()
-        accepted.add_string("ssh-userauth")
-        accepted.rewind()
-        super()._parse_service_accept(accepted)
-
-    def _parse_service_accept(self, m: paramiko.Message) -> None:
-        return
 
 
 def _with_reader(
@@ -198,40 +182,7 @@ class LeanTransport(MessageTransport):
             raise NoAnswer("no answer from the SSH server")
         self.completion_event = None
 
-    # -- authentication and a command's channel
-
-    def auth_publickey(
-        self, username: str, key: paramiko.PKey, event: threading.Event | None = None
-    ) -> list[str]:
-        """As paramiko's; waits `auth_timeout` seconds for the answer, and raises NoAnswer without one."""
-        if event is not None:
-            return super().auth_publickey(username, key, event)
-        return run_to_end(self.offer_key(username, key))
-
-    def offer_key(self, username: str, key: paramiko.PKey) -> Steps[list[str]]:
-        """Authenticate with a key within `auth_timeout` seconds; what else the server wants.
-
-        Raises:
-            NoAnswer: no answer.
-            paramiko.AuthenticationException: it was refused, or the connection broke.
-        """
-        deadline = time.monotonic() + self.auth_timeout
-        answered = Awaited(self.pump, self.auth_timeout, "no answer to authentication")
-        if isinstance(key, paramiko.AgentKey):
-            yield MAY_BLOCK  # its user may be asked to confirm
-        # What an RSA key has to sign with is known only after the server has said what it accepts.
-        handler = PrivateAuthHandler(self) if "rsa" in key.get_name() else _EagerAuth(self)
-        self.auth_handler = handler
-        handler.auth_publickey(username, key, answered)
-        come = True
-        with contextlib.suppress(EOFError, OSError, paramiko.SSHException):  # the handler says why
-            come = yield from self.until(answered.is_set, deadline)
-        if not come:
-            raise NoAnswer("no answer to authentication")
-        try:
-            return handler.wait_for_response(answered)
-        finally:
-            handler.auth_event = None
+    # -- a command's channel
 
     def session(self, limit: float) -> Steps[ExecChannel]:
         """Open a channel for one command, see channel.open_session."""
@@ -262,6 +213,7 @@ class LeanTransport(MessageTransport):
 
     auth_none = _with_reader(paramiko.Transport.auth_none)
     auth_password = _with_reader(paramiko.Transport.auth_password)
+    auth_publickey = _with_reader(paramiko.Transport.auth_publickey)
     auth_interactive = _with_reader(paramiko.Transport.auth_interactive)
     global_request = _with_reader(paramiko.Transport.global_request)
     renegotiate_keys = _with_reader(paramiko.Transport.renegotiate_keys)

@@ -3,7 +3,7 @@
 paramiko's own types leave them out. tests/unit/test_upstream.py holds paramiko to what is declared.
 """
 
-from paramiko import Agent, Channel, SFTPClient, SSHClient, Transport
+from paramiko import Channel, SFTPClient, SSHClient, Transport
 from paramiko.auth_handler import AuthHandler
 from paramiko.kex_gex import KexGexSHA256
 from paramiko.kex_group14 import KexGroup14SHA256
@@ -16,11 +16,9 @@ PrivatePacketizer = Packetizer
 PrivateGroup = KexGroup14SHA256
 PrivateGroupExchange = KexGexSHA256
 PrivateClient = SSHClient
-PrivateAgent = Agent
 PrivateSFTPClient = SFTPClient
 
 __all__ = [
-    "PrivateAgent",
     "PrivateAuthHandler",
     "PrivateChannel",
     "PrivateClient",

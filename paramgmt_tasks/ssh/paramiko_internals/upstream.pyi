@@ -4,7 +4,7 @@
 from collections.abc import Callable, Mapping
 from typing import ClassVar, Protocol
 
-from paramiko import Agent, Channel, Message, SFTPClient, SSHClient, Transport
+from paramiko import Channel, Message, SFTPClient, SSHClient, Transport
 from paramiko.auth_handler import AuthHandler
 from paramiko.kex_gex import KexGexSHA256
 from paramiko.kex_group14 import KexGroup14SHA256
@@ -63,10 +63,15 @@ class PrivateTransport(Transport):
     def _log(self, level: int, msg: object, *args: object) -> None: ...
 
 class PrivateAuthHandler(AuthHandler):
-    _handler_table: Mapping[int, Callable[[Message], None]]
+    auth_method: str
 
-    def _request_auth(self) -> None: ...
+    @property
+    def _handler_table(self) -> Mapping[int, Callable[[Message], None]]: ...
     def _parse_service_accept(self, m: Message) -> None: ...
+    def _parse_userauth_success(self, m: Message) -> None: ...
+    def _parse_userauth_failure(self, m: Message) -> None: ...
+    def _parse_userauth_banner(self, m: Message) -> None: ...
+    def _parse_userauth_info_request(self, m: Message) -> None: ...
 
 class PrivatePacketizer(Packetizer):
     def _trigger_rekey(self) -> None: ...
@@ -80,9 +85,6 @@ class PrivateGroupExchange(KexGexSHA256):
 
 class PrivateClient(SSHClient):
     _transport: Transport | None
-
-class PrivateAgent(Agent):
-    def _send_message(self, msg: Message) -> tuple[int, Message]: ...
 
 class PrivateSFTPClient(SFTPClient):
     def _request(self, t: int, *args: object) -> tuple[int, Message]: ...
