@@ -31,9 +31,10 @@ _KINDS = {
     "flag": """
         batchmode canonicalizefallbacklocal checkhostip clearallforwardings enableescapecommandline
         enablesshkeysign exitonforwardfailure forkafterauthentication forwardx11 forwardx11trusted
-        gatewayports hashknownhosts hostbasedauthentication identitiesonly kbdinteractiveauthentication
-        nohostauthenticationforlocalhost passwordauthentication permitlocalcommand proxyusefdpass stdinnull
-        streamlocalbindunlink tcpkeepalive visualhostkey""",
+        gatewayports gssapiauthentication gssapidelegatecredentials gssapikeyexchange
+        gssapirenewalforcesrekey gssapitrustdns hashknownhosts hostbasedauthentication identitiesonly
+        kbdinteractiveauthentication nohostauthenticationforlocalhost passwordauthentication
+        permitlocalcommand proxyusefdpass stdinnull streamlocalbindunlink tcpkeepalive visualhostkey""",
     "state": " ".join(_STATES),
     "time": "connecttimeout forwardx11timeout serveraliveinterval",
     "number": """
@@ -41,7 +42,8 @@ _KINDS = {
     "port": "port",
     "word": """
         bindaddress bindinterface casignaturealgorithms certificatefile ciphers controlpath controlpersist
-        escapechar fingerprinthash forwardagent hostbasedacceptedalgorithms hostkeyalgorithms hostkeyalias
+        escapechar fingerprinthash forwardagent gssapiclientidentity gssapikexalgorithms
+        gssapiserveridentity hostbasedacceptedalgorithms hostkeyalgorithms hostkeyalias
         hostname identityagent identityfile ignoreunknown kbdinteractivedevices kexalgorithms loglevel macs
         pkcs11provider preferredauthentications pubkeyacceptedalgorithms refuseconnection revokedhostkeys
         securitykeyprovider streamlocalbindmask syslogfacility tag tunneldevice user xauthlocation""",
@@ -50,13 +52,11 @@ _KINDS = {
         globalknownhostsfile host include ipqos localforward logverbose match obscurekeystroketiming
         permitremoteopen rekeylimit remoteforward sendenv setenv userknownhostsfile""",
     "line": "knownhostscommand localcommand proxycommand proxyjump remotecommand versionaddendum",
-    # What ssh ignores, and what only some builds have: skipped, whatever the value.
+    # What ssh ignores, whatever the value.
     "ignored": """
-        afstokenpassing cipher compressionlevel fallbacktorsh globalknownhostsfile2 gssapiauthentication
-        gssapiclientidentity gssapidelegatecredentials gssapikexalgorithms gssapikeyexchange
-        gssapirenewalforcesrekey gssapiserveridentity gssapitrustdns kerberosauthentication kerberostgtpassing
-        protocol rhostsauthentication rhostsrsaauthentication rsaauthentication useprivilegedport
-        userknownhostsfile2 useroaming usersh""",
+        afstokenpassing cipher compressionlevel fallbacktorsh globalknownhostsfile2 kerberosauthentication
+        kerberostgtpassing protocol rhostsauthentication rhostsrsaauthentication rsaauthentication
+        useprivilegedport userknownhostsfile2 useroaming usersh""",
 }
 _KIND = {keyword: kind for kind, keywords in _KINDS.items() for keyword in keywords.split()}
 if sys.platform == "darwin":

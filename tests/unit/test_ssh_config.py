@@ -35,6 +35,8 @@ TEXTS = {
     "match hostname": "Host h\n  HostName real.net\nMatch host *.net\n  User a\nMatch host h\n  User b\n",
     "match all": "Match all # c\n  User a\nMatch !all\n  Port 2\n",
     "match final all": "Match final all\n  GSSAPIAuthentication yes\n  User last\nHost h\n  User first\n",
+    "gssapi": "GSSAPIAuthentication yes\nHost h\nGSSAPIDelegateCredentials YES\nGSSAPITrustDns true\n",
+    "bad gssapi": "GSSAPIAuthentication maybe\n",
     "match not final": "Match !final all\n  User a\nMatch canonical\n  User b\n",
     "match final host": "Match final host real\n  Port 5\nHost real\n  User u\nHost h\n  HostName real\n",
     "final by another": "Match host none final\n  Port 5\nHost h.b\n  Port 9\nHost *\n  HostName %h.b\n",
@@ -98,6 +100,7 @@ COMPARED = {
     "identitiesonly": "no", "stricthostkeychecking": "ask", "batchmode": "no", "compression": "no",
     "addressfamily": "any", "requesttty": "auto", "proxyjump": "", "proxycommand": "", "hostkeyalias": "",
     "ciphers": "", "identityfile": "", "sendenv": "", "updatehostkeys": "true",
+    "gssapiauthentication": "no", "gssapidelegatecredentials": "no", "gssapitrustdns": "no",
 }  # fmt: skip
 SSH_WORDS = {"true": "yes", "false": "no", "off": "no"}
 
