@@ -2,13 +2,16 @@
 
 import os
 import re
+import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import paramiko
 import pytest
 
 from paramgmt_tasks import Fleet, HostResult, Outcome, Pull, Push, RemoteCommand
-from paramgmt_tasks.ssh.paramiko_internals import algorithms
+from paramgmt_tasks.ssh.paramiko_internals import LeanTransport, algorithms
 
 #: What sshd knows and nobody offers unless asked to, so that all can be had from one.
 _LEGACY_KEX = "diffie-hellman-group14-sha1,diffie-hellman-group1-sha1,diffie-hellman-group-exchange-sha1"
@@ -73,6 +76,25 @@ def test_a_key_exchange_by_each_method(willing, agreed, method: str) -> None:
     result = run(willing, KexAlgorithms=method)
     assert (result.outcome, result.stdout) == (Outcome.OK, b"hello\n"), result.reason
     assert agreed("algorithm") == {method}
+
+
+def test_a_key_exchange_by_what_only_newer_servers_have() -> None:
+    """OpenSSH has it since 9.9: here the server is paramiko's."""
+    if "mlkem768x25519-sha256" not in algorithms.KEX:
+        pytest.skip("needs paramiko 5.1 and cryptography 48")
+    ours, theirs = socket.socketpair()
+    client, server = LeanTransport(ours), paramiko.Transport(theirs)
+    try:
+        server.add_server_key(paramiko.ECDSAKey.generate())
+        server.start_server(threading.Event(), paramiko.ServerInterface())
+        client.prefer("KexAlgorithms", "mlkem768x25519-sha256")
+        client.start_client(timeout=20)
+        assert client.get_remote_server_key() == server.get_server_key()
+    finally:
+        client.close()
+        server.close()
+        ours.close()
+        theirs.close()
 
 
 @pytest.mark.parametrize("limit", ["300K", "default"])

@@ -167,6 +167,8 @@ def test_no_group_of_the_key_exchange_keeps_the_thread_for_seconds() -> None:
     assert exchange.x.bit_length() == 512
     with pytest.raises(paramiko.SSHException, match="more than 4096 bits"):
         exchange._parse_kexdh_gex_group(message(b"\x7f" * 1024, b"\2"))
+    with pytest.raises(paramiko.SSHException, match="1023 bits, fewer than 2048"):
+        exchange._parse_kexdh_gex_group(message(b"\x7f" * 128, b"\2"))
 
 
 @pytest.mark.parametrize("length", [3, 5])

@@ -44,7 +44,7 @@ ATTRIBUTES = {
         status_event transport""",
     "paramiko.auth_handler.AuthHandler": "auth_method",
     "paramiko.packet.Packetizer": "REKEY_BYTES REKEY_PACKETS",
-    "paramiko.kex_gex.KexGexSHA256": "hash_algo max_bits name x",
+    "paramiko.kex_gex.KexGexSHA256": "hash_algo max_bits min_bits name x",
     "paramiko.kex_group14.KexGroup14SHA256": "P hash_algo name x",
     "fabric.Config": "_clone_init_kwargs base_ssh_config",
     "fabric.Connection": "_sftp",

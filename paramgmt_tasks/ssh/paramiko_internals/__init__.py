@@ -52,7 +52,7 @@ Attributes without an underscore that paramiko's documentation does not promise:
     paramiko.packet.Packetizer
         REKEY_BYTES REKEY_PACKETS
     paramiko.kex_gex.KexGexSHA256
-        hash_algo max_bits name x
+        hash_algo max_bits min_bits name x
     paramiko.kex_group14.KexGroup14SHA256
         P hash_algo name x
 """

@@ -100,6 +100,10 @@ class GroupExchange(PrivateGroupExchange):
         m.packet.seek(position)
         if size > LARGEST_GROUP // 8 + 1:
             raise paramiko.SSHException(f"a group of {size} bytes, more than {LARGEST_GROUP} bits")
+        bits = m.get_mpint().bit_length()
+        m.packet.seek(position)
+        if bits < self.min_bits:  # as OpenSSH; paramiko takes half of what it asks for
+            raise paramiko.SSHException(f"a group of {bits} bits, fewer than {self.min_bits}")
         super()._parse_kexdh_gex_group(m)
 
     def _generate_x(self) -> None:
