@@ -172,7 +172,11 @@ class Fleet:
             UsageError: it is not.
         """
         if settings.identity and settings.engine != "dask":  # whose workers have their own
-            self.pool.threads.require_identity(settings.identity)
+            self.pool.threads.require_identity(settings.identity, settings.passphrase)
+        if settings.ask_interactive and settings.engine not in ("threads", "auto"):
+            raise UsageError(f"ask_interactive: engine {settings.engine} cannot ask; use the engine threads")
+        if settings.ask_interactive and self.pool.ask is None:
+            raise UsageError("ask_interactive: there is nobody to ask: use a Pool(ask=...)")
         if settings.jump:
             for hop in settings.jump.split(","):
                 try:
@@ -214,6 +218,9 @@ def _chosen(settings: Settings, hosts: int) -> Settings:
     """Settings with an engine in place of `auto`: processes if they are worth their start."""
     if settings.engine != "auto":
         return settings
+    if settings.ask_interactive:
+        log.info("engine: threads (which can ask)")
+        return replace(settings, engine="threads")
     cores = processors()
     workers = min(settings.workers or cores, hosts // HOSTS_A_PROCESS)
     alone = settings.together or settings.sequential

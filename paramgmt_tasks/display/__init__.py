@@ -5,11 +5,12 @@ from .folder import OutputFolder
 from .gathered import Gathered
 from .jsonl import JsonLines
 from .live import Live
-from .progress import ProgressLine, StatusLine
+from .progress import ASKING, ProgressLine, StatusLine
 from .terminal import shown_on
 from .view import ERR, OUT, InOrder, Piece, View
 
 __all__ = [
+    "ASKING",
     "ERR",
     "OUT",
     "Gathered",

@@ -15,6 +15,8 @@ _EVERY = 0.2
 _FIRST = 1.0
 _SLOWEST = 3
 _ERASE = "\r\x1b[K"
+#: Set while somebody is asked on the terminal: the line would be drawn over the question.
+ASKING = threading.Event()
 
 
 class StatusLine:
@@ -100,7 +102,7 @@ class ProgressLine:
         while not self._over.wait(pause):
             pause = _EVERY
             with self._lock:
-                if not self._over.is_set():
+                if not self._over.is_set() and not ASKING.is_set():
                     self._line.draw(self.line(time.monotonic()))
 
     @contextmanager

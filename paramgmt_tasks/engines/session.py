@@ -39,10 +39,14 @@ _Made = TypeVar("_Made", bound=Engine)
 class Session:
     """Connections kept for the fleets of one `inv` call: each host is connected once. Safe for many threads.
 
-    They are those of its engines, each of which is made when it is first asked for.
+    They are those of its engines, each of which is made when it is first asked for. `ask` asks somebody what
+    servers want to know, if settings allow that (`ask_interactive`): it is called, in a thread of its own,
+    with the text of a question, whether the answer may be seen while it is typed, and a function that says
+    whether it is not waited for any more; it returns the answer, or None. Answers are kept until `close`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ask: Callable[[str, bool, Callable[[], bool]], str | None] | None = None) -> None:
+        self.ask = ask
         #: By their name, or for Dask by the settings that name the cluster.
         self.engines: dict[Hashable, Engine] = {}
         self._lock = threading.RLock()
@@ -86,7 +90,7 @@ class Session:
         """
         from ..execution import ConnectionPool  # with what the others do not need: Fabric
 
-        return self._kept("threads", ConnectionPool)
+        return self._kept("threads", lambda: ConnectionPool(ask=self.ask))
 
     def close(self) -> None:
         """Close all connections."""

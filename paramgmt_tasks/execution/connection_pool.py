@@ -27,11 +27,13 @@ class ConnectionPool:
     """Connections in this process, and work over them. Safe for many threads.
 
     A connection is acquired by one run at a time; if another run wants the same host meanwhile, it gets
-    another connection. It is that of one of `share` processes on this machine.
+    another connection. It is that of one of `share` processes on this machine; `ask` is Session's.
     """
 
-    def __init__(self, share: int = 1) -> None:
-        self.share = share
+    def __init__(
+        self, share: int = 1, ask: Callable[[str, bool, Callable[[], bool]], str | None] | None = None
+    ) -> None:
+        self.share, self._ask = share, ask
         self._lock = threading.RLock()
         self._resources: SharedResources | None = None
         # By id(): Fabric takes connections to one host for equal.
@@ -47,7 +49,7 @@ class ConnectionPool:
         """
         with self._lock:
             if self._resources is None:
-                self._resources = ssh.SharedResources(self.share)
+                self._resources = ssh.SharedResources(self.share, self._ask)
             return self._resources
 
     def perform(
@@ -132,13 +134,13 @@ class ConnectionPool:
         resources = self.resources
         return ssh.resolve(host, settings, resources.ssh_config, resources.defaults.login).address
 
-    def require_identity(self, path: str) -> None:
+    def require_identity(self, path: str, passphrase: str | None = None) -> None:
         """Make sure that an identity the user named can be used.
 
         Raises:
             UsageError: it cannot, and the agent does not hold it either.
         """
-        self.resources.identities.require(path)
+        self.resources.identities.require(path, passphrase)
 
     def __len__(self) -> int:
         return len(self._all)

@@ -24,7 +24,7 @@ log = logging.getLogger("paramgmt_tasks")
 
 #: How many runs are kept.
 KEPT = 100
-_SECRET = ("password", "env", "stdin")
+_SECRET = ("password", "passphrase", "env", "stdin")
 
 #: Made once: json makes another one for each line that is not spaced as usual.
 _encode = json.JSONEncoder(separators=(",", ":")).encode

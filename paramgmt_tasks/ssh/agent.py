@@ -1,18 +1,18 @@
 """ssh-agent: the keys that it holds, and signatures by it (draft-miller-ssh-agent)."""
 
-import contextlib
 import os
 import socket
 import struct
 import threading
 from dataclasses import dataclass
+from typing import Protocol
 
 import paramiko
 
 from .keys import PublicKey
 
 #: Seconds for the agent to list its keys; and to sign, for which it may ask somebody.
-_LISTING, _SIGNING = 10.0, 60.0
+_LISTING, SIGNING = 10.0, 60.0
 #: Bytes of the largest message, as in OpenSSH's agent.
 LARGEST = 256 * 1024
 _REQUEST_IDENTITIES, _IDENTITIES, _SIGN_REQUEST, _SIGNATURE = 11, 12, 13, 14
@@ -78,7 +78,7 @@ class Agent:
         request.add_string(data)
         request.add_int(_FLAGS.get(algorithm, 0))
         with self._lock:
-            kind, answer = self._ask(request.asbytes(), _SIGNING)
+            kind, answer = self._ask(request.asbytes(), SIGNING)
         signature = answer.get_string()
         if kind != _SIGNATURE or not signature:
             raise AgentFailure("ssh-agent refused to sign")
@@ -104,6 +104,9 @@ class Agent:
             self._socket.close()
             self._socket = None
 
+    def __del__(self) -> None:
+        self._disconnect()
+
     def close(self) -> None:
         """Close the connection to the agent; the next question opens another."""
         with self._lock:
@@ -127,7 +130,14 @@ def send_frame(connection: socket.socket, message: bytes) -> None:
     connection.sendall(struct.pack(">I", len(message)) + message)
 
 
-def read_frame(connection: socket.socket) -> bytes:
+class Receives(Protocol):
+    """A socket, or a channel that is like one."""
+
+    def recv(self, size: int, /) -> bytes:
+        """Up to `size` bytes that have come, none at the end."""
+
+
+def read_frame(connection: Receives) -> bytes:
     """The next message; empty if there is none, or none that can be. Raises OSError."""
     head = _read(connection, 4)
     (size,) = struct.unpack(">I", head) if len(head) == 4 else (0,)
@@ -135,7 +145,7 @@ def read_frame(connection: socket.socket) -> bytes:
     return message if len(message) == size else b""
 
 
-def _read(connection: socket.socket, size: int) -> bytes:
+def _read(connection: Receives, size: int) -> bytes:
     pieces = bytearray()
     while len(pieces) < size:
         piece = connection.recv(size - len(pieces))
@@ -157,11 +167,3 @@ def socket_of(value: str | None) -> str | None:
     if value.startswith("$") and not value.startswith("${"):
         return os.environ.get(value[1:]) or None
     return os.path.expanduser(value)
-
-
-def is_there(path: str) -> bool:
-    """Whether an agent listens."""
-    with contextlib.suppress(OSError):
-        connect(path).close()
-        return True
-    return False

@@ -288,7 +288,7 @@ class Authentication(AuthStrategy):
             return None
         self._answered.add(question)
         began = time.monotonic()
-        response = yield from questions.answer(self._host, question)
+        response = yield from questions.answer(self._host, question, auth.is_wanted)
         self._waited_since(began, auth)
         if response is None:
             self._refused.append(f"{INTERACTIVE} (nobody answered {prompt!r})")

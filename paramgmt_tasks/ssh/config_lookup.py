@@ -19,7 +19,12 @@ GATHERED = {"certificatefile", "identityfile", "localforward", "remoteforward", 
 PASSES = ("final", "canonical")
 
 _PROXY_TOKENS, _ALL_TOKENS = "hnpr", "CdhikLlnpru"
-_PATHS = ("certificatefile", "controlpath", "identityagent", "identityfile", "userknownhostsfile")
+_PATHS = (
+    *("certificatefile", "controlpath", "forwardagent", "identityagent", "identityfile"),
+    "userknownhostsfile",
+)
+#: The option that has the socket which ForwardAgent names, empty for the usual one.
+FORWARDED = "forwardagent_socket"
 #: The tokens that stand for something in an option; those of paths may have environment variables too.
 _TOKENS = {
     "proxycommand": _PROXY_TOKENS,
@@ -151,7 +156,7 @@ def finished(context: Context) -> Found:
     if result.get("connecttimeout") == "0":
         del result["connecttimeout"]  # no limit of its own
     if "forwardagent" in result:
-        result["forwardagent"] = _forwarded(result["forwardagent"])
+        result[FORWARDED], result["forwardagent"] = _forwarded(result["forwardagent"])
     return result
 
 
@@ -175,10 +180,16 @@ def as_found(options: Options) -> Found:
     return found
 
 
-def _forwarded(value: str) -> str:
-    """Whether the agent of this session is forwarded. Another agent's socket is not: never the wrong one."""
-    own = ("$SSH_AUTH_SOCK", "${SSH_AUTH_SOCK}", os.environ.get("SSH_AUTH_SOCK", ""))
-    return "yes" if value.lower() in ("yes", "true") or value in own else "no"
+def _forwarded(value: str) -> tuple[str, str]:
+    """The socket that ForwardAgent names, if it does; and what Fabric is told, which has no such choice.
+
+    It would forward the agent of this session, and another's keys must never be taken for those.
+    """
+    word = {"true": "yes", "false": "no"}.get(value.lower(), value.lower())
+    if word in ("yes", "no"):
+        return "", word
+    own = ("$SSH_AUTH_SOCK", os.environ.get("SSH_AUTH_SOCK", ""))
+    return value, "yes" if value in own else "no"
 
 
 def _expand(

@@ -12,14 +12,16 @@ import paramiko
 from ..model import Host, Outcome, Settings, parse_entry
 from ..steps import MAY_BLOCK, Steps, run_to_end
 from . import config as ssh_config
+from .agent import socket_of
 from .command import run_hidden
+from .config_lookup import FORWARDED
 from .failures import Classified, NoAnswer, classify
 from .handshake import Handshake
 from .host_keys import RetryWithKnownTypes
 from .host_run import Attachment, HostRun, Kept
 from .jump import JumpHost
 from .link import Address, Link, Socket, look_up
-from .paramiko_internals import ExecChannel, LeanTransport, forget_sftp
+from .paramiko_internals import ExecChannel, ForwardedAgent, LeanTransport, forget_sftp
 from .proxy_command import expand_tokens
 from .shared import Defaults, SharedResources
 from .target import Target, resolve
@@ -69,6 +71,10 @@ class HostConnection(fabric.Connection):
         self.target = target = resolve(entry, settings, known, defaults.login, user, port)
         looked_up = ssh_config.LookedUp(entry.address)
         looked_up.options = target.options
+        if forward_agent is None:
+            word = target.options.get("forwardagent")
+            usual = bool((config or resources.config).forward_agent)
+            forward_agent = usual if word is None else word == "yes" or bool(target.options.get(FORWARDED))
         super().__init__(
             looked_up,
             user=target.user,
@@ -179,6 +185,24 @@ class HostConnection(fabric.Connection):
         sock = yield from (self.link.dial(addresses, deadline) if addresses else self._tunnel(deadline))
         self.client = paramiko.SSHClient()
         self.transport = yield from handshake.steps(self.client, sock, deadline)
+        if self.forward_agent:
+            yield MAY_BLOCK
+            self.transport.forwarded_agent = self._forwarded_agent()
+
+    def _forwarded_agent(self) -> ForwardedAgent | None:
+        """The agent that programs on the host may use: that of ForwardAgent, else that of IdentityAgent."""
+        options = self.target.options
+        socket = socket_of(options.get(FORWARDED) or options.get("identityagent"))
+        trouble = self.resources.trouble_with_agent(socket)
+        return ForwardedAgent(socket) if socket and not trouble else None
+
+    def create_session(self) -> paramiko.Channel:
+        """As Fabric's; the agent that is forwarded is the one that ssh would forward."""
+        self.open()
+        assert self.transport is not None  # for type checkers: it is open
+        channel = self.transport.open_session()
+        self.transport.forward_agent(channel)
+        return channel
 
     def _tunnel(self, deadline: float) -> Steps[Socket]:
         gateway = self.gateway

@@ -30,6 +30,8 @@ class _Asked:
     text: str
     question: Question
     answered: bool = False
+    #: How many hosts wait for the answer.
+    waiting: int = 0
     answer: str | None = None
 
 
@@ -53,11 +55,15 @@ class Questions:
         """Whether there is somebody to ask."""
         return not self._nobody
 
-    def answer(self, host: str, question: Question) -> Steps[str | None]:
-        """Steps that wait for an answer to what a host asks; None if nobody answers."""
+    def answer(self, host: str, question: Question, is_wanted: Callable[[], bool]) -> Steps[str | None]:
+        """Steps that wait for an answer to what a host asks; None if nobody answers while it is wanted."""
         asked = self._pose(host, question)
-        while not asked.answered:
-            yield WaitForIO(None, time.monotonic() + _PAUSE)
+        try:
+            while not asked.answered and is_wanted():
+                yield WaitForIO(None, time.monotonic() + _PAUSE)
+        finally:
+            with self._lock:
+                asked.waiting -= 1
         return asked.answer
 
     def _pose(self, host: str, question: Question) -> _Asked:
@@ -71,6 +77,7 @@ class Questions:
                     if self._thread is None:
                         self._thread = threading.Thread(target=self._run, name="questions", daemon=True)
                         self._thread.start()
+            asked.waiting += 1
             return asked
 
     def _run(self) -> None:
@@ -81,15 +88,19 @@ class Questions:
                     self._thread = None
                     return
                 asked = self._waiting.popleft()
-            if not self._nobody and self._ask is not None:
+            if not self._nobody and self._ask is not None and asked.waiting:
                 with contextlib.suppress(OSError):
-                    asked.answer = self._ask(asked.text, asked.question.echo, self._gives_up())
-            self._nobody = self._nobody or asked.answer is None
-            asked.answered = True
+                    asked.answer = self._ask(asked.text, asked.question.echo, self._gives_up(asked))
+            with self._lock:
+                if asked.answer is None and not asked.waiting:
+                    self._asked.pop(asked.question, None)  # whoever asks it later has it asked again
+                else:
+                    self._nobody = self._nobody or asked.answer is None
+                asked.answered = True
 
-    def _gives_up(self) -> Callable[[], bool]:
+    def _gives_up(self, asked: _Asked) -> Callable[[], bool]:
         ends = time.monotonic() + PATIENCE
-        return lambda: self._nobody or time.monotonic() >= ends
+        return lambda: self._nobody or not asked.waiting or time.monotonic() >= ends
 
     def close(self) -> None:
         """Ask nobody any more; a question that is being asked is not waited for."""

@@ -1,5 +1,6 @@
 """SharedResources: what all connections of one `inv` call share."""
 
+import logging
 import os
 import shlex
 import threading
@@ -16,6 +17,8 @@ from .jump import Connect, JumpHost
 from .known_hosts import KnownHosts
 from .paramiko_internals import FabricConfig
 from .questions import Ask, Questions
+
+log = logging.getLogger("paramgmt_tasks")
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class SharedResources:
         self.identities = Identities()
         self.questions = Questions(ask)
         self.gate = HandshakeGate(share=share)
+        self._warned: set[str] = set()
         self._lock = threading.RLock()  # a chain of jump hosts is made from its last one on
         self._known_hosts: dict[tuple[str, bool], KnownHosts] = {}
         self._jump_hosts: dict[tuple[str, Settings], JumpHost] = {}
@@ -68,6 +72,18 @@ class SharedResources:
             if (hops, settings) not in self._jump_hosts:
                 self._jump_hosts[hops, settings] = JumpHost(hops, settings, connect)
             return self._jump_hosts[hops, settings]
+
+    def trouble_with_agent(self, socket: str | None) -> str:
+        """Why the agent behind a socket cannot be forwarded, empty if it can; warns once if it cannot."""
+        trouble = "there is none here (SSH_AUTH_SOCK)"
+        if socket is not None:
+            agent = self.identities.agent(socket)
+            agent.held()
+            trouble = agent.trouble
+        if trouble and trouble not in self._warned:
+            self._warned.add(trouble)
+            log.warning("the agent is not forwarded: %s", trouble)
+        return trouble
 
     def close(self) -> None:
         """Close the connections to jump hosts, and to agents; ask nobody any more."""

@@ -65,6 +65,8 @@ class RemoteOptions(RunOptions, total=False):
     host_keys: Text
     sudo: Switch
     ask_password: Switch
+    ask_passphrase: Switch
+    ask_interactive: Switch
     verbose: Switch
     engine: Text
     workers: Number

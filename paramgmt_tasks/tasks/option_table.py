@@ -176,6 +176,14 @@ _REACHING = _group(
     ),
     Option("sudo", bool, "Run as root by sudo", setting=flag),
     Option("ask_password", bool, "Ask once for the password: sudo's with --sudo, else for logging in"),
+    Option("ask_passphrase", bool, "Ask once for the passphrase of private keys that are encrypted"),
+    Option(
+        "ask_interactive",
+        bool,
+        "Ask what servers ask for, such as a second factor: each question once for all hosts",
+        more="With the engine `threads`.",
+        setting=flag,
+    ),
     Option("verbose", bool, "Print more: which engine is used, and each file that is copied", "v"),
 )
 _ENGINE = _group(

@@ -1,6 +1,5 @@
 """A task's options as they were given: from the command line and the configuration to hosts and settings."""
 
-import getpass
 import os
 import sys
 from collections.abc import Mapping
@@ -8,7 +7,7 @@ from typing import cast
 
 from ..inventory import find_list, read_list
 from ..model import Changes, Copying, Host, Settings, UsageError, exclude, parse_patterns
-from . import values
+from . import asking, values
 from .option_table import ALL, DEFAULTS
 from .values import Value
 
@@ -113,16 +112,21 @@ class Options:
                 if self._given.get(name):
                     raise UsageError(f"--{name.replace('_', '-')} is for --engine dask")
         given["password"] = self._password()
+        given["passphrase"] = self._passphrase()
+        if given["ask_interactive"] and not self.flag("dry_run"):
+            asking.check_terminal("ask-interactive")
         # Settings check each of them.
         return Settings(**cast(Changes, {name: value for name, value in given.items() if value is not None}))
 
     def _password(self) -> str | None:
         if not self.flag("ask_password") or self.flag("dry_run"):
             return None
-        try:
-            return getpass.getpass("sudo password: " if self.flag("sudo") else "password: ")
-        except (EOFError, KeyboardInterrupt):
-            raise UsageError("--ask-password: no password was given") from None
+        return asking.secret("ask-password", "sudo password: " if self.flag("sudo") else "password: ")
+
+    def _passphrase(self) -> str | None:
+        if not self.flag("ask_passphrase") or self.flag("dry_run"):
+            return None
+        return asking.secret("ask-passphrase", "passphrase of private keys: ")
 
     def copying(self, changed: bool = False) -> Copying:
         """How files are copied; `changed` is whether there is that option."""

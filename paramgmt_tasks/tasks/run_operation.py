@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING
 
 from invoke import Exit
@@ -11,6 +11,7 @@ from invoke import Exit
 from ..history import KEPT, Journal
 from ..model import Host, Operation, Push, Report, Script, UsageError, describe
 from . import streams
+from .asking import ask
 from .interruption import interruptible
 from .notes import note_duplicates, note_one_destination
 from .options import Options
@@ -60,9 +61,11 @@ def perform(
         return Report([])
     _check_here(operation)
     show = Presentation.of(options, hosts)
+    from ..engines import Session
     from ..fleet import Fleet
 
-    with Fleet(hosts, settings, pool=session) as fleet:
+    own = Session(ask) if session is None else None
+    with closing(own) if own else nullcontext(), Fleet(hosts, settings, pool=session or own) as fleet:
         with closing(Journal(operation, hosts, settings, kept)) as journal:
             try:
                 run = fleet.perform(operation, live=show.live, on_start=journal.marker, keep=keep)

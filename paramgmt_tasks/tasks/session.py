@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from invoke import Config, Context
 
 from ..model import UsageError
+from .asking import ask
 from .invoke_internals import goes_before_environment, keep_with, kept_with
 from .option_table import DEFAULTS
 from .options import Options
@@ -66,7 +67,7 @@ def session_of(c: Context) -> "Session":
 
     session = kept_with(c.config, _SESSION, Session)
     if session is None:
-        session = Session()
+        session = Session(ask)
         keep_with(c.config, _SESSION, session)
         atexit.register(session.close)
     return session

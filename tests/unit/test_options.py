@@ -246,8 +246,8 @@ def test_output_that_is_asked_for_wins_over_configured_kinds_that_exclude_it(cap
 
 def test_each_setting_is_that_of_an_option_and_the_other_way_round() -> None:
     ours = {option.name for option in ALL.values() if option.setting}
-    # `password` is asked for, and `keep` is whether another task may follow.
-    assert ours | {"password", "keep"} == set(Settings.__dataclass_fields__)
+    # Two are asked for, and `keep` is whether another task may follow.
+    assert ours | {"password", "passphrase", "keep"} == set(Settings.__dataclass_fields__)
 
 
 def test_without_options_settings_are_the_defaults_but_for_the_engine() -> None:

@@ -59,6 +59,7 @@ Attributes without an underscore that paramiko's documentation does not promise:
 
 from .channel import ExecChannel, OutOfTime
 from .fabric_hooks import FabricConfig, FabricGroup, forget_sftp
+from .forwarding import ForwardedAgent
 from .sftp import Answers, SFTPSession
 from .sockets import SocketLike, keep_alive, shut_down
 from .transport import LeanTransport, use_transport
@@ -70,6 +71,7 @@ __all__ = [
     "ExecChannel",
     "FabricConfig",
     "FabricGroup",
+    "ForwardedAgent",
     "LeanTransport",
     "OutOfTime",
     "Question",

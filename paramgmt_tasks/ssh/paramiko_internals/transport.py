@@ -2,7 +2,7 @@
 
 Its parts: who reads is message_pump's, what is done with each message is messages', a command's channel is
 channel's. Here are the key exchange, authentication, and what is opened. Only what waits in paramiko's own
-ways (SFTP, a runner of Fabric's, agent forwarding) needs the reader thread, which starts when such a channel
+ways (SFTP, a runner of Fabric's) needs the reader thread, which starts when such a channel
 is opened.
 """
 
@@ -30,6 +30,7 @@ from .algorithms import (
     preferred,
 )
 from .channel import HANDLERS, ExecChannel, open_session
+from .forwarding import ForwardedAgent
 from .messages import MessageTransport
 from .sockets import TooLate
 from .upstream import PrivateClient
@@ -64,6 +65,8 @@ class LeanTransport(MessageTransport):
     """A transport without a thread of its own, see the module's text, that prefers AEAD ciphers."""
 
     channel_handlers = HANDLERS
+    #: What programs on the host may ask; set before the first session.
+    forwarded_agent: ForwardedAgent | None = None
     _kex_info = KEX_METHODS
     _cipher_info = CIPHER_TABLE
     _mac_info = MAC_TABLE
@@ -186,7 +189,14 @@ class LeanTransport(MessageTransport):
 
     def session(self, limit: float) -> Steps[ExecChannel]:
         """Open a channel for one command, see channel.open_session."""
-        return open_session(self, limit)
+        channel = yield from open_session(self, limit)
+        self.forward_agent(channel)
+        return channel
+
+    def forward_agent(self, channel: paramiko.Channel) -> None:
+        """Have a session's programs see the agent, if it is to be forwarded."""
+        if self.forwarded_agent is not None:
+            self.forwarded_agent.request(channel)
 
     # -- what waits in paramiko's own ways
 

@@ -1,6 +1,5 @@
 """The messages by which a client logs in (RFC 4252, RFC 4256): each request is followed by its answer."""
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -76,7 +75,7 @@ class UserAuth(PrivateAuthHandler):
         self.shown = b""
 
     @property
-    def _handler_table(self) -> Mapping[int, Callable[[paramiko.Message], None]]:
+    def _handler_table(self) -> Mapping[int, Callable[[paramiko.Message], None]]:  # type: ignore[override]
         return {
             MSG_SERVICE_ACCEPT: self._parse_service_accept,
             MSG_USERAUTH_SUCCESS: self._parse_userauth_success,
@@ -139,7 +138,7 @@ class UserAuth(PrivateAuthHandler):
         """Log in with a password; the answer is `more` if it has to be changed first."""
         request = self._request("password")
         request.add_boolean(False)
-        request.add_string(password)
+        request.add_string(password.encode("utf-8", "surrogateescape"))
         return self._ask(request)
 
     def interactive(self, submethods: str = "") -> Steps[Answer]:
@@ -155,7 +154,7 @@ class UserAuth(PrivateAuthHandler):
         response.add_byte(cMSG_USERAUTH_INFO_RESPONSE)
         response.add_int(len(responses))
         for each in responses:
-            response.add_string(each)
+            response.add_string(each.encode("utf-8", "surrogateescape"))
         return self._ask(response)
 
     def gssapi(self, mechanism: bytes) -> Steps[Answer]:
@@ -215,9 +214,9 @@ class UserAuth(PrivateAuthHandler):
         if not (yield from self._messages.until(done, self.deadline)):
             raise NoAnswer("no answer to authentication")
 
-    def time_left(self) -> float:
-        """Seconds until the deadline."""
-        return self.deadline - time.monotonic()
+    def is_wanted(self) -> bool:
+        """Whether the connection is still there, and has not been given up here."""
+        return self._messages.active
 
     # -- answers
 
