@@ -140,7 +140,9 @@ class ConnectionPool:
         Raises:
             UsageError: it cannot, and the agent does not hold it either.
         """
-        self.resources.identities.require(path, passphrase)
+        resources = self.resources
+        others = resources.ssh_config.mentions("identityagent")
+        resources.identities.require(path, passphrase, others)
 
     def __len__(self) -> int:
         return len(self._all)

@@ -86,6 +86,8 @@ class Authentication(AuthStrategy):
         self._sent: set[str] = set()
         self._answered: set[Question] = set()
         self._partial = False
+        self._asked_for = ""
+        self._waits_for_somebody = False
         #: What is being tried.
         self._name = ""
 
@@ -105,7 +107,7 @@ class Authentication(AuthStrategy):
             accepted = yield from self._log_in(auth)
         except (EOFError, ConnectionError):
             words = transport.farewell or auth.shown
-            if not self._refused and not words:
+            if self._waits_for_somebody or not (self._refused or words):
                 raise ConnectionResetError("closed during authentication") from None
             self._refused += [self._name] if self._name and not self._refused else []
             raise self._denied(auth, transport.farewell) from None
@@ -119,6 +121,7 @@ class Authentication(AuthStrategy):
         tried = [each if count == 1 else f"{each} ({count} times)" for each, count in counts.items()]
         said = _last_line(farewell) or _last_line(auth.shown)
         parts = [
+            *([self._asked_for] if self._asked_for else []),
             ", ".join(tried) or "no key to offer",
             *([f"the server says: {said}"] if said else []),
             *self._notes,
@@ -281,17 +284,19 @@ class Authentication(AuthStrategy):
         prompt = one_line(question.prompt)
         questions = self._methods.questions
         if questions is None or self._methods.batch:
-            self._refused.append(f"{INTERACTIVE} (the server asks {prompt!r}; --ask-interactive asks you)")
+            self._asked_for = f"the server asks {prompt!r}, see --ask-interactive"
             return None
         if question in self._answered:
-            self._refused.append(f"{INTERACTIVE} (the answer to {prompt!r} was refused)")
+            self._asked_for = f"the server refused the answer to {prompt!r}"
             return None
         self._answered.add(question)
         began = time.monotonic()
-        response = yield from questions.answer(self._host, question, auth.is_wanted)
+        self._waits_for_somebody = True
+        response = yield from questions.answer(self._host, question, auth.pause)
+        self._waits_for_somebody = False
         self._waited_since(began, auth)
         if response is None:
-            self._refused.append(f"{INTERACTIVE} (nobody answered {prompt!r})")
+            self._asked_for = f"nobody answered {prompt!r}"
         return response
 
     def _waited_since(self, began: float, auth: UserAuth) -> None:

@@ -134,6 +134,10 @@ class SSHConfig:
             block = _Block(conditions)
         self._add(block)
 
+    def mentions(self, keyword: str) -> bool:
+        """Whether an option is set for some host."""
+        return any(keyword == option for block in self._blocks for option, _, _ in block.options)
+
     def _add(self, block: _Block) -> None:
         if not block.options:
             return

@@ -135,14 +135,16 @@ class Identities:
         self._agents: dict[str, Agent] = {}
         self._offers: dict[Wanted, Offers] = {}
 
-    def require(self, path: str, passphrase: str | None = None) -> None:
+    def require(self, path: str, passphrase: str | None = None, others: bool = False) -> None:
         """Make sure that an identity the user named can be used.
+
+        `others` is whether some hosts have an agent of their own, which may hold what is not here.
 
         Raises:
             UsageError: it cannot, and the agent does not hold it either.
         """
         identity = self._identity(path, passphrase)
-        if identity.private is not None:
+        if identity.private is not None or (others and identity.public is not None):
             return
         socket = socket_of(None)
         held = {each.public for each in self.agent(socket).held()} if socket and identity.public else set()

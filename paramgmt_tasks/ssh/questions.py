@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..model import escaped
-from ..steps import Steps, WaitForIO
+from ..steps import Steps
 from .paramiko_internals import Question
 
 #: Seconds for which somebody is waited for: as long as sshd lets a login take (LoginGraceTime).
@@ -55,12 +55,17 @@ class Questions:
         """Whether there is somebody to ask."""
         return not self._nobody
 
-    def answer(self, host: str, question: Question, is_wanted: Callable[[], bool]) -> Steps[str | None]:
-        """Steps that wait for an answer to what a host asks; None if nobody answers while it is wanted."""
+    def answer(
+        self, host: str, question: Question, pause: Callable[[float], Steps[None]]
+    ) -> Steps[str | None]:
+        """Steps that wait for an answer to what a host asks; None if nobody answers.
+
+        `pause` lets some seconds pass, and raises if the host is gone.
+        """
         asked = self._pose(host, question)
         try:
-            while not asked.answered and is_wanted():
-                yield WaitForIO(None, time.monotonic() + _PAUSE)
+            while not asked.answered:
+                yield from pause(_PAUSE)
         finally:
             with self._lock:
                 asked.waiting -= 1

@@ -1,5 +1,7 @@
 """The messages by which a client logs in (RFC 4252, RFC 4256): each request is followed by its answer."""
 
+import time
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -68,7 +70,9 @@ class UserAuth(PrivateAuthHandler):
 
     def __init__(self, transport: MessageTransport, user: str, deadline: float) -> None:
         super().__init__(transport)
-        self._messages, self._user, self.deadline = transport, user, deadline
+        # As paramiko has it: they would keep each other until Python looks for cycles.
+        self._messages: MessageTransport = weakref.proxy(transport)
+        self._user, self.deadline = user, deadline
         self._requested = self._serviced = False
         self._answer: Answer | None = None
         #: What the server has shown, as it came.
@@ -214,9 +218,9 @@ class UserAuth(PrivateAuthHandler):
         if not (yield from self._messages.until(done, self.deadline)):
             raise NoAnswer("no answer to authentication")
 
-    def is_wanted(self) -> bool:
-        """Whether the connection is still there, and has not been given up here."""
-        return self._messages.active
+    def pause(self, seconds: float) -> Steps[None]:
+        """Let some time pass, after which the connection is still there."""
+        yield from self._messages.until(lambda: False, time.monotonic() + seconds)
 
     # -- answers
 
