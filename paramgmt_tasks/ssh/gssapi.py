@@ -3,10 +3,12 @@
 The library is an extra, and is imported only once a server offers the method and there is a ticket cache.
 """
 
+import contextlib
 import importlib.util
 import os
 import re
 import socket
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Protocol
@@ -68,14 +70,14 @@ class Tickets:
         """
         yield MAY_BLOCK  # the library, a name server and the key distribution centre are asked
         context = self._context(self._server_name(auth))
-        token = _next(context, None)
+        token = context.step(None)
         answer = yield from auth.gssapi(_KERBEROS)
         for _ in range(_ROUNDS):
             if not answer.more:
                 return answer
             if answer.token is not None:
                 yield MAY_BLOCK
-                token = _next(context, answer.token)
+                token = context.step(answer.token)
             if context.complete:
                 return (yield from auth.finish_gssapi(token, context.get_signature(auth.to_authenticate())))
             if token is None:
@@ -92,9 +94,11 @@ class Tickets:
             return self._address
 
     def _context(self, server: str) -> Context:
-        import gssapi
-        from gssapi.raw.misc import GSSError
-
+        try:
+            import gssapi
+            from gssapi.raw.misc import GSSError
+        except ImportError as error:
+            raise TicketFailure(f"the extra gssapi does not work here: {one_line(str(error))}") from None
         flags = gssapi.RequirementFlag
         wanted = flags.mutual_authentication | flags.integrity
         if self._delegates:
@@ -113,16 +117,33 @@ class Tickets:
             )
         except GSSError as error:
             raise TicketFailure(_said(error)) from None
-        return context
+        return _Context(context, GSSError)
 
 
-def _next(context: Context, token: bytes | None) -> bytes | None:
-    from gssapi.raw.misc import GSSError
+class _Context:
+    """One of the library's, with its errors as what they mean here."""
 
-    try:
-        return context.step(token)
-    except GSSError as error:
-        raise TicketFailure(_said(error)) from None
+    def __init__(self, context: Context, error: type[Exception]) -> None:
+        self._context, self._error = context, error
+
+    @property
+    def complete(self) -> bool:
+        return self._context.complete
+
+    def step(self, token: bytes | None = None) -> bytes | None:
+        with self._failures():
+            return self._context.step(token)
+
+    def get_signature(self, message: bytes) -> bytes:
+        with self._failures():
+            return self._context.get_signature(message)
+
+    @contextlib.contextmanager
+    def _failures(self) -> Iterator[None]:
+        try:
+            yield
+        except self._error as error:
+            raise TicketFailure(_said(error)) from None
 
 
 def _said(error: Exception) -> str:

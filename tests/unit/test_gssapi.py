@@ -1,6 +1,7 @@
 """When a ticket is shown, and how the conversation about it ends, without Kerberos."""
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -117,3 +118,9 @@ def test_a_refusal_ends_it_wherever_it_comes(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_server_that_goes_on_asking_is_not_answered_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(TicketFailure, match="goes on asking"):
         log_in(monkeypatch, Server(MORE, TOKEN), tokens=1_000_000)
+
+
+def test_a_library_that_cannot_be_loaded_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gssapi", None)
+    with pytest.raises(TicketFailure, match="the extra gssapi does not work here"):
+        run_to_end(Tickets("web1", Found()).log_in(Server(MORE)))  # type: ignore[arg-type]
