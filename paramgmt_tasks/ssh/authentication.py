@@ -10,16 +10,19 @@ from paramiko.auth_strategy import AuthSource, AuthStrategy
 
 from ..model import one_line
 from ..steps import MAY_BLOCK, Steps, run_to_end
+from . import gssapi
 from .agent import AgentFailure
 from .failures import Denied
+from .gssapi import TicketFailure, Tickets
 from .identities import Offer, Offers
 from .paramiko_internals import Answer, LeanTransport, Question, UserAuth
 from .questions import Questions
 
 PUBLICKEY, PASSWORD, INTERACTIVE = "publickey", "password", "keyboard-interactive"
+GSSAPI = gssapi.METHOD
 #: ssh has them in another order; but a password is given here beforehand, and for the method of that name.
-ORDER = (PUBLICKEY, PASSWORD, INTERACTIVE)
-ASKING_ORDER = (PUBLICKEY, INTERACTIVE, PASSWORD)
+ORDER = (GSSAPI, PUBLICKEY, PASSWORD, INTERACTIVE)
+ASKING_ORDER = (GSSAPI, PUBLICKEY, INTERACTIVE, PASSWORD)
 #: How often a server may go on asking in one login, and how often it may accept and want more.
 _ROUNDS, _PARTS = 16, 16
 #: What a prompt has that is for a password, in some languages, or certainly for something else.
@@ -44,6 +47,7 @@ class Methods:
     batch: bool = False
     devices: str = ""
     questions: Questions | None = None
+    tickets: Tickets | None = None
 
     def __repr__(self) -> str:
         return f"Methods({', '.join(self.order)})"
@@ -64,6 +68,7 @@ class Authentication(AuthStrategy):
         super().__init__(ssh_config=paramiko.SSHConfig())
         self._host, self._username, self._methods, self._deadline = host, username, methods, deadline
         self._tries: dict[str, Callable[[UserAuth], Steps[Answer | None]]] = {
+            GSSAPI: self._show_ticket,
             PUBLICKEY: self._offer_keys,
             PASSWORD: self._send_password,
             INTERACTIVE: self._answer_questions,
@@ -165,12 +170,17 @@ class Authentication(AuthStrategy):
 
     def _is_key_first(self) -> bool:
         """Whether the first way is to offer a key, so that what the server allows need not be asked for."""
+        tickets = self._methods.tickets
         order = [name for name in self._methods.order if name in self._tries]
+        if tickets is None or tickets.missing:  # a server that offers the method is told about, that is all
+            order = [name for name in order if name != GSSAPI]
         return order[:1] == [PUBLICKEY] and bool(self._methods.offers.keys)
 
     def _next_method(self, allowed: tuple[str, ...] | None) -> str | None:
         for name in self._methods.order:
-            if name in self._tries and name not in self._exhausted and (allowed is None or name in allowed):
+            # A ticket is for servers that offer the method; a key is sent along with the first request.
+            is_allowed = name != GSSAPI if allowed is None else name in allowed
+            if name in self._tries and name not in self._exhausted and is_allowed:
                 return name
         return None
 
@@ -189,6 +199,19 @@ class Authentication(AuthStrategy):
         self._refused.append(f"{self._name}{more}")
 
     # -- the ways; None is that there is nothing (more) to try
+
+    def _show_ticket(self, auth: UserAuth) -> Steps[Answer | None]:
+        tickets = self._methods.tickets
+        self._exhausted.add(GSSAPI)
+        if tickets is None or tickets.missing:
+            self._notes += [f"{GSSAPI}: {tickets.missing}"] if tickets else []
+            return None
+        self._name = GSSAPI
+        try:
+            return (yield from tickets.log_in(auth))
+        except TicketFailure as error:
+            self._notes.append(f"{GSSAPI}: {error}")
+            return None
 
     def _offer_keys(self, auth: UserAuth) -> Steps[Answer | None]:
         for offer in self._methods.offers.keys:

@@ -11,8 +11,18 @@ import paramiko
 from ..model import Settings, ssh_options, ssh_values
 from ..steps import MAY_BLOCK, Steps, run_to_end
 from . import host_keys
-from .authentication import ASKING_ORDER, INTERACTIVE, ORDER, PASSWORD, PUBLICKEY, Authentication, Methods
+from .authentication import (
+    ASKING_ORDER,
+    GSSAPI,
+    INTERACTIVE,
+    ORDER,
+    PASSWORD,
+    PUBLICKEY,
+    Authentication,
+    Methods,
+)
 from .config_lookup import Found
+from .gssapi import Tickets
 from .host_keys import HostKeyVerifier
 from .identities import RSA_BITS, Offers, Wanted, of_paramiko
 from .link import Socket
@@ -120,18 +130,21 @@ class Handshake:
         offers = self._offers(passphrase)
         order = str(options.get("preferredauthentications") or "").split(",")
         usual = ASKING_ORDER if settings.ask_interactive else ORDER
+        tickets = Tickets(target.address, options) if _is_yes(options, "gssapiauthentication") else None
         methods = Methods(
             offers,
             tuple(
                 name
                 for name in (order if order != [""] else usual)
                 if str(options.get(_METHOD_SWITCHES.get(name, ""), "yes")).lower() != "no"
+                and (name != GSSAPI or tickets)
             ),
             password,
             attempts=int(options.get("numberofpasswordprompts", 3)),
             batch=_is_yes(options, "batchmode"),
             devices=str(options.get("kbdinteractivedevices", "")),
             questions=self._resources.questions if settings.ask_interactive else None,
+            tickets=tickets,
         )
         return Authentication(target.host.entry, target.user, methods, deadline)
 

@@ -92,7 +92,8 @@ def _prime(bits: int, offset: int) -> int:
 class GroupExchange(PrivateGroupExchange):
     """paramiko's, with groups that cost no more than the fixed ones."""
 
-    max_bits = LARGEST_GROUP
+    #: The smallest is OpenSSH's.
+    min_bits, max_bits = 2048, LARGEST_GROUP
 
     def _parse_kexdh_gex_group(self, m: paramiko.Message) -> None:
         position = m.packet.tell()
@@ -102,7 +103,7 @@ class GroupExchange(PrivateGroupExchange):
             raise paramiko.SSHException(f"a group of {size} bytes, more than {LARGEST_GROUP} bits")
         bits = m.get_mpint().bit_length()
         m.packet.seek(position)
-        if bits < self.min_bits:  # as OpenSSH; paramiko takes half of what it asks for
+        if bits < self.min_bits:  # which paramiko does not look at
             raise paramiko.SSHException(f"a group of {bits} bits, fewer than {self.min_bits}")
         super()._parse_kexdh_gex_group(m)
 

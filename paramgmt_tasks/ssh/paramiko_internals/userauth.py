@@ -10,9 +10,14 @@ from paramiko.common import (
     MSG_SERVICE_ACCEPT,
     MSG_USERAUTH_BANNER,
     MSG_USERAUTH_FAILURE,
+    MSG_USERAUTH_GSSAPI_ERROR,
+    MSG_USERAUTH_GSSAPI_ERRTOK,
+    MSG_USERAUTH_GSSAPI_TOKEN,
     MSG_USERAUTH_INFO_REQUEST,
     MSG_USERAUTH_SUCCESS,
     cMSG_SERVICE_REQUEST,
+    cMSG_USERAUTH_GSSAPI_MIC,
+    cMSG_USERAUTH_GSSAPI_TOKEN,
     cMSG_USERAUTH_INFO_RESPONSE,
     cMSG_USERAUTH_REQUEST,
 )
@@ -44,7 +49,7 @@ class Answer:
     """What a server answers to a request: it `accepted`, or it refused and names `methods` that can go on.
 
     `partial` is whether the request was right, and more is wanted. `more` is whether it has neither accepted
-    nor refused: it would take the key, wants another password, or asks `questions`.
+    nor refused: it would take the key, wants another password, asks `questions`, or goes on with a `token`.
     """
 
     accepted: bool = False
@@ -52,6 +57,7 @@ class Answer:
     partial: bool = False
     more: bool = False
     questions: tuple[Question, ...] = ()
+    token: bytes | None = None
 
 
 class UserAuth(PrivateAuthHandler):
@@ -80,6 +86,10 @@ class UserAuth(PrivateAuthHandler):
             MSG_USERAUTH_FAILURE: self._parse_userauth_failure,
             MSG_USERAUTH_BANNER: self._parse_userauth_banner,
             _MORE: self._parse_userauth_info_request,
+            MSG_USERAUTH_GSSAPI_TOKEN: self._parse_gssapi_token,
+            # What is wrong with the ticket; that it is refused comes after it.
+            MSG_USERAUTH_GSSAPI_ERROR: lambda m: None,
+            MSG_USERAUTH_GSSAPI_ERRTOK: lambda m: None,
         }
 
     # -- requests
@@ -151,6 +161,34 @@ class UserAuth(PrivateAuthHandler):
             response.add_string(each.encode("utf-8", "surrogateescape"))
         return self._ask(response)
 
+    def gssapi(self, mechanism: bytes) -> Steps[Answer]:
+        """Begin to log in by a mechanism of GSSAPI, whose identifier is in DER (RFC 4462, section 3.2)."""
+        request = self._request("gssapi-with-mic")
+        request.add_int(1)
+        request.add_string(mechanism)
+        return self._ask(request)
+
+    def gssapi_token(self, token: bytes) -> Steps[Answer]:
+        """Go on with a token."""
+        return self._ask(_with_string(cMSG_USERAUTH_GSSAPI_TOKEN, token))
+
+    def to_authenticate(self) -> bytes:
+        """Of what the integrity code at the end has to be (RFC 4462, section 3.5)."""
+        signed = paramiko.Message()
+        signed.add_string(self._messages.session_id or b"")
+        return signed.asbytes() + self._request("gssapi-with-mic").asbytes()
+
+    def finish_gssapi(self, token: bytes | None, code: bytes) -> Steps[Answer]:
+        """Log in, after a last token, by the integrity code of `to_authenticate`."""
+        if token:
+            self._messages.send_message(_with_string(cMSG_USERAUTH_GSSAPI_TOKEN, token))
+        return self._ask(_with_string(cMSG_USERAUTH_GSSAPI_MIC, code))
+
+    def peer(self) -> tuple[str, int]:
+        """The server's address; raises OSError if it is reached through something that is no socket."""
+        address: tuple[str, int] = self._messages.getpeername()
+        return address
+
     def _request(self, method: str) -> paramiko.Message:
         self.auth_method = method
         request = paramiko.Message()
@@ -213,3 +251,13 @@ class UserAuth(PrivateAuthHandler):
             prompt = m.get_string().decode("utf-8", "replace")
             asked.append(Question(prompt, m.get_boolean(), title, instruction))
         self._answer = Answer(more=True, questions=tuple(asked))
+
+    def _parse_gssapi_token(self, m: paramiko.Message) -> None:
+        self._answer = Answer(more=True, token=m.get_string())
+
+
+def _with_string(kind: bytes, text: bytes) -> paramiko.Message:
+    message = paramiko.Message()
+    message.add_byte(kind)
+    message.add_string(text)
+    return message
