@@ -65,7 +65,10 @@ def test_any_variable_may_be_given_whatever_there_is_on_the_host(
 @pytest.mark.parametrize("name", ["dash", "bash", "zsh"])
 def test_variables_come_where_startup_files_have_read_some_lines(name: str, more: bool) -> None:
     text, sent = with_env("printenv A", [("A", "a\nb")], more)
-    done = run(str(shutil.which(name)), f"read -r x; read -r x; {text}", sent)
+    shell = shutil.which(name)
+    if shell is None:
+        pytest.skip(f"needs {name}")
+    done = run(shell, f"read -r x; read -r x; {text}", sent)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"a\nb\n", b"")
 
 
