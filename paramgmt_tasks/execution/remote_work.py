@@ -131,7 +131,7 @@ class RemoteWork:
         check_command(options)
         terminal = settings.tty or has_terminal(options)
         text, values = with_env(text, settings.env, more=bool(stdin) or held, login=not settings.way)
-        way = as_user(settings, text, terminal, separate=not terminal)
+        way = as_user(settings, text, terminal, not terminal, bool(stdin or values or held))
         no_input = not stdin and way is None and not held
         # On the way to another user nothing may be sent before the command itself runs.
         first = b"" if way else values

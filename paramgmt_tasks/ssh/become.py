@@ -40,7 +40,8 @@ _NO_TTY = re.compile(r"\btty\b|terminal is required|from a terminal", re.I)
 class Become:
     """A command of another user's, and the talk with what leads there before it starts.
 
-    `way` is `sudo`, `su`, `doas` or a command, see Settings; `user` is root without one. With `terminal` the
+    `way` is `sudo`, `su`, `doas` or a command, see Settings. Empty, the user stays, and the login shell runs
+    the command. `user` is root without one. With `terminal` the
     command needs one, and has both outputs on it; if `separate`, they come apart all the same.
     The password is sent only when it is asked for, and once, so that it can never become the command's input,
     and nothing else is sent before the command itself has said that it runs.
@@ -74,18 +75,20 @@ class Become:
             "g=; [ ! -r /proc/$$/stat ] || read -r _ _ _ _ g _ </proc/$$/stat; "
             '[ "$g" ] || g=$(ps -o pgid= -p $$ 2>/dev/null); '
             f"printf '%s %s]' {shlex.quote(self._ready.decode())} \"$g\" >&2; "
-            f"exec /bin/sh -c {shlex.quote(command)}"
+            f"exec {'/bin/sh' if way else '${SHELL:-/bin/sh}'} -c {shlex.quote(command)}"
         )
         #: What runs it, for /bin/sh.
         self.command = self._led_by(inner)
-        self._name = way.split()[0]
+        self._name = way.split()[0] if way else "the shell"
 
     def another(self, command: str) -> "Become":
         """Another command of the same user's."""
-        return Become(self._way, self._user, self.password, command, self._tty)
+        return Become(self._way, self._user, self.password, command, self._tty and bool(self._way))
 
     def _led_by(self, inner: str) -> str:
         user, run = shlex.quote(self._user or "root"), f"/bin/sh -c {shlex.quote(inner)}"
+        if not self._way:
+            return inner
         if self._way == "sudo":
             how = "-n" if self.password is None else f"-S -p {shlex.quote(self._prompt)}"
             return f"exec sudo {how} -u {user} -- {run}" if self._user else f"exec sudo {how} -- {run}"
@@ -261,7 +264,15 @@ def _text(written: bytes) -> str:
         return written.decode("latin-1")
 
 
-def as_user(settings: Settings, command: str, terminal: bool = False, separate: bool = True) -> Become | None:
-    """The command as the user that the settings say; None if that is who logs in."""
+def as_user(
+    settings: Settings, command: str, terminal: bool = False, separate: bool = True, has_input: bool = False
+) -> Become | None:
+    """The command as the user that the settings say, or one that has to say when it can be sent input.
+
+    sshd loses what is sent to a terminal before the command has it. None if neither is needed.
+    """
     way = settings.way
-    return Become(way, settings.run_as, settings.password, command, terminal, separate) if way else None
+    if not way and not (terminal and has_input):
+        return None
+    password = settings.password if way else None
+    return Become(way, settings.run_as, password, command, terminal, separate)

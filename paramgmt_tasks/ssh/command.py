@@ -26,6 +26,8 @@ _AGAIN = "paramgmt_login_shell"
 #: What comes before the variables, for startup files of the login shell that read some; and what skips it.
 _BEGIN = b"\n" * 8 + b"paramgmt\n"
 _SKIP = "while read -r paramgmt_line; do case $paramgmt_line in paramgmt) break;; esac; done; "
+#: Seconds after which a terminal is told again that its input has ended, doubled each time.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
 _LOST = "connection lost; the command may have run"
 
 
@@ -133,6 +135,7 @@ class _Conversation:
     ) -> None:
         self._channel, self._out, self._err = channel, out, err
         self._unsent, self._ends, self._stop = memoryview(stdin), ends, stop
+        self._pause = _FIRST_PAUSE
 
     def until_end(self, deadline: float | None) -> Steps[None]:
         """Send and receive until the command ends, or `stop` says so.
@@ -145,12 +148,25 @@ class _Conversation:
         self.drain()
         self._feed()
         while not channel.at_eof() and not stop():
-            yield from channel.wait_for(self._has_news, deadline)
+            yield from self._wait(deadline)
             # Output is read in turns with stdin: a command may not read on before it is rid of some.
             self.drain()
             if self._unsent.nbytes:
                 self._feed()
         yield from channel.wait_for(lambda: stop() or channel.has_status(), deadline)
+
+    def _wait(self, deadline: float | None) -> Steps[None]:
+        """Wait for news. A terminal is told now and then that its input has ended: that is soon forgotten."""
+        channel = self._channel
+        again_at = time.monotonic() + self._pause
+        if not (channel.terminal and channel.eof_sent) or (deadline is not None and deadline <= again_at):
+            yield from channel.wait_for(self._has_news, deadline)
+            return
+        try:
+            yield from channel.wait_for(self._has_news, again_at)
+        except OutOfTime:
+            channel.end_again()
+            self._pause = min(2 * self._pause, _LONGEST_PAUSE)
 
     def drain(self) -> None:
         """Keep what has come."""

@@ -278,7 +278,7 @@ def open_session(
     """
     settings = connection.settings
     text = f"set -- {shlex.join(arguments)}\n{script}"
-    way = as_user(settings, text, terminal=settings.tty)
+    way = as_user(settings, text, terminal=settings.tty and bool(settings.way))
     command, limit = by_sh(way.command if way else text), connection.time_left(START_TIMEOUT)
     no_input, terminal = not has_input and way is None, way is not None and way.terminal
     channel = yield from connection.start(command, limit, no_input, terminal=terminal)

@@ -48,7 +48,7 @@ class SftpTransfer:
         self.check_time()
 
     def _session(self, connection: HostRun) -> Client:
-        way = as_user(self.settings, _FIND_SERVER, terminal=self.settings.tty)
+        way = as_user(self.settings, _FIND_SERVER, terminal=self.settings.tty and bool(self.settings.way))
         if way:
             if not way.is_plain:
                 why = f"no tar on this host, and SFTP cannot be had by {self.settings.way.split()[0]}"

@@ -327,6 +327,12 @@ class ExecChannel(PrivateChannel):
             self._send(memoryview(self.terminal.end()))
             self.eof_sent = True
 
+    def end_again(self) -> None:
+        """Tell a terminal once more that its input has ended."""
+        if self.terminal and not self.closed:
+            self._send(memoryview(self.terminal.end()))
+            self.flush()
+
     def has_window(self) -> bool:
         """Whether something can be sent."""
         room = self.terminal.room(self.out_window_size) if self.terminal else self.out_window_size
