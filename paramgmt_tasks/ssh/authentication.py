@@ -84,6 +84,8 @@ class Authentication(AuthStrategy):
         self._partial = False
         self._asked_for = ""
         self._waits_for_somebody = False
+        #: Seconds for which somebody was waited for.
+        self.waited = 0.0
         #: What is being tried.
         self._name = ""
 
@@ -278,16 +280,19 @@ class Authentication(AuthStrategy):
         self._answered.add(question)
         began = time.monotonic()
         self._waits_for_somebody = True
-        response = yield from questions.answer(self._host, question, auth.pause)
+        try:
+            response = yield from questions.answer(self._host, question, auth.pause)
+        finally:
+            self._waited_since(began, auth)
         self._waits_for_somebody = False
-        self._waited_since(began, auth)
         if response is None:
             self._asked_for = f"nobody answered {prompt!r}"
         return response
 
     def _waited_since(self, began: float, auth: UserAuth) -> None:
         """Somebody was waited for, which is not the host's time."""
-        auth.deadline += time.monotonic() - began
+        self.waited += time.monotonic() - began
+        auth.deadline = self._deadline + self.waited
 
 
 def _is_for_password(question: Question, alone: bool) -> bool:

@@ -13,7 +13,7 @@ from . import host_keys
 from .authentication import ASKING_ORDER, INTERACTIVE, ORDER, PASSWORD, PUBLICKEY, Authentication, Methods
 from .config_lookup import Found
 from .host_keys import HostKeyVerifier
-from .identities import RSA_BITS, Offers, Wanted, of_paramiko
+from .identities import RSA_BITS, Wanted, of_paramiko
 from .link import Socket
 from .paramiko_internals import LeanTransport, use_transport
 from .shared import SharedResources
@@ -51,6 +51,7 @@ class Handshake:
         self._target, self._settings, self._resources = target, settings, resources
         self._connect_kwargs, self._on_stall = connect_kwargs, on_stall
         self._verifier = _verifier(target, settings, resources)
+        self._login: Authentication | None = None
 
     def steps(self, client: paramiko.SSHClient, sock: Socket, deadline: float) -> Steps[LeanTransport]:
         """Connect over a socket until a deadline, in monotonic seconds; `client` has what it comes to.
@@ -60,7 +61,9 @@ class Handshake:
             paramiko.SSHException, OSError, EOFError: as failures.classify tells apart.
         """
         others = {k: v for k, v in self._connect_kwargs.items() if k not in {*_KEY_OPTIONS, "timeout"}}
-        authentication = self._authentication(deadline)
+        if self._resources.identities.takes_long(self._wanted()):
+            yield MAY_BLOCK
+        self._login = authentication = self._authentication(deadline)
         verifier = self._verifier
         if others:
             yield MAY_BLOCK
@@ -81,6 +84,11 @@ class Handshake:
         yield from authentication.steps(transport)
         return transport
 
+    @property
+    def waited(self) -> float:
+        """Seconds for which somebody was waited for, which is not the host's time."""
+        return self._login.waited if self._login else 0.0
+
     def _offering(self, transport: LeanTransport) -> LeanTransport:
         """The transport, which offers what ssh_config says."""
         transport.on_stall = self._on_stall
@@ -94,8 +102,10 @@ class Handshake:
         target, settings, given = self._target, self._settings, self._connect_kwargs
         options = target.options
         password = given.get("password") or (None if settings.sudo else settings.password)
-        passphrase = given.get("passphrase") or given.get("password") or settings.passphrase
-        offers = self._offers(passphrase)
+        offers = self._resources.identities.offers(self._wanted())
+        pkey = given.get("pkey")
+        if pkey:
+            offers = replace(offers, keys=(of_paramiko(pkey), *offers.keys))
         order = str(options.get("preferredauthentications") or "").split(",")
         usual = ASKING_ORDER if settings.ask_interactive else ORDER
         methods = Methods(
@@ -113,27 +123,23 @@ class Handshake:
         )
         return Authentication(target.host.entry, target.user, methods, deadline)
 
-    def _offers(self, passphrase: str | None) -> Offers:
+    def _wanted(self) -> Wanted:
         """The keys that settings, Fabric and ssh_config name, in this order."""
         options, settings, given = self._target.options, self._settings, self._connect_kwargs
         key_filename = given.get("key_filename") or []
         named = [key_filename] if isinstance(key_filename, str) else key_filename
         identity = [settings.identity] if settings.identity else []
-        offers = self._resources.identities.offers(
-            Wanted(
-                (*identity, *named, *options.get("identityfile", [])),
-                tuple(options.get("certificatefile", [])),
-                _is_yes(options, "identitiesonly"),
-                options.get("identityagent"),
-                str(options.get("pubkeyacceptedalgorithms", "")),
-                int(options.get("requiredrsasize", RSA_BITS)),
-                passphrase,
-                bool(given.get("allow_agent", True)),
-                bool(given.get("look_for_keys", True)),
-            )
+        return Wanted(
+            (*identity, *named, *options.get("identityfile", [])),
+            tuple(options.get("certificatefile", [])),
+            _is_yes(options, "identitiesonly"),
+            options.get("identityagent"),
+            str(options.get("pubkeyacceptedalgorithms", "")),
+            int(options.get("requiredrsasize", RSA_BITS)),
+            given.get("passphrase") or given.get("password") or settings.passphrase,
+            bool(given.get("allow_agent", True)),
+            bool(given.get("look_for_keys", True)),
         )
-        pkey = given.get("pkey")
-        return replace(offers, keys=(of_paramiko(pkey), *offers.keys)) if pkey else offers
 
 
 def _is_yes(options: Found, keyword: str) -> bool:

@@ -164,6 +164,22 @@ def test_hosts_that_ask_nothing_do_not_wait_for_somebody(server: FactorServer, i
                     done.set()
 
 
+def test_who_takes_long_to_answer_does_not_take_the_hosts_time(server: FactorServer) -> None:
+    began = time.monotonic()
+
+    def asking(text: str, echo: bool, gives_up: Callable[[], bool]) -> str | None:
+        until(lambda: time.monotonic() > began + 4.5)
+        return CODE if "Verif" in text else "wrong"
+
+    hosts = [Host(user, "127.3.0.1", user=user) for user in ("code", "quiet-code")]
+    with contextlib.closing(Pool(asking)) as pool:
+        settings = Settings(connect_timeout=4, ask_interactive=True)
+        with Fleet(hosts, settings, pool=pool) as fleet:
+            right, wrong = fleet.perform(RemoteCommand("hello")).report()
+    assert right.ok, right.reason
+    assert (wrong.outcome, "refused the answer" in wrong.reason) == (Outcome.DENIED, True)
+
+
 def test_nobody_there_is_an_end_for_all(server: FactorServer) -> None:
     somebody = Somebody(code=None)
     results = ask("code", somebody, hosts=5)
