@@ -246,6 +246,20 @@ def test_methods_that_ssh_config_excludes_are_not_used(
     assert not [each for each in server.tried if each.startswith(("password", "keyboard"))]
 
 
+def test_what_is_said_of_a_closed_account_is_the_reason(server: FactorServer) -> None:
+    server.banner = "All is logged.\r\nYour account has \x1b[1mexpired; ask the help desk.\r\n\r\n"
+    result = one("closed")
+    assert (result.outcome, result.attempts) == (Outcome.DENIED, 1)
+    said = r"ssh-ed25519; the server says: Your account has \x1b[1mexpired; ask the help desk."
+    assert result.reason == f"authentication failed for closed: {said}"
+
+
+def test_who_is_let_in_does_not_see_what_a_server_shows(server: FactorServer) -> None:
+    server.banner = "All is logged.\n" * 10_000
+    result = one("none")
+    assert (result.outcome, result.stdout, result.stderr) == (Outcome.OK, b"hi\n", b"")
+
+
 def test_the_password_of_sudo_is_not_for_logging_in(server: FactorServer) -> None:
     assert one("word", password=PASSWORD, sudo=True).outcome is Outcome.DENIED
     assert "password right" not in server.tried
@@ -387,4 +401,4 @@ def test_a_server_opens_no_agent_that_is_not_forwarded_and_few_that_are(
 
 
 def test_all_users_are_tried() -> None:
-    assert {*BY_KEY_AND_PASSWORD, *BY_CODE, "evil", "endless"} == USERS.keys()
+    assert {*BY_KEY_AND_PASSWORD, *BY_CODE, "closed", "evil", "endless"} == USERS.keys()
