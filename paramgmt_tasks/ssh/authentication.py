@@ -82,24 +82,28 @@ class Authentication(AuthStrategy):
         self._exhausted: set[str] = set()
         self._prompts = methods.attempts
         self._password = None if methods.batch else methods.password
+        self._questions = None if methods.batch else methods.questions
         #: By which methods it was sent.
         self._sent: set[str] = set()
         self._answered: set[Question] = set()
         self._partial = False
         self._asked_for = ""
         self._waits_for_somebody = False
+        #: Seconds for which somebody was waited for.
+        self.waited = 0.0
         #: What is being tried.
         self._name = ""
 
     @property
-    def has_secrets(self) -> bool:
-        """Whether a password, or what somebody answers, may be sent."""
-        return self._password is not None or self._asks_somebody()
+    def has_password(self) -> bool:
+        """Whether a password would be sent, or what somebody answers."""
+        return self._password is not None or self._questions is not None
 
-    def withhold_secrets(self, reason: str) -> None:
-        """Send neither a password nor what somebody answers, for a reason that a refusal then names."""
-        del self._tries[PASSWORD], self._tries[INTERACTIVE]
-        self._notes.append(f"no password is sent: {reason}")
+    def withhold_password(self, reason: str) -> None:
+        """Send no password and no answer, for a reason that a refusal then names."""
+        if self.has_password:
+            self._password = self._questions = None
+            self._notes.append(f"no password is sent: {reason}")
 
     def get_sources(self) -> Iterator[AuthSource]:
         """Not used: `authenticate` walks the methods itself, to see how each was refused."""
@@ -265,7 +269,7 @@ class Authentication(AuthStrategy):
 
     def _answer_questions(self, auth: UserAuth) -> Steps[Answer | None]:
         """Answer what the server asks: with the password, or as somebody does."""
-        if not self._prompts or not (self._password or self._asks_somebody() or self._partial):
+        if not self._prompts or not (self.has_password or self._partial):
             return None
         self._prompts -= 1
         self._name = INTERACTIVE
@@ -283,17 +287,14 @@ class Authentication(AuthStrategy):
         self._notes.append("the server goes on asking")
         return None
 
-    def _asks_somebody(self) -> bool:
-        return not self._methods.batch and self._methods.questions is not None
-
     def _response(self, auth: UserAuth, question: Question, alone: bool) -> Steps[str | None]:
         if self._password is not None and _is_for_password(question, alone) and INTERACTIVE not in self._sent:
             self._sent.add(INTERACTIVE)
             self._name = f"{INTERACTIVE} with the password"
             return self._password
         prompt = one_line(question.prompt)
-        questions = self._methods.questions
-        if questions is None or self._methods.batch:
+        questions = self._questions
+        if questions is None:
             self._asked_for = f"the server asks {prompt!r}, see --ask-interactive"
             return None
         if question in self._answered:
@@ -302,16 +303,19 @@ class Authentication(AuthStrategy):
         self._answered.add(question)
         began = time.monotonic()
         self._waits_for_somebody = True
-        response = yield from questions.answer(self._host, question, auth.pause)
+        try:
+            response = yield from questions.answer(self._host, question, auth.pause)
+        finally:
+            self._waited_since(began, auth)
         self._waits_for_somebody = False
-        self._waited_since(began, auth)
         if response is None:
             self._asked_for = f"nobody answered {prompt!r}"
         return response
 
     def _waited_since(self, began: float, auth: UserAuth) -> None:
         """Somebody was waited for, which is not the host's time."""
-        auth.deadline += time.monotonic() - began
+        self.waited += time.monotonic() - began
+        auth.deadline = self._deadline + self.waited
 
 
 def _is_for_password(question: Question, alone: bool) -> bool:

@@ -48,6 +48,8 @@ class HostConnection(fabric.Connection):
     link: Link
     #: Seconds spent on tries to reach the host since `renew`, waiting for the gate not counted.
     spent = 0.0
+    #: Seconds of the last try for which somebody was waited for, who was asked something.
+    _waited = 0.0
 
     def __init__(
         self,
@@ -193,16 +195,17 @@ class HostConnection(fabric.Connection):
         with gate.handshake((yield from gate.acquire_slot())):
             began = time.monotonic()
             deadline = began + self.connect_timeout - self.spent
+            self._waited = 0.0
             try:
                 yield from self._reach(target, addresses, deadline, on_stall)
             except BaseException as error:
-                self.spent += time.monotonic() - began
+                self.spent += time.monotonic() - began - self._waited
                 said = self.link.end_proxy()
                 self.discard()
                 failure = classify(error)
                 if said and failure.outcome is Outcome.UNREACHABLE:
                     raise Classified(replace(failure, reason=f"ProxyCommand: {said}")) from error
-                if isinstance(error, Exception) and time.monotonic() >= deadline:
+                if isinstance(error, Exception) and time.monotonic() - self._waited >= deadline:
                     raise NoAnswer("connect timeout") from error
                 raise
 
@@ -222,6 +225,8 @@ class HostConnection(fabric.Connection):
         except RetryWithKnownTypes:
             self.discard()
             yield from self._connect(handshake, addresses, deadline)
+        finally:
+            self._waited = handshake.waited
 
     def _connect(self, handshake: Handshake, addresses: list[Address], deadline: float) -> Steps[None]:
         sock = yield from (self.link.dial(addresses, deadline) if addresses else self._tunnel(deadline))

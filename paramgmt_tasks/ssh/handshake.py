@@ -24,7 +24,7 @@ from .authentication import (
 from .config_lookup import Found
 from .gssapi import Tickets
 from .host_keys import HostKeyVerifier
-from .identities import RSA_BITS, Offers, Wanted, of_paramiko
+from .identities import RSA_BITS, Wanted, of_paramiko
 from .link import Socket
 from .paramiko_internals import LeanTransport, use_transport
 from .shared import SharedResources
@@ -64,6 +64,7 @@ class Handshake:
         self._target, self._settings, self._resources = target, settings, resources
         self._connect_kwargs, self._on_stall = connect_kwargs, on_stall
         self._verifier = _verifier(target, settings, resources)
+        self._login: Authentication | None = None
         self._forwards_agent = forwards_agent
         #: Why the host must not reach an agent, see HostKeyVerifier.distrust; empty if it may.
         self.distrust = ""
@@ -76,7 +77,9 @@ class Handshake:
             paramiko.SSHException, OSError, EOFError: as failures.classify tells apart.
         """
         others = {k: v for k, v in self._connect_kwargs.items() if k not in {*_KEY_OPTIONS, "timeout"}}
-        authentication = self._authentication(deadline)
+        if self._resources.identities.takes_long(self._wanted()):
+            yield MAY_BLOCK
+        self._login = authentication = self._authentication(deadline)
         verifier = self._verifier
         yield from verifier.prepare(deadline)
         if others:
@@ -103,10 +106,15 @@ class Handshake:
         self, authentication: Authentication, deadline: float, transport: LeanTransport
     ) -> Steps[None]:
         yield from self._verifier.verify(transport, deadline)
-        if self._forwards_agent or authentication.has_secrets:
+        if self._forwards_agent or authentication.has_password:
             self.distrust = self._verifier.distrust(transport)
             if self.distrust:
-                authentication.withhold_secrets(self.distrust)
+                authentication.withhold_password(self.distrust)
+
+    @property
+    def waited(self) -> float:
+        """Seconds for which somebody was waited for, which is not the host's time."""
+        return self._login.waited if self._login else 0.0
 
     def _offering(self, transport: LeanTransport) -> LeanTransport:
         """The transport, which offers what ssh_config says."""
@@ -126,8 +134,10 @@ class Handshake:
         target, settings, given = self._target, self._settings, self._connect_kwargs
         options = target.options
         password = given.get("password") or (None if settings.way else settings.password)
-        passphrase = given.get("passphrase") or given.get("password") or settings.passphrase
-        offers = self._offers(passphrase)
+        offers = self._resources.identities.offers(self._wanted())
+        pkey = given.get("pkey")
+        if pkey:
+            offers = replace(offers, keys=(of_paramiko(pkey), *offers.keys))
         order = str(options.get("preferredauthentications") or "").split(",")
         usual = ASKING_ORDER if settings.ask_interactive else ORDER
         tickets = Tickets(target.address, options) if _is_yes(options, "gssapiauthentication") else None
@@ -148,27 +158,23 @@ class Handshake:
         )
         return Authentication(target.host.entry, target.user, methods, deadline)
 
-    def _offers(self, passphrase: str | None) -> Offers:
+    def _wanted(self) -> Wanted:
         """The keys that settings, Fabric and ssh_config name, in this order."""
         options, settings, given = self._target.options, self._settings, self._connect_kwargs
         key_filename = given.get("key_filename") or []
         named = [key_filename] if isinstance(key_filename, str) else key_filename
         identity = [settings.identity] if settings.identity else []
-        offers = self._resources.identities.offers(
-            Wanted(
-                (*identity, *named, *options.get("identityfile", [])),
-                tuple(options.get("certificatefile", [])),
-                _is_yes(options, "identitiesonly"),
-                options.get("identityagent"),
-                str(options.get("pubkeyacceptedalgorithms", "")),
-                int(options.get("requiredrsasize", RSA_BITS)),
-                passphrase,
-                bool(given.get("allow_agent", True)),
-                bool(given.get("look_for_keys", True)),
-            )
+        return Wanted(
+            (*identity, *named, *options.get("identityfile", [])),
+            tuple(options.get("certificatefile", [])),
+            _is_yes(options, "identitiesonly"),
+            options.get("identityagent"),
+            str(options.get("pubkeyacceptedalgorithms", "")),
+            int(options.get("requiredrsasize", RSA_BITS)),
+            given.get("passphrase") or given.get("password") or settings.passphrase,
+            bool(given.get("allow_agent", True)),
+            bool(given.get("look_for_keys", True)),
         )
-        pkey = given.get("pkey")
-        return replace(offers, keys=(of_paramiko(pkey), *offers.keys)) if pkey else offers
 
 
 def _is_yes(options: Found, keyword: str) -> bool:

@@ -156,6 +156,11 @@ class Identities:
         with self._lock:
             return self._agents.setdefault(socket, Agent(socket))
 
+    def takes_long(self, wanted: Wanted) -> bool:
+        """Whether `offers` may block for long: an agent is asked first, or a key is to be decrypted."""
+        asks = bool(wanted.passphrase or (wanted.with_agent and socket_of(wanted.agent)))
+        return asks and wanted not in self._offers
+
     def offers(self, wanted: Wanted) -> Offers:
         """The keys for one host, in ssh's order.
 

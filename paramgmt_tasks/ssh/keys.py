@@ -3,6 +3,7 @@
 import base64
 import binascii
 import os
+import re
 import stat
 from dataclasses import dataclass
 from itertools import pairwise
@@ -24,6 +25,7 @@ _CURVE_HASHES = {256: hashes.SHA256(), 384: hashes.SHA384(), 521: hashes.SHA512(
 _FIELDS = {"ssh-ed25519": 1, "ssh-rsa": 2, "ecdsa-sha2-": 2, "sk-ssh-ed25519@": 2, "sk-ecdsa-sha2-": 3}
 _MAGIC = b"openssh-key-v1\0"
 _BEGIN, _END = b"-----BEGIN OPENSSH PRIVATE KEY-----", b"-----END OPENSSH PRIVATE KEY-----"
+_PRIVATE = re.compile(rb"-----BEGIN ([A-Z0-9 ]*PRIVATE KEY)-----.*?-----END \1-----", re.DOTALL)
 #: Bytes of the largest file that is read as a key, as in OpenSSH.
 _LARGEST_FILE = 1024 * 1024
 _USER = 1
@@ -153,8 +155,12 @@ def private_key(data: bytes, passphrase: str | None) -> PrivateKey:
         NeedsPassphrase: it is encrypted, and `passphrase` is None or wrong.
         BadKey: none that can be used.
     """
-    if b"PRIVATE KEY-----" not in data:
+    if data.startswith(b"PuTTY-User-Key-File"):
+        raise BadKey("in PuTTY's format: puttygen FILE -O private-openssh -o NEW converts it")
+    block = _PRIVATE.search(data)
+    if block is None:
         raise BadKey("not a private key")
+    data = block[0] + b"\n"  # without the parameters that may stand before it
     own = _BEGIN in data
     load = serialization.load_ssh_private_key if own else serialization.load_pem_private_key
     encrypted = _is_encrypted(data)

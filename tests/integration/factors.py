@@ -26,14 +26,15 @@ USERS: dict[str, tuple[list[str], list[list[tuple[str, bool, str]]]]] = {
     "key-word": ([KEY, WORD], []),
     "empty": ([ASKED], [[], _FIRST, []]),
     "none": ([], []),
+    "closed": ([KEY], []),
     "evil": ([ASKED], [[("\x1b[2JType\r\nyour\x07 PIN: ", False, CODE)]]),
     "endless": ([ASKED], [[(f"Token {number}: ", False, CODE)] for number in range(1000)]),
 }
 
 
 class _Login(ServerInterface):
-    def __init__(self, server: "FactorServer") -> None:
-        self._server, self._done, self._round = server, 0, 0
+    def __init__(self, server: "FactorServer", transport: paramiko.Transport) -> None:
+        self._server, self._transport, self._done, self._round = server, transport, 0, 0
         self.commanded = threading.Event()
 
     def get_allowed_auths(self, username: str) -> str:
@@ -51,7 +52,12 @@ class _Login(ServerInterface):
     def check_auth_none(self, username: str) -> int:
         return AUTH_SUCCESSFUL if not USERS[username][0] else AUTH_FAILED
 
+    def get_banner(self) -> tuple[str | None, str | None]:
+        return self._server.banner, "en"
+
     def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
+        if username == "closed":
+            self._transport.close()  # as sshd does if PAM has closed the account
         return self._passed(username, KEY, key.asbytes() == self._server.key)
 
     def check_auth_password(self, username: str, password: str) -> int:
@@ -88,10 +94,12 @@ class _Connection(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         transport = paramiko.Transport(self.request)
         transport.add_server_key(self.server.host_key)
-        login = _Login(self.server)
+        login = _Login(self.server, transport)
         with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
             transport.start_server(server=login)
-            channel = transport.accept(60)
+            channel = None
+            while channel is None and transport.is_active():
+                channel = transport.accept(0.1)  # it is not woken when the connection ends
             if channel is not None and login.commanded.wait(10):
                 self.server.on_login(transport)
                 channel.sendall(b"hi\n")
@@ -112,6 +120,7 @@ class FactorServer(socketserver.ThreadingTCPServer):
         super().__init__(("0.0.0.0", 0), _Connection)
         self.key, self.host_key = key, paramiko.ECDSAKey.generate()
         self.tried: list[str] = []
+        self.banner: str | None = None
         self.port = self.server_address[1]
 
     def on_login(self, transport: paramiko.Transport) -> None:

@@ -164,6 +164,22 @@ def test_hosts_that_ask_nothing_do_not_wait_for_somebody(server: FactorServer, i
                     done.set()
 
 
+def test_who_takes_long_to_answer_does_not_take_the_hosts_time(server: FactorServer) -> None:
+    began = time.monotonic()
+
+    def asking(text: str, echo: bool, gives_up: Callable[[], bool]) -> str | None:
+        until(lambda: time.monotonic() > began + 4.5)
+        return CODE if "Verif" in text else "wrong"
+
+    hosts = [Host(user, "127.3.0.1", user=user) for user in ("code", "quiet-code")]
+    with contextlib.closing(Pool(asking)) as pool:
+        settings = Settings(connect_timeout=4, ask_interactive=True)
+        with Fleet(hosts, settings, pool=pool) as fleet:
+            right, wrong = fleet.perform(RemoteCommand("hello")).report()
+    assert right.ok, right.reason
+    assert (wrong.outcome, "refused the answer" in wrong.reason) == (Outcome.DENIED, True)
+
+
 def test_nobody_there_is_an_end_for_all(server: FactorServer) -> None:
     somebody = Somebody(code=None)
     results = ask("code", somebody, hosts=5)
@@ -228,6 +244,20 @@ def test_methods_that_ssh_config_excludes_are_not_used(
     server.tried.clear()
     assert one(user, Somebody(), password=PASSWORD).outcome is Outcome.DENIED
     assert not [each for each in server.tried if each.startswith(("password", "keyboard"))]
+
+
+def test_what_is_said_of_a_closed_account_is_the_reason(server: FactorServer) -> None:
+    server.banner = "All is logged.\r\nYour account has \x1b[1mexpired; ask the help desk.\r\n\r\n"
+    result = one("closed")
+    assert (result.outcome, result.attempts) == (Outcome.DENIED, 1)
+    said = r"ssh-ed25519; the server says: Your account has \x1b[1mexpired; ask the help desk."
+    assert result.reason == f"authentication failed for closed: {said}"
+
+
+def test_who_is_let_in_does_not_see_what_a_server_shows(server: FactorServer) -> None:
+    server.banner = "All is logged.\n" * 10_000
+    result = one("none")
+    assert (result.outcome, result.stdout, result.stderr) == (Outcome.OK, b"hi\n", b"")
 
 
 def test_the_password_of_sudo_is_not_for_logging_in(server: FactorServer) -> None:
@@ -371,4 +401,4 @@ def test_a_server_opens_no_agent_that_is_not_forwarded_and_few_that_are(
 
 
 def test_all_users_are_tried() -> None:
-    assert {*BY_KEY_AND_PASSWORD, *BY_CODE, "evil", "endless"} == USERS.keys()
+    assert {*BY_KEY_AND_PASSWORD, *BY_CODE, "closed", "evil", "endless"} == USERS.keys()

@@ -84,6 +84,14 @@ def test_a_bad_key_beside_a_good_one_is_passed_over(key: Path, tmp_path: Path) -
     assert [note.partition(":")[0] for note in offers.notes] == [str(bad), str(tmp_path)]
 
 
+def test_what_stands_before_a_key_is_passed_over_and_other_formats_are_told(tmp_path: Path) -> None:
+    data = written(ec.generate_private_key(ec.SECP256R1()), "PEM")
+    before = b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
+    assert private_key(before + data, None).public == private_key(data, None).public
+    with pytest.raises(BadKey, match="puttygen"):
+        private_key(b"PuTTY-User-Key-File-3: ssh-ed25519\n", None)
+
+
 @pytest.mark.parametrize("passphrase", ["", "secret"])
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("crlf", [False, True], ids=["LF", "CRLF"])
