@@ -2,23 +2,26 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import fabric
 import paramiko
 
-from ..model import Host, Outcome, Settings, parse_entry
+from ..model import Host, Outcome, Settings, UsageError, parse_entry
 from ..steps import MAY_BLOCK, Steps, run_to_end
 from . import config as ssh_config
 from .command import run_hidden
+from .dialling import SocketOptions
 from .failures import Classified, NoAnswer, classify
 from .handshake import Handshake
 from .host_keys import RetryWithKnownTypes
 from .host_run import Attachment, HostRun, Kept
 from .jump import JumpHost
-from .link import Address, Link, Socket, look_up
+from .link import Link, Socket
+from .name_lookup import Address, look_up
 from .paramiko_internals import ExecChannel, LeanTransport, forget_sftp
 from .proxy_command import expand_tokens
 from .shared import Defaults, SharedResources
@@ -119,7 +122,11 @@ class HostConnection(fabric.Connection):
             return HostConnection(hop, settings=through, resources=resources)
 
         if target.jump:
-            return resources.jump_host(target.jump, settings, connect)
+            try:
+                return resources.jump_host(target.jump, settings, connect)
+            except UsageError as error:
+                self.target = replace(target, fault=target.fault or str(error))
+                return None
         return target.proxy_command or self.config.gateway
 
     # -- reaching the host
@@ -143,19 +150,23 @@ class HostConnection(fabric.Connection):
         target = replace(self.target, address=self.host, user=self.user, port=self.port)
         target.check()
         self.discard()
+        dialling = SocketOptions.of(target.options)
+        # What comes before the handshake may take long, and must not hold a slot of the gate.
+        took, addresses = 0.0, []
         if isinstance(self.gateway, JumpHost):
             yield MAY_BLOCK
-            self.gateway.open()
-        # Name lookup has no time limit, so it must not hold a slot of the gate.
-        addresses = [] if self.gateway else (yield from look_up(target.address, target.port))
+            with self._spending() as deadline:
+                self.gateway.open(deadline)
+        elif not self.gateway:
+            with self._spending() as deadline:
+                began = time.monotonic()
+                addresses = yield from look_up(target.address, target.port, dialling.family, deadline)
+                took = time.monotonic() - began
         gate = self.resources.gate
-        with gate.handshake((yield from gate.acquire_slot())):
-            began = time.monotonic()
-            deadline = began + self.connect_timeout - self.spent
+        with gate.handshake((yield from gate.acquire_slot())), self._spending(took) as deadline:
             try:
-                yield from self._reach(target, addresses, deadline, on_stall)
+                yield from self._reach(target, addresses, dialling, deadline, on_stall)
             except BaseException as error:
-                self.spent += time.monotonic() - began
                 said = self.link.end_proxy()
                 self.discard()
                 failure = classify(error)
@@ -165,20 +176,40 @@ class HostConnection(fabric.Connection):
                     raise NoAnswer("connect timeout") from error
                 raise
 
+    @contextmanager
+    def _spending(self, took: float = 0.0) -> Iterator[float]:
+        """Try something until a deadline, in monotonic seconds, that follows from what was spent before.
+
+        `took` seconds were spent on this try before; if it fails, they count too.
+        """
+        began = time.monotonic() - took
+        try:
+            yield began + self.connect_timeout - self.spent
+        except BaseException:
+            self.spent += time.monotonic() - began
+            raise
+
     def _reach(
-        self, target: Target, addresses: list[Address], deadline: float, on_stall: Callable[[], object]
+        self,
+        target: Target,
+        addresses: list[Address],
+        dialling: SocketOptions,
+        deadline: float,
+        on_stall: Callable[[], object],
     ) -> Steps[None]:
         handshake = Handshake(target, self.settings, self.resources, self.connect_kwargs, on_stall)
+
+        def connect() -> Steps[None]:
+            dial = self.link.dial(addresses, dialling, deadline) if addresses else self._tunnel(deadline)
+            sock = yield from dial
+            self.client = paramiko.SSHClient()
+            self.transport = yield from handshake.steps(self.client, sock, deadline)
+
         try:
-            yield from self._connect(handshake, addresses, deadline)
+            yield from connect()
         except RetryWithKnownTypes:
             self.discard()
-            yield from self._connect(handshake, addresses, deadline)
-
-    def _connect(self, handshake: Handshake, addresses: list[Address], deadline: float) -> Steps[None]:
-        sock = yield from (self.link.dial(addresses, deadline) if addresses else self._tunnel(deadline))
-        self.client = paramiko.SSHClient()
-        self.transport = yield from handshake.steps(self.client, sock, deadline)
+            yield from connect()
 
     def _tunnel(self, deadline: float) -> Steps[Socket]:
         gateway = self.gateway

@@ -8,13 +8,16 @@ from pathlib import Path
 
 import fabric
 
-from ..model import Settings
+from ..model import Settings, UsageError
 from . import config as ssh_config
 from .authentication import Identities
 from .handshake_gate import HandshakeGate
 from .jump import Connect, JumpHost
 from .known_hosts import KnownHosts
 from .paramiko_internals import FabricConfig
+
+#: Jump hosts on the way to one another, as ssh_config says; more are a loop.
+_MOST_JUMPS = 16
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ class SharedResources:
         self._lock = threading.RLock()  # a chain of jump hosts is made from its last one on
         self._known_hosts: dict[tuple[str, bool], KnownHosts] = {}
         self._jump_hosts: dict[tuple[str, Settings], JumpHost] = {}
+        #: Those that are being made, each on the way to the one before.
+        self._making: list[tuple[str, Settings]] = []
 
     def known_hosts(self, files: str, hash_new: bool) -> KnownHosts:
         """The keys in `files`: names separated by white space, quoted if they contain some."""
@@ -60,11 +65,22 @@ class SharedResources:
             return self._known_hosts[files, hash_new]
 
     def jump_host(self, hops: str, settings: Settings, connect: Connect) -> JumpHost:
-        """The last of some jump hosts, made once for all hosts that are reached through it."""
+        """The last of some jump hosts, made once for all hosts that are reached through it.
+
+        Raises:
+            UsageError: it is to be reached through itself.
+        """
+        key = hops, settings
         with self._lock:
-            if (hops, settings) not in self._jump_hosts:
-                self._jump_hosts[hops, settings] = JumpHost(hops, settings, connect)
-            return self._jump_hosts[hops, settings]
+            if key not in self._jump_hosts:
+                if key in self._making or len(self._making) >= _MOST_JUMPS:
+                    raise UsageError(f"ProxyJump {hops}: a loop of jump hosts")
+                self._making.append(key)
+                try:
+                    self._jump_hosts[key] = JumpHost(hops, settings, connect)
+                finally:
+                    self._making.pop()
+            return self._jump_hosts[key]
 
     def close(self) -> None:
         """Close the connections to jump hosts, and to the agent."""

@@ -59,6 +59,7 @@ from .fabric_hooks import FabricConfig, FabricGroup, forget_sftp
 from .sftp import Answers, SFTPSession
 from .sockets import SocketLike, keep_alive, shut_down
 from .transport import LeanTransport, use_transport
+from .tunnel import Tunnel
 
 __all__ = [
     "Answers",
@@ -70,6 +71,7 @@ __all__ = [
     "OutOfTime",
     "SFTPSession",
     "SocketLike",
+    "Tunnel",
     "forget_sftp",
     "keep_alive",
     "shut_down",

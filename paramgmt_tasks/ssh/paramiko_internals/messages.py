@@ -36,6 +36,8 @@ ChannelHandler = Callable[["MessageTransport", PrivateChannel, paramiko.Message]
 _DATA = (MSG_CHANNEL_DATA, MSG_CHANNEL_EXTENDED_DATA)
 #: How OpenSSH says that an authorized_keys line has command="…", since and before its version 7.7.
 _FORCED = re.compile(rb"key options:.* command\b|^Forced command")
+#: Seconds between two looks whether a key exchange is over.
+_KEYS_PAUSE = 0.05
 #: Bytes of a text for debugging that are looked at.
 _DEBUG_TEXT = 1024
 
@@ -198,6 +200,17 @@ class MessageTransport(PrivateTransport):
     def flush(self) -> None:
         """Send what was gathered as far as it goes at once; the rest goes when the next message is read."""
         self._outbox.push()
+
+    def takes(self) -> bool:
+        """Whether what is sent now leaves at once."""
+        return self._outbox.push() and self.clear_to_send.is_set()
+
+    def wait_for_room(self, until: float) -> None:
+        """Wait in this thread until more can leave, or until monotonic seconds."""
+        if self._outbox.unsent():
+            self._outbox.wait_for_room(until)
+        else:  # a key exchange is under way
+            time.sleep(max(0.0, min(until - time.monotonic(), _KEYS_PAUSE)))
 
     def drained(self, deadline: float) -> Steps[bool]:
         """Steps that send what was gathered; False if the deadline passes first."""

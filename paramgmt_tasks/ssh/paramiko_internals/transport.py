@@ -23,6 +23,7 @@ from .channel import HANDLERS, ExecChannel, open_session
 from .message_pump import Awaited
 from .messages import MessageTransport
 from .sockets import TooLate
+from .tunnel import Tunnel
 from .upstream import PrivateAuthHandler, PrivateClient, PrivateTransport
 
 Arguments = ParamSpec("Arguments")
@@ -184,6 +185,15 @@ class LeanTransport(MessageTransport):
         self.allowance.serve()
         self.read_in_background()
         return super().open_channel(*args, **kwargs)
+
+    def tunnel(self, host: str, port: int, timeout: float) -> Tunnel:
+        """A tunnel to `host:port`, within `timeout` seconds; from now on nobody waits to send over this.
+
+        Raises:
+            paramiko.SSHException: there is none.
+        """
+        self._outbox.waits = False
+        return Tunnel(self.open_channel("direct-tcpip", (host, port), ("", 0), timeout=timeout), self)
 
     auth_none = _with_reader(paramiko.Transport.auth_none)
     auth_password = _with_reader(paramiko.Transport.auth_password)
