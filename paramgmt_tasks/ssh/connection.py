@@ -31,6 +31,9 @@ from .target import Target, resolve
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 CONNECT_TIMEOUT = 10.0
+#: ServerAliveInterval and ServerAliveCountMax if ssh_config says nothing: seconds of silence after which a
+#: host is asked for a sign of life, and how often it may fail to give one.
+ALIVE_INTERVAL, ALIVE_COUNT_MAX = 30, 3
 
 
 class HostConnection(fabric.Connection):
@@ -204,6 +207,10 @@ class HostConnection(fabric.Connection):
             sock = yield from dial
             self.client = paramiko.SSHClient()
             self.transport = yield from handshake.steps(self.client, sock, deadline)
+            interval = float(target.options.get("serveraliveinterval", ALIVE_INTERVAL))
+            if interval:
+                most = int(target.options.get("serveralivecountmax", ALIVE_COUNT_MAX))
+                self.transport.watch_over(interval, most)
 
         try:
             yield from connect()
@@ -216,7 +223,8 @@ class HostConnection(fabric.Connection):
         if isinstance(gateway, str):
             if self._has_tokens:
                 gateway = expand_tokens(gateway, self.host, self.original_host, self.port, self.user)
-            return self.link.run_proxy(gateway)
+            passes = str(self.target.options.get("proxyusefdpass", "no")).lower() == "yes"
+            return self.link.run_proxy(gateway, passes, deadline)
         if isinstance(gateway, JumpHost):
             return self.link.tunnel(
                 lambda: gateway.dial(self.host, self.port, max(0.1, deadline - time.monotonic()))

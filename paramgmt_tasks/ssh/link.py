@@ -39,12 +39,13 @@ class Link:
         self.check()
         return sock
 
-    def run_proxy(self, command: str) -> Steps[Socket]:
-        """Have a ProxyCommand reach the host."""
+    def run_proxy(self, command: str, passes: bool, deadline: float) -> Steps[Socket]:
+        """Have a ProxyCommand reach the host by a deadline (monotonic); see Proxy for `passes`."""
 
         def run() -> Socket:
-            self._proxy = Proxy(command)
-            return self._proxy.socket
+            self._proxy = Proxy(command, passes)
+            self._socket = self._proxy.socket  # what a cut has to wake
+            return self._proxy.connected(deadline)
 
         return self.tunnel(run)
 

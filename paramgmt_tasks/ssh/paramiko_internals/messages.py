@@ -20,11 +20,13 @@ from paramiko.common import (
     MSG_KEXINIT,
     MSG_UNIMPLEMENTED,
     MSG_USERAUTH_INFO_REQUEST,
+    cMSG_GLOBAL_REQUEST,
     cMSG_UNIMPLEMENTED,
 )
 
 from ...steps import MAY_BLOCK, Steps, WaitForIO
 from ..allowance import KEX_METHOD, Allowance, check_prompts, extensions
+from ..failures import Silent
 from .message_pump import MessagePump
 from .packetizer import ChannelData, StreamPacketizer
 from .sockets import SocketLike, TooLate
@@ -74,6 +76,26 @@ class MessageTransport(PrivateTransport):
     def pump(self, done: Callable[[], bool], deadline: float | None = None) -> bool:
         """Read messages until `done`, see MessagePump.pump."""
         return self._pump.pump(self, done, deadline)
+
+    def watch_over(self, interval: float, most: int) -> None:
+        """Find out that the host does not answer any more, see Pulse.begin."""
+        self._pump.pulse.begin(interval, most)
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether the connection was broken off because the host did not answer any more."""
+        return isinstance(self.saved_exception, Silent)
+
+    def ask_for_sign(self) -> None:
+        """Send what the host answers at once if it lives (OpenSSH's PROTOCOL, keepalive@openssh.com)."""
+        if not self.clear_to_send.is_set():
+            return  # a key exchange is under way, in which nothing else may be sent
+        question = paramiko.Message()
+        question.add_byte(cMSG_GLOBAL_REQUEST)
+        question.add_string("keepalive@openssh.com")
+        question.add_boolean(True)
+        self.send_message(question)
+        self.flush()
 
     def look_again(self) -> None:
         """Have all threads that wait ask again whether what they wait for is there."""
@@ -222,7 +244,8 @@ class MessageTransport(PrivateTransport):
         while not self._outbox.push():
             if time.monotonic() >= deadline:
                 return False
-            yield WaitForIO(self.fileno(), deadline, writable=True)
+            self._pump.look(self)
+            yield WaitForIO(self.fileno(), self._pump.pulse.earlier(deadline), writable=True)
         return True
 
     def unsent(self) -> int:
