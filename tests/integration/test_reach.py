@@ -1,5 +1,6 @@
 """How a host is reached as ssh_config says, and that a host that stops answering costs a bounded time."""
 
+import asyncio
 import os
 import signal
 import socket
@@ -8,9 +9,11 @@ from pathlib import Path
 
 import pytest
 from helpers import free_port, until
+from peer import Peer
 
-from paramgmt_tasks import Fleet, Host, HostResult, Outcome, Pull, Push, RemoteCommand, Settings
-from paramgmt_tasks.ssh import connection, dialling, name_lookup
+from paramgmt_tasks import Fleet, Host, HostResult, Outcome, Pull, Push, RemoteCommand, Script, Settings
+from paramgmt_tasks.ssh import connection, dialling, host_run, name_lookup, termination
+from paramgmt_tasks.transfer import script_session, sftp_session
 
 
 def run(host: Host, command: str = "echo hello", **settings) -> HostResult:
@@ -255,3 +258,102 @@ def test_descriptors_are_not_left(sshd, names) -> None:
             (result,) = fleet.report(RemoteCommand("true"))
         assert result.outcome is Outcome.UNREACHABLE
         assert len(os.listdir("/proc/self/fd")) <= before
+
+
+def stalling_at(faulty, stage: str, tools: bytes = b"with ") -> int:
+    """The port of a host that says nothing more from a stage of an operation on."""
+
+    class Stalling(Peer):
+        async def stage(self, name: str) -> None:
+            if name == "exec":
+                self.tools = tools
+            if name == stage:
+                await asyncio.sleep(3600)
+
+    return faulty.raw(lambda reader, writer: Stalling(reader, writer).serve())
+
+
+@pytest.mark.parametrize("timeout", [0.6, None])
+@pytest.mark.parametrize("what", ["command", "script", "push", "pull"])
+@pytest.mark.parametrize("stage", ["open", "exec", "data"])
+def test_a_host_that_stalls_after_login_costs_its_time_once(
+    faulty, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, what: str, stage: str, timeout: float | None
+) -> None:
+    if what in ("command", "script") and stage == "data" and timeout is None:
+        pytest.skip("a command may take as long as it likes")
+    monkeypatch.setattr(host_run, "START_TIMEOUT", 0.6)
+    monkeypatch.setattr(script_session, "START_TIMEOUT", 0.6)
+    monkeypatch.setattr(script_session, "STALLED", 0.6)
+    monkeypatch.setattr(termination, "PATIENCE", 0.2)
+    (tmp_path / "script").write_text("echo hello\n")
+    operation = {
+        "command": RemoteCommand("echo hello"),
+        "script": Script([str(tmp_path / "script")]),
+        "push": Push([str(tmp_path / "script")], "/srv"),
+        "pull": Pull(["/srv/a"], str(tmp_path / "here")),
+    }[what]
+    port = stalling_at(faulty, stage)
+    host = faulty.host(port, StrictHostKeyChecking="no", UserKnownHostsFile="/dev/null")
+    # The connect timeout is long, so that it is not what keeps from a second try.
+    with Fleet([host], Settings(connect_timeout=60, attempts=3, timeout=timeout)) as fleet:
+        started = fleet.perform(operation)
+        assert started.wait(10), "the run ends"
+        (result,) = started.report()
+    assert (result.attempts, faulty.connections[port]) == (1, 1)
+    late = Outcome.TIMED_OUT if timeout else Outcome.LOST
+    expected = Outcome.UNREACHABLE if stage == "open" else late
+    if stage == "open" and timeout and what in ("push", "pull"):
+        expected = Outcome.TIMED_OUT
+    assert result.outcome is expected, result.reason
+
+
+@pytest.mark.parametrize("what", ["push", "pull"])
+def test_the_same_over_sftp(faulty, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, what: str) -> None:
+    (tmp_path / "file").write_text("hello\n")
+
+    class Stalling(Peer):
+        async def handle(self, message: bytes) -> None:
+            self.tools = b"without"
+            if self.channel is not None and self.channel.sftp:
+                await asyncio.sleep(3600)
+            await super().handle(message)
+
+    port = faulty.raw(lambda reader, writer: Stalling(reader, writer).serve())
+    host = faulty.host(port, StrictHostKeyChecking="no", UserKnownHostsFile="/dev/null")
+    monkeypatch.setattr(sftp_session, "STALLED", 0.6)
+    push, pull = Push([str(tmp_path / "file")], "/srv"), Pull(["/srv/a"], str(tmp_path / "here"))
+    for timeout in (0.6, None):
+        before = faulty.connections.get(port, 0)
+        with Fleet([host], Settings(connect_timeout=60, attempts=3, timeout=timeout)) as fleet:
+            started = fleet.perform(push if what == "push" else pull)
+            assert started.wait(10), "the run ends"
+            (result,) = started.report()
+        assert (result.attempts, faulty.connections[port] - before) == (1, 1)
+        assert result.outcome is (Outcome.TIMED_OUT if timeout else Outcome.LOST), result.reason
+
+
+@pytest.mark.parametrize("what", ["command", "push"])
+def test_a_jump_host_that_freezes_holds_nobody_longer_than_their_own_timeout(
+    freezing, sshd, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, what: str
+) -> None:
+    monkeypatch.setattr(connection, "ALIVE_INTERVAL", 30)
+    (tmp_path / "there").mkdir()
+    big = tmp_path / "big"
+    with big.open("wb") as file:
+        file.truncate(2_000_000_000)
+    jump = f"{sshd.options()['User']}@127.0.0.1:{freezing.sshd.port}"
+    known = {"UserKnownHostsFile": str(sshd.folder / "known_hosts")}
+    host = sshd.host(**known, IdentityFile=sshd.identity)
+    settings = Settings(
+        jump=jump, identity=freezing.sshd.identity, host_keys="ignore", connect_timeout=10, timeout=2
+    )
+    marker = tmp_path / "started"
+    command = RemoteCommand(f"touch {marker}; sleep 60")
+    operation = command if what == "command" else Push([str(big)], str(tmp_path / "there"))
+    with Fleet([host], settings) as fleet:
+        started = fleet.perform(operation)
+        until(lambda: marker.exists() if what == "command" else bool(started.shared.counts.moved))
+        freezing.freeze()
+        assert started.wait(20), "the run ends"
+        (result,) = started.report()
+    assert result.outcome is Outcome.TIMED_OUT, result.reason
