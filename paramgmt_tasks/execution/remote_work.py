@@ -161,6 +161,9 @@ class RemoteWork:
 
     def retry_delay(self, failure: Failure, error: BaseException, attempts: int) -> float | None:
         """Seconds after which to try again; None if that is of no use."""
+        transport = self._connection.transport
+        if (transport is not None and transport.is_silent) or self._run.has_stalled(error):
+            return None  # it would only take as long again
         return retry_delay(self._connection, self._settings, failure, error, attempts)
 
     def interrupt(self) -> None:

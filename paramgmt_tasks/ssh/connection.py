@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -10,18 +11,20 @@ from typing import Any
 import fabric
 import paramiko
 
-from ..model import Host, Outcome, Settings, parse_entry
+from ..model import Host, Outcome, Settings, UsageError, parse_entry
 from ..steps import MAY_BLOCK, Steps, run_to_end
 from . import config as ssh_config
 from .agent import socket_of
 from .command import run_hidden
-from .config_lookup import FORWARDED
+from .config_lookup import FORWARDED, Found
+from .dialling import SocketOptions
 from .failures import Classified, NoAnswer, classify
 from .handshake import Handshake
 from .host_keys import RetryWithKnownTypes
 from .host_run import Attachment, HostRun, Kept
 from .jump import JumpHost
-from .link import Address, Link, Socket, look_up
+from .link import Link, Socket
+from .name_lookup import Address, look_up
 from .paramiko_internals import ExecChannel, ForwardedAgent, LeanTransport, forget_sftp
 from .proxy_command import expand_tokens
 from .shared import Defaults, SharedResources
@@ -31,6 +34,9 @@ from .target import Target, resolve
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 CONNECT_TIMEOUT = 10.0
+#: ServerAliveInterval and ServerAliveCountMax if ssh_config says nothing: seconds of silence after which a
+#: host is asked for a sign of life, and how often it may fail to give one.
+ALIVE_INTERVAL, ALIVE_COUNT_MAX = 30, 3
 
 
 class HostConnection(fabric.Connection):
@@ -131,7 +137,11 @@ class HostConnection(fabric.Connection):
             return HostConnection(hop, settings=through, resources=resources)
 
         if target.jump:
-            return resources.jump_host(target.jump, settings, connect)
+            try:
+                return resources.jump_host(target.jump, settings, connect)
+            except UsageError as error:
+                self.target = replace(target, fault=target.fault or str(error))
+                return None
         return target.proxy_command or self.config.gateway
 
     # -- reaching the host
@@ -186,20 +196,23 @@ class HostConnection(fabric.Connection):
         target = replace(self.target, address=self.host, user=self.user, port=self.port)
         target.check()
         self.discard()
+        dialling = SocketOptions.of(target.options)
+        # What comes before the handshake may take long, and must not hold a slot of the gate.
+        took, addresses = 0.0, []
         if isinstance(self.gateway, JumpHost):
             yield MAY_BLOCK
-            self.gateway.open()
-        # Name lookup has no time limit, so it must not hold a slot of the gate.
-        addresses = [] if self.gateway else (yield from look_up(target.address, target.port))
+            with self._spending() as deadline:
+                self.gateway.open(deadline)
+        elif not self.gateway:
+            with self._spending() as deadline:
+                began = time.monotonic()
+                addresses = yield from look_up(target.address, target.port, dialling.family, deadline)
+                took = time.monotonic() - began
         gate = self.resources.gate
-        with gate.handshake((yield from gate.acquire_slot())):
-            began = time.monotonic()
-            deadline = began + self.connect_timeout - self.spent
-            self._waited = 0.0
+        with gate.handshake((yield from gate.acquire_slot())), self._spending(took) as deadline:
             try:
-                yield from self._reach(target, addresses, deadline, on_stall)
+                yield from self._reach(target, addresses, dialling, deadline, on_stall)
             except BaseException as error:
-                self.spent += time.monotonic() - began - self._waited
                 said = self.link.end_proxy()
                 self.discard()
                 failure = classify(error)
@@ -209,8 +222,27 @@ class HostConnection(fabric.Connection):
                     raise NoAnswer("connect timeout") from error
                 raise
 
+    @contextmanager
+    def _spending(self, took: float = 0.0) -> Iterator[float]:
+        """Try something until a deadline, in monotonic seconds, that follows from what was spent before.
+
+        `took` seconds were spent on this try before; if it fails, they count too.
+        """
+        began = time.monotonic() - took
+        self._waited = 0.0
+        try:
+            yield began + self.connect_timeout - self.spent
+        except BaseException:
+            self.spent += time.monotonic() - began - self._waited
+            raise
+
     def _reach(
-        self, target: Target, addresses: list[Address], deadline: float, on_stall: Callable[[], object]
+        self,
+        target: Target,
+        addresses: list[Address],
+        dialling: SocketOptions,
+        deadline: float,
+        on_stall: Callable[[], object],
     ) -> Steps[None]:
         handshake = Handshake(
             target,
@@ -220,23 +252,34 @@ class HostConnection(fabric.Connection):
             on_stall,
             bool(self.forward_agent),
         )
+
+        def connect() -> Steps[None]:
+            dial = self.link.dial(addresses, dialling, deadline) if addresses else self._tunnel(deadline)
+            sock = yield from dial
+            self.client = paramiko.SSHClient()
+            self.transport = yield from handshake.steps(self.client, sock, deadline)
+
         try:
-            yield from self._connect(handshake, addresses, deadline)
+            yield from connect()
         except RetryWithKnownTypes:
             self.discard()
-            yield from self._connect(handshake, addresses, deadline)
+            yield from connect()
         finally:
             self._waited = handshake.waited
+        yield from self._set_up(target.options, handshake.distrust)
 
-    def _connect(self, handshake: Handshake, addresses: list[Address], deadline: float) -> Steps[None]:
-        sock = yield from (self.link.dial(addresses, deadline) if addresses else self._tunnel(deadline))
-        self.client = paramiko.SSHClient()
-        self.transport = yield from handshake.steps(self.client, sock, deadline)
-        if self.forward_agent and handshake.distrust:
+    def _set_up(self, options: Found, distrust: str) -> Steps[None]:
+        """Watch over the connection, and let programs on the host reach the agent that is forwarded."""
+        transport = self.transport
+        assert transport is not None  # for type checkers: it was just made
+        interval = float(options.get("serveraliveinterval", ALIVE_INTERVAL))
+        if interval:
+            transport.watch_over(interval, int(options.get("serveralivecountmax", ALIVE_COUNT_MAX)))
+        if self.forward_agent and distrust:
             self.forward_agent = False
         if self.forward_agent:
             yield MAY_BLOCK
-            self.transport.forwarded_agent = self._forwarded_agent()
+            transport.forwarded_agent = self._forwarded_agent()
 
     def _forwarded_agent(self) -> ForwardedAgent | None:
         """The agent that programs on the host may use: that of ForwardAgent, else that of IdentityAgent."""
@@ -258,7 +301,8 @@ class HostConnection(fabric.Connection):
         if isinstance(gateway, str):
             if self._has_tokens:
                 gateway = expand_tokens(gateway, self.host, self.original_host, self.port, self.user)
-            return self.link.run_proxy(gateway)
+            passes = str(self.target.options.get("proxyusefdpass", "no")).lower() == "yes"
+            return self.link.run_proxy(gateway, passes, deadline)
         if isinstance(gateway, JumpHost):
             return self.link.tunnel(
                 lambda: gateway.dial(self.host, self.port, max(0.1, deadline - time.monotonic()))

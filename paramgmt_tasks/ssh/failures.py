@@ -31,6 +31,10 @@ class NoAnswer(TimeoutError):
     """The host did not answer in time; the text says in which step."""
 
 
+class Silent(NoAnswer):
+    """A host that was reached does not answer any more: questions for a sign of life were in vain."""
+
+
 class Classified(Exception):
     """A failure that is known already, such as a jump host's for all hosts that it reaches."""
 

@@ -67,6 +67,9 @@ class HostRun:
     def __init__(self, connection: Connection, permit: Permit = PERMITTED) -> None:
         self.connection = connection
         self.permit = permit
+        self._reached = False
+        #: Seconds that tries before this one have waited for a channel.
+        self._waited = 0.0
         #: Whether something may have been started.
         self.started = False
         #: When the last command's start was asked for, and confirmed, in monotonic seconds.
@@ -112,7 +115,13 @@ class HostRun:
 
     def opening(self) -> Steps[None]:
         """Reach the host; raises as HostConnection.opening."""
-        return self.connection.opening(self.permit.on_stall)
+        self._reached = False
+        yield from self.connection.opening(self.permit.on_stall)
+        self._reached = True
+
+    def has_stalled(self, error: BaseException) -> bool:
+        """Whether this error says that the host, once reached, has not answered in time."""
+        return self._reached and isinstance(error, TimeoutError)
 
     def session(self, timeout: float | None = None) -> Steps[ExecChannel]:
         """A new channel on which requests are answered within `timeout` seconds (START_TIMEOUT without).
@@ -122,12 +131,12 @@ class HostRun:
             paramiko.ssh_exception.ChannelException: the host refuses another channel.
         """
         yield from self.opening()
-        limit = START_TIMEOUT if timeout is None else timeout
+        limit = (START_TIMEOUT if timeout is None else timeout) - self._waited
         began = time.monotonic()
         try:
-            return (yield from self.transport.session(limit))
+            return (yield from self.transport.session(max(0.0, limit)))
         except Exception:
-            self.connection.spent += time.monotonic() - began  # or each try would wait for it as long
+            self._waited += time.monotonic() - began  # or each try would wait for it as long
             raise
 
     def start(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..model import reason_of
-from .config_lookup import Names, is_named, names
+from .host_patterns import Names, is_named, names
 
 log = logging.getLogger("paramgmt_tasks")
 

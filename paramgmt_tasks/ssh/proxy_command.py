@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 
 #: Bytes of what it says that are kept, from the end.
 _KEPT = 4096
@@ -30,11 +31,14 @@ class Proxy:
     has ended.
     """
 
-    def __init__(self, command: str) -> None:
+    def __init__(self, command: str, passes: bool = False) -> None:
         self.socket, theirs = socket.socketpair()
+        #: Whether the command passes a connected descriptor back (ProxyUseFdpass), as `nc -F` does.
+        self._passes = passes
         with theirs:
+            # As ssh: by the user's shell.
             self._process = subprocess.Popen(
-                ["/bin/sh", "-c", f"exec {command}"],
+                [os.environ.get("SHELL") or "/bin/sh", "-c", f"exec {command}"],
                 stdin=theirs.fileno(),
                 stdout=theirs.fileno(),
                 stderr=subprocess.PIPE,
@@ -51,6 +55,22 @@ class Proxy:
         with stream:
             while data := os.read(stream.fileno(), _READ):
                 self._said = (self._said + data)[-_KEPT:]
+
+    def connected(self, deadline: float) -> socket.socket:
+        """The socket to the host: the command's own, or the one that it passes by a deadline (monotonic).
+
+        Raises:
+            TimeoutError, ConnectionError: it passes none.
+        """
+        if not self._passes:
+            return self.socket
+        self.socket.settimeout(max(0.1, deadline - time.monotonic()))
+        _, descriptors, _, _ = socket.recv_fds(self.socket, 1, 1)
+        if not descriptors:
+            raise ConnectionResetError("no descriptor was passed")
+        self.socket.close()
+        self.socket = socket.socket(fileno=descriptors[0])
+        return self.socket
 
     def _signal(self, number: int) -> None:
         # To the whole group: what it started holds the pipe that is read to its end below.

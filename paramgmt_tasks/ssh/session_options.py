@@ -5,7 +5,8 @@ import shlex
 from collections.abc import Iterable, Mapping
 
 from ..model import UsageError
-from .config_lookup import Options, in_list, is_named, names
+from .config_lookup import Options
+from .host_patterns import in_list, is_named, names
 
 
 def environment(options: Options, here: Mapping[str, str] = os.environ) -> list[tuple[bytes, bytes]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import fabric
 
-from ..model import Settings
+from ..model import Settings, UsageError
 from . import config as ssh_config
 from .handshake_gate import HandshakeGate
 from .identities import Identities
@@ -19,6 +19,9 @@ from .paramiko_internals import FabricConfig
 from .questions import Ask, Questions
 
 log = logging.getLogger("paramgmt_tasks")
+
+#: Jump hosts on the way to one another, as ssh_config says; more are a loop.
+_MOST_JUMPS = 16
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,8 @@ class SharedResources:
         self._known_hosts: dict[tuple[str, str], KnownHosts] = {}
         self._known_hosts_files: dict[str, KnownHostsFile] = {}
         self._jump_hosts: dict[tuple[str, Settings], JumpHost] = {}
+        #: Those that are being made, each on the way to the one before.
+        self._making: list[tuple[str, Settings]] = []
 
     def known_hosts(self, own: str, others: str) -> KnownHosts:
         """The keys in the user's `own` files and in `others`: names as in ssh_config, or `none`."""
@@ -73,11 +78,22 @@ class SharedResources:
         return [self._known_hosts_files[name] for name in names]
 
     def jump_host(self, hops: str, settings: Settings, connect: Connect) -> JumpHost:
-        """The last of some jump hosts, made once for all hosts that are reached through it."""
+        """The last of some jump hosts, made once for all hosts that are reached through it.
+
+        Raises:
+            UsageError: it is to be reached through itself.
+        """
+        key = hops, settings
         with self._lock:
-            if (hops, settings) not in self._jump_hosts:
-                self._jump_hosts[hops, settings] = JumpHost(hops, settings, connect)
-            return self._jump_hosts[hops, settings]
+            if key not in self._jump_hosts:
+                if key in self._making or len(self._making) >= _MOST_JUMPS:
+                    raise UsageError(f"ProxyJump {hops}: a loop of jump hosts")
+                self._making.append(key)
+                try:
+                    self._jump_hosts[key] = JumpHost(hops, settings, connect)
+                finally:
+                    self._making.pop()
+            return self._jump_hosts[key]
 
     def trouble_with_agent(self, socket: str | None) -> str:
         """Why the agent behind a socket cannot be forwarded, empty if it can; warns once if it cannot."""

@@ -1,5 +1,7 @@
 """One connection to a jump host serves all that are reached through it."""
 
+import time
+
 import pytest
 
 from paramgmt_tasks import Outcome, Settings
@@ -10,9 +12,13 @@ from paramgmt_tasks.ssh.jump import JumpHost
 
 class Connection:
     transport = None
+    is_connected = False
 
     def __init__(self, hop: str, settings: Settings) -> None:
         self.hop, self.settings, self.tries = hop, settings, 0
+
+    def renew(self) -> None:
+        pass
 
     def open(self) -> None:
         self.tries += 1
@@ -38,7 +44,7 @@ def test_the_last_hop_is_reached_through_those_before_it() -> None:
     assert connection.hop == "nic@b:5"
     assert (connection.settings.jump, connection.settings.user, connection.settings.port) == ("a", None, None)
     _, connection = jump_host("a", settings)
-    assert connection.settings.jump == "none"
+    assert connection.settings.jump is None
 
 
 def test_the_password_of_sudo_is_not_offered_to_a_jump_host() -> None:
@@ -51,13 +57,13 @@ def test_a_jump_host_that_refused_is_asked_again_only_after_a_while(monkeypatch:
     host, connection = jump_host("a", Settings())
     for _ in range(3):
         with pytest.raises(Classified) as raised:
-            host.open()
+            host.open(time.monotonic() + 10)
         assert raised.value.failure.outcome is Outcome.UNREACHABLE
         assert raised.value.failure.reason == "jump host a: connection refused"
     assert connection.tries == 1
     monkeypatch.setattr(jump, "_REST", 0.0)
     with pytest.raises(Classified):
-        host.open()
+        host.open(time.monotonic() + 10)
     assert connection.tries == 2
 
 

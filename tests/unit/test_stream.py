@@ -108,13 +108,13 @@ def test_a_peer_that_takes_nothing_for_long_is_dead(pair, monkeypatch: pytest.Mo
 
 def test_a_peer_that_takes_little_by_little_is_not(pair, monkeypatch: pytest.MonkeyPatch) -> None:
     stream, theirs = pair
-    wait = Outbox._wait_for_room
+    wait = Outbox.wait_for_room
 
     def and_take(self: Outbox, until: float) -> None:
         theirs.recv(1_000_000)
         wait(self, until)
 
-    monkeypatch.setattr(Outbox, "_wait_for_room", and_take)
+    monkeypatch.setattr(Outbox, "wait_for_room", and_take)
     stream.outbox.gather(*[bytes(100_000)] * 100)
     stream.outbox.flush()
     assert not stream.outbox.unsent()

@@ -65,6 +65,7 @@ from .host_key_types import CA_SIGNATURES, host_key_offer, key_of
 from .sftp import Answers, SFTPSession
 from .sockets import SocketLike, keep_alive, shut_down
 from .transport import LeanTransport, use_transport
+from .tunnel import Tunnel
 from .userauth import Answer, Question, UserAuth
 
 __all__ = [
@@ -80,6 +81,7 @@ __all__ = [
     "Question",
     "SFTPSession",
     "SocketLike",
+    "Tunnel",
     "UserAuth",
     "forget_sftp",
     "host_key_offer",

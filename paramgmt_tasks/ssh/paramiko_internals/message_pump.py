@@ -6,13 +6,16 @@ look again after each message, and one of them goes on reading when the first ha
 """
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from ...steps import LONGEST_WAIT, MAY_BLOCK, Job, Reactor, Steps, WaitForIO
 from ..failures import NoAnswer
+from .pulse import Pulse
 from .sockets import TooLate
 from .stream import Stream
 
@@ -39,6 +42,9 @@ class Source(Protocol):
             TooLate, EOFError, OSError, paramiko.SSHException: there is none, or none that can be used.
         """
 
+    def ask_for_sign(self) -> None:
+        """Send what the host answers at once if it lives."""
+
     def break_off(self, error: BaseException) -> None:
         """The connection is of no use any more."""
 
@@ -51,6 +57,8 @@ class MessagePump:
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
+        #: Finds out that the host does not answer any more.
+        self.pulse = Pulse(stream)
         self._turn = threading.Condition()
         #: The thread that reads.
         self._reader: int | None = None
@@ -78,11 +86,12 @@ class MessagePump:
                 if source.in_kex:
                     source.break_off(EOFError("stalled in a key exchange"))
                 return False
+            self.look(source)
             now = time.monotonic()
             if now - self._resumed > TURN:
                 yield WaitForIO(None, now)
             else:
-                yield WaitForMessage(self, source, done, deadline)
+                yield WaitForMessage(self, source, done, self.pulse.earlier(deadline))
             self._resumed = time.monotonic()
         return True
 
@@ -123,6 +132,7 @@ class MessagePump:
             raise
         finally:
             self._stream.settle()
+            self._stream.look, self._stream.looks_at = _never, math.inf
             if not self._stream.waitable:
                 self._stream.enough = _never  # what was waited for is not to be kept
             self._reader = None
@@ -158,12 +168,32 @@ class MessagePump:
                 return False
             stream.deadline = deadline
             stream.waits = waits
+            if self.pulse.due < math.inf:
+                stream.look, stream.looks_at = partial(self._look_on, source), self.pulse.due
             if not stream.waitable:
                 stream.enough = over
             stream.within_message = False
             source.step()
             self._wake_followers()
         return True
+
+    def _look_on(self, source: Source) -> None:
+        self.look(source)
+        self._stream.looks_at = self.pulse.due
+
+    def look(self, source: Source) -> None:
+        """Look whether the host lives, if it is time to.
+
+        Raises:
+            Silent: it does not.
+        """
+        if self.pulse.due == math.inf:
+            return
+        try:
+            self.pulse.look(source.ask_for_sign)
+        except BaseException as error:
+            source.break_off(error)
+            raise
 
     def reads_here(self) -> bool:
         """Whether this thread is the one that reads."""

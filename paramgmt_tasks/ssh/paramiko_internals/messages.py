@@ -20,11 +20,13 @@ from paramiko.common import (
     MSG_KEXINIT,
     MSG_UNIMPLEMENTED,
     MSG_USERAUTH_INFO_REQUEST,
+    cMSG_GLOBAL_REQUEST,
     cMSG_UNIMPLEMENTED,
 )
 
 from ...steps import MAY_BLOCK, Steps, WaitForIO
 from ..allowance import KEX_METHOD, Allowance, check_prompts, extensions
+from ..failures import Silent
 from .message_pump import MessagePump
 from .packetizer import ChannelData, StreamPacketizer
 from .sockets import SocketLike, TooLate
@@ -36,6 +38,8 @@ ChannelHandler = Callable[["MessageTransport", PrivateChannel, paramiko.Message]
 _DATA = (MSG_CHANNEL_DATA, MSG_CHANNEL_EXTENDED_DATA)
 #: How OpenSSH says that an authorized_keys line has command="…", since and before its version 7.7.
 _FORCED = re.compile(rb"key options:.* command\b|^Forced command")
+#: Seconds between two looks whether a key exchange is over.
+_KEYS_PAUSE = 0.05
 #: Bytes of a text for debugging that are looked at.
 _DEBUG_TEXT = 1024
 #: Bytes kept of why a server ends a connection.
@@ -76,6 +80,26 @@ class MessageTransport(PrivateTransport):
     def pump(self, done: Callable[[], bool], deadline: float | None = None) -> bool:
         """Read messages until `done`, see MessagePump.pump."""
         return self._pump.pump(self, done, deadline)
+
+    def watch_over(self, interval: float, most: int) -> None:
+        """Find out that the host does not answer any more, see Pulse.begin."""
+        self._pump.pulse.begin(interval, most)
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether the connection was broken off because the host did not answer any more."""
+        return isinstance(self.saved_exception, Silent)
+
+    def ask_for_sign(self) -> None:
+        """Send what the host answers at once if it lives (OpenSSH's PROTOCOL, keepalive@openssh.com)."""
+        if not self.clear_to_send.is_set():
+            return  # a key exchange is under way, in which nothing else may be sent
+        question = paramiko.Message()
+        question.add_byte(cMSG_GLOBAL_REQUEST)
+        question.add_string("keepalive@openssh.com")
+        question.add_boolean(True)
+        self.send_message(question)
+        self.flush()
 
     def look_again(self) -> None:
         """Have all threads that wait ask again whether what they wait for is there."""
@@ -207,6 +231,17 @@ class MessageTransport(PrivateTransport):
         """Send what was gathered as far as it goes at once; the rest goes when the next message is read."""
         self._outbox.push()
 
+    def takes(self) -> bool:
+        """Whether what is sent now leaves at once."""
+        return self._outbox.push() and self.clear_to_send.is_set()
+
+    def wait_for_room(self, until: float) -> None:
+        """Wait in this thread until more can leave, or until monotonic seconds."""
+        if self._outbox.unsent():
+            self._outbox.wait_for_room(until)
+        else:  # a key exchange is under way
+            time.sleep(max(0.0, min(until - time.monotonic(), _KEYS_PAUSE)))
+
     def drained(self, deadline: float) -> Steps[bool]:
         """Steps that send what was gathered; False if the deadline passes first."""
         if not self._stream.waitable or self.is_alive():
@@ -217,7 +252,8 @@ class MessageTransport(PrivateTransport):
         while not self._outbox.push():
             if time.monotonic() >= deadline:
                 return False
-            yield WaitForIO(self.fileno(), deadline, writable=True)
+            self._pump.look(self)
+            yield WaitForIO(self.fileno(), self._pump.pulse.earlier(deadline), writable=True)
         return True
 
     def unsent(self) -> int:

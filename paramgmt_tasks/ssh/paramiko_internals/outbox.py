@@ -9,6 +9,7 @@ from collections.abc import Callable
 from ...steps import WaitForIO
 from . import sockets
 from .sockets import Piece, SocketLike, TooLate
+from .tunnel import Tunnel
 
 #: Pieces that are sent at once.
 _PIECES = 64
@@ -33,6 +34,8 @@ class Outbox:
         self.gathers = False
         #: When a write that has no deadline of its own gives up, in monotonic seconds.
         self.write_deadline: float | None = None
+        #: Whether `flush` waits. If many share the connection it must not: it would hold up the others.
+        self.waits = True
         #: Called before a thread, on which others may count, waits for long.
         self.on_stall: Callable[[], object] = lambda: None
 
@@ -61,6 +64,9 @@ class Outbox:
         """
         if not self._unsent:
             return
+        if not self.waits:
+            self.push()
+            return
         ends = self.write_deadline if deadline is None else deadline
         with self.lock:
             gives_up = time.monotonic() + sockets.DEAD
@@ -77,11 +83,14 @@ class Outbox:
                 if ends is not None and now >= ends:
                     raise TimeoutError("the host takes nothing") if deadline is None else TooLate
                 self.on_stall()
-                self._wait_for_room(min(gives_up, gives_up if ends is None else ends))
+                self.wait_for_room(min(gives_up, gives_up if ends is None else ends))
 
-    def _wait_for_room(self, until: float) -> None:
+    def wait_for_room(self, until: float) -> None:
+        """Wait in this thread until more may leave, or until monotonic seconds."""
         if self._is_socket:
             WaitForIO(self._sock.fileno(), until, writable=True).block()
+        elif isinstance(self._sock, Tunnel):
+            self._sock.wait_for_room(until)
         else:  # whose descriptor does not say
             time.sleep(max(0.0, min(until - time.monotonic(), _PAUSE)))
 

@@ -35,12 +35,16 @@ class TooLate(Exception):
     """A deadline has passed. Not an OSError: paramiko would go on and on."""
 
 
-def keep_alive(sock: SocketLike) -> None:
-    """Have the kernel find out if a peer is gone, and send small messages at once."""
+def keep_alive(sock: SocketLike, probes: bool = True) -> None:
+    """Have the kernel find out if a peer is gone, and send small messages at once.
+
+    Without `probes` it finds out only when something is sent.
+    """
     if not isinstance(sock, socket.socket) or sock.family == socket.AF_UNIX:
         return
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if probes:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
         if hasattr(socket, name):
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

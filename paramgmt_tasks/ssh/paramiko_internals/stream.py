@@ -1,5 +1,6 @@
 """Stream: a socket, read before a deadline and in large pieces; what it sends is its outbox's."""
 
+import math
 import socket
 import time
 from collections.abc import Callable
@@ -53,6 +54,11 @@ class Stream:
         self.enough: Callable[[], bool] = lambda: False
         #: Whether a part of a message was read, so that giving up would lose it.
         self.within_message = False
+        #: Bytes that have come.
+        self.received = 0
+        #: Called when a wait for more has lasted until `looks_at`, in monotonic seconds; may raise.
+        self.look: Callable[[], object] = lambda: None
+        self.looks_at = math.inf
         #: Since when only a part of a message has been here, and whether `on_stall` was called for it.
         self._begun_at: float | None = None
         self._stalled = False
@@ -111,7 +117,7 @@ class Stream:
         if begun and (left is None or left > _STALL):
             count = self._receive_rest(left)
         elif self.waitable:
-            count = self._receive(left)
+            count = self._receive_patiently(left) if left != 0.0 else self._receive(left)
         else:
             count = self._receive_watchfully(left, self.enough)
         if count is None:
@@ -120,6 +126,7 @@ class Stream:
         if not count:
             raise EOFError
         self._end += count
+        self.received += count
         self._many = count >= _READ
 
     def _receive_rest(self, seconds: float | None) -> int | None:
@@ -138,7 +145,7 @@ class Stream:
             self._stalled = True
             self.outbox.on_stall()
         if self.waitable:
-            return self._receive(seconds)
+            return self._receive_patiently(seconds)
         return self._receive_watchfully(seconds, lambda: False)
 
     def _make_room(self, wanted: int) -> None:
@@ -169,6 +176,21 @@ class Stream:
             count = self._receive(max(0.0, min(left, _LOOK)))
             if count is not None or left <= _LOOK or enough():
                 return count
+            if time.monotonic() >= self.looks_at:
+                self.look()
+
+    def _receive_patiently(self, seconds: float | None) -> int | None:
+        """As `_receive`, with a look whether the host lives now and then."""
+        ends = math.inf if seconds is None else time.monotonic() + seconds
+        while True:
+            until = min(ends, self.looks_at)
+            if until == math.inf:
+                return self._receive(None)
+            count = self._receive(max(0.0, until - time.monotonic()))
+            if count is not None or time.monotonic() >= ends:
+                return count
+            if time.monotonic() >= self.looks_at:
+                self.look()
 
     def _receive(self, seconds: float | None) -> int | None:
         """How many bytes have come; 0 at the end, None if nothing comes."""

@@ -34,6 +34,7 @@ from .forwarding import ForwardedAgent
 from .host_key_types import HOST_KEYS, KEY_TABLE, type_of_key
 from .messages import MessageTransport
 from .sockets import TooLate
+from .tunnel import Tunnel
 from .upstream import PrivateClient
 
 Arguments = ParamSpec("Arguments")
@@ -240,6 +241,15 @@ class LeanTransport(MessageTransport):
         self.allowance.serve()
         self.read_in_background()
         return super().open_channel(*args, **kwargs)
+
+    def tunnel(self, host: str, port: int, timeout: float) -> Tunnel:
+        """A tunnel to `host:port`, within `timeout` seconds; from now on nobody waits to send over this.
+
+        Raises:
+            paramiko.SSHException: there is none.
+        """
+        self._outbox.waits = False
+        return Tunnel(self.open_channel("direct-tcpip", (host, port), ("", 0), timeout=timeout), self)
 
     auth_none = _with_reader(paramiko.Transport.auth_none)
     auth_password = _with_reader(paramiko.Transport.auth_password)
