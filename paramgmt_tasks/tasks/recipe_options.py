@@ -23,7 +23,9 @@ _SWEEP = (
     Option("results", str, "Folder for the results (results/NAME); for pull and analyze also that of a run"),
     Option("dry_run", bool, "Print what would be run and do nothing"),
 )
-_REACHING = tuple(option for option in REMOTE if option.name not in ("sudo", "ask_password", "verbose"))
+_REACHING = tuple(
+    option for option in REMOTE if option.name not in ("sudo", "tty", "ask_password", "verbose")
+)
 
 
 def recipe_options(recipe: "Recipe") -> tuple[Option, ...]:
