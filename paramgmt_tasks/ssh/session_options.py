@@ -32,7 +32,7 @@ def environment(options: Options, here: Mapping[str, str] = os.environ) -> list[
 
 @lru_cache(16)  # most hosts ask for the same
 def _sent(words: tuple[str, ...], here: tuple[str, ...]) -> list[str]:
-    """The variables that the patterns of SendEnv name; one with `-` takes back earlier ones that it matches."""
+    """The variables that the patterns of SendEnv name; one with `-` takes back earlier ones."""
     patterns: list[str] = []
     for word in words:
         if word.startswith("-"):
