@@ -82,17 +82,15 @@ class HostConnection(fabric.Connection):
         self.target = target = self._resolve()
         looked_up = ssh_config.LookedUp(entry.address)
         looked_up.options = target.options
-        if forward_agent is None:
-            word = target.options.get("forwardagent")
-            usual = bool((config or resources.config).forward_agent)
-            forward_agent = usual if word is None else word == "yes" or bool(target.options.get(FORWARDED))
+        self._as_configured = (gateway is None, forward_agent is None)
+        usual = bool((config or resources.config).forward_agent)
         super().__init__(
             looked_up,
             user=target.user,
             port=target.port,
             config=config or resources.config,
             gateway=False if gateway is None else gateway,
-            forward_agent=forward_agent,
+            forward_agent=_forwards(target.options, usual) if forward_agent is None else forward_agent,
             connect_timeout=CONNECT_TIMEOUT,  # `use` sets the one that holds
             connect_kwargs=connect_kwargs,
             inline_ssh_env=inline_ssh_env,
@@ -102,7 +100,6 @@ class HostConnection(fabric.Connection):
             self.gateway = self._find_gateway(settings)
         self.link = Link()
         self._has_tokens = isinstance(gateway, str)
-        self._as_configured = (gateway is None, forward_agent is None)
         self._attached: dict[type[Attachment], Attachment] = {}
         self._own_timeout = connect_timeout or self.connect_kwargs.get("timeout")
         self._default_timeout = defaults.connect_timeout
@@ -172,8 +169,8 @@ class HostConnection(fabric.Connection):
         self.ssh_config = target.options
         if gateway:
             self.gateway = self._find_gateway(self.settings)
-        if forward_agent and "forwardagent" in target.options:
-            self.forward_agent = target.options.as_bool("forwardagent")
+        if forward_agent:
+            self.forward_agent = _forwards(target.options, bool(self.config.forward_agent))
         self.use(self.settings)
 
     def open(self) -> None:
@@ -374,3 +371,9 @@ class HostConnection(fabric.Connection):
             kwargs["watchers"] = list(kwargs["watchers"])
         kwargs.setdefault("in_stream", False)
         return super().sudo(command, **kwargs)
+
+
+def _forwards(options: Found, usual: bool) -> bool:
+    """Whether an agent is forwarded, by ForwardAgent; `usual` holds without it."""
+    word = options.get("forwardagent")
+    return usual if word is None else word == "yes" or bool(options.get(FORWARDED))

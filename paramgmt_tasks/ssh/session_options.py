@@ -2,7 +2,8 @@
 
 import os
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from functools import lru_cache
 
 from ..model import UsageError
 from .config_lookup import Options
@@ -20,11 +21,8 @@ def environment(options: Options, here: Mapping[str, str] = os.environ) -> list[
     """
     if "sendenv" not in options and "setenv" not in options:
         return []
-    found = []
-    patterns = _patterns(options.get("sendenv", ()))
-    if patterns:
-        wanted = names(patterns).patterns
-        found += [(name, value) for name, value in here.items() if is_named(name, wanted)]
+    sent = options.get("sendenv")
+    found = [(name, here[name]) for name in _sent(tuple(sent), tuple(here))] if sent else []
     for word in shlex.split(str(options.get("setenv", ""))):
         name, equals, value = word.partition("=")
         if not equals:
@@ -33,15 +31,17 @@ def environment(options: Options, here: Mapping[str, str] = os.environ) -> list[
     return [(os.fsencode(name), os.fsencode(value)) for name, value in found]
 
 
-def _patterns(words: Iterable[str]) -> list[str]:
-    """The patterns of SendEnv; one with `-` takes back those before that it matches."""
+@lru_cache(16)  # most hosts ask for the same
+def _sent(words: tuple[str, ...], here: tuple[str, ...]) -> list[str]:
+    """The variables that the patterns of SendEnv name; one with `-` takes back earlier ones."""
     patterns: list[str] = []
     for word in words:
         if word.startswith("-"):
             patterns = [each for each in patterns if not in_list(each, word[1:])]
         else:
             patterns.append(word)
-    return patterns
+    wanted = names(patterns).patterns
+    return [name for name in here if is_named(name, wanted)]
 
 
 def has_terminal(options: Options) -> bool:

@@ -23,7 +23,7 @@ _SWEEP = (
     Option("results", str, "Folder for the results (results/NAME); for pull and analyze also that of a run"),
     Option("dry_run", bool, "Print what would be run and do nothing"),
 )
-_NOT_HERE = ("sudo", "ask_password", "ask_passphrase", "ask_interactive", "verbose")
+_NOT_HERE = ("sudo", "tty", "ask_password", "ask_passphrase", "ask_interactive", "verbose")
 _REACHING = tuple(option for option in REMOTE if option.name not in _NOT_HERE)
 
 
