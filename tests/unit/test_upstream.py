@@ -8,12 +8,16 @@ import ast
 import hashlib
 import importlib
 import inspect
+import pkgutil
 import re
+import threading
 from functools import cache
 from pathlib import Path
 
+import fabric
 import pytest
 
+import paramgmt_tasks.ssh
 from paramgmt_tasks.ssh import paramiko_internals
 from paramgmt_tasks.ssh.paramiko_internals import upstream
 
@@ -193,3 +197,22 @@ def test_the_list_of_private_names_is_whole() -> None:
 def test_what_is_written_again_here_has_not_changed(path: str, digests: str) -> None:
     theirs = digest(found(path))
     assert theirs in digests.split(), f"{path} has changed: read the change, then renew the digest ({theirs})"
+
+
+def _subclasses(kind: type) -> set[type]:
+    return {kind} | {each for sub in kind.__subclasses__() for each in _subclasses(sub)}
+
+
+def test_no_private_name_of_theirs_is_given_another_meaning() -> None:
+    """A method of ours that has a private one's name by chance would be called in its place."""
+    for module in pkgutil.walk_packages(paramgmt_tasks.ssh.__path__, "paramgmt_tasks.ssh."):
+        importlib.import_module(module.name)
+    bases = [getattr(upstream, name) for name in CLASSES]
+    bases += [fabric.Config, fabric.Connection, fabric.ThreadingGroup, threading.Thread]
+    known = set(re.findall(r"(?<!\w)_[a-z]\w+", paramiko_internals.__doc__ or ""))
+    for kind in {each for base in bases for each in _subclasses(base)}:
+        if kind.__module__.startswith("paramgmt_tasks"):
+            theirs = [each for each in kind.__mro__[1:] if not each.__module__.startswith("paramgmt_tasks")]
+            taken = {name for name in vars(kind) if any(name in vars(each) for each in theirs)}
+            private = {name for name in taken if name.startswith("_") and not name.startswith("__")}
+            assert private <= known, f"{kind.__qualname__} has {private - known} of its bases by chance"

@@ -306,11 +306,11 @@ class ExecChannel(PrivateChannel):
         """
         if self.terminal:
             taken = data[: self.terminal.room(self.out_window_size)]
-            self._send(memoryview(self.terminal.encode(bytes(taken))))
+            self._send_piece(memoryview(self.terminal.encode(bytes(taken))))
             return len(taken)
-        return self._send(data)
+        return self._send_piece(data)
 
-    def _send(self, data: memoryview) -> int:
+    def _send_piece(self, data: memoryview) -> int:
         with self.lock:
             count = min(len(data), self.out_window_size)
             self.out_window_size -= count
@@ -324,13 +324,13 @@ class ExecChannel(PrivateChannel):
         if not self.terminal:
             super().shutdown_write()
         elif not (self.eof_sent or self.closed):
-            self._send(memoryview(self.terminal.end()))
+            self._send_piece(memoryview(self.terminal.end()))
             self.eof_sent = True
 
     def end_again(self) -> None:
         """Tell a terminal once more that its input has ended."""
         if self.terminal and not self.closed:
-            self._send(memoryview(self.terminal.end()))
+            self._send_piece(memoryview(self.terminal.end()))
             self.flush()
 
     def has_window(self) -> bool:
