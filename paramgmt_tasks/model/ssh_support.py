@@ -29,6 +29,7 @@ class Row:
 
 _HONOURED = """
 AddressFamily: Addresses of another family are not tried.
+BatchMode: With `yes` no password is sent and nobody is asked.
 BindAddress: Connections are made from this address.
 BindInterface: Connections are made from this interface.
 CanonicalDomains: Searched in their order.
@@ -38,13 +39,14 @@ CanonicalizeMaxDots: Names with more dots are taken as they are.
 CanonicalizePermittedCNAMEs: Aliases are followed as far as these rules allow.
 CASignatureAlgorithms: Certificates that are signed in another way are not accepted.
 CertificateFile: Offered with its key, which may be in the agent.
+CheckHostIP: With `yes` a host whose address is known with another key is refused.
 Ciphers: Also with `+`, `-` and `^`; of those that exist here.
-Compression: As ssh, with zlib.
-ConnectionAttempts: Tries to reach the host, within its connect timeout.
+Compression: From login on, if the server has it.
+ConnectionAttempts: Tries a second apart within each of `--attempts`, and within the connect timeout.
 ConnectTimeout: Bounds the whole of reaching the host; `--connect-timeout` wins.
-ForwardAgent: The agent of this session, or that of the socket that is named.
+ForwardAgent: The agent that ssh would forward; one warning if it is not there.
 GlobalKnownHostsFile: Read, and never written.
-GSSAPIAuthentication: Tried as by ssh, if Kerberos is installed for Python.
+GSSAPIAuthentication: With the extra `gssapi` and a ticket, if the server offers it; before keys, as ssh.
 GSSAPIClientIdentity: The principal to log in as.
 GSSAPIDelegateCredentials: Forwards the ticket.
 GSSAPIServerIdentity: The name of the server's principal.
@@ -59,50 +61,50 @@ IdentityAgent: The agent that is asked, `none` for no agent.
 IdentityFile: Offered in their order; if none is named, ssh's default files.
 IgnoreUnknown: Keywords that are ignored if they are unknown.
 Include: With its scope; the names may have tokens and `${VARIABLES}`.
-IPQoS: Set on the connection, as for a session without a terminal.
-KbdInteractiveAuthentication: Whether it is tried, with the password that was given.
+IPQoS: Its second value; nothing is set without it.
+KbdInteractiveAuthentication: With the password that was given, or what `--ask-interactive` asks you.
 KbdInteractiveDevices: Sent to the server.
 KexAlgorithms: Also with `+`, `-` and `^`; of those that exist here.
-KnownHostsCommand: Its lines are known_hosts too.
+KnownHostsCommand: Run for each host, within the time to connect; the host is an error if it fails.
 MACs: Also with `+`, `-` and `^`; of those that exist here.
 Match: All criteria; see below.
 NoHostAuthenticationForLocalhost: The key of this machine itself is not checked.
-NumberOfPasswordPrompts: How often the password is tried.
+NumberOfPasswordPrompts: With 0 no password is sent; otherwise it is sent once.
 PasswordAuthentication: Whether the password that was given is tried.
 Port: `--port` and the host's line win.
 PreferredAuthentications: The ways to log in, and their order.
-ProxyCommand: Run on this machine by a shell.
-ProxyJump: Jump hosts, each with its own options of ssh_config.
+ProxyCommand: Run on this machine by your shell, as ssh does.
+ProxyJump: Each jump host is reached as its own options say, `ssh://` is known, and loops are refused.
 ProxyUseFdpass: The ProxyCommand passes a connected socket.
 PubkeyAcceptedAlgorithms: Also with `+`, `-` and `^`; of those that exist here.
 PubkeyAuthentication: Whether keys are offered.
 RefuseConnection: The host is an error, with this text.
 RekeyLimit: After so much data or time, keys are exchanged again.
-RemoteCommand: As for `ssh HOST COMMAND`: the host is an error unless it is `none`.
-RequestTTY: With `force`, commands get a terminal.
-RequiredRSASize: Shorter RSA keys are not accepted.
-RevokedHostKeys: Hosts with these keys are not trusted.
+RemoteCommand: As for `ssh HOST COMMAND`: commands and scripts are an error unless it is `none`.
+RequestTTY: `force` gives a terminal; the others do not, as for ssh whose input is none.
+RequiredRSASize: Shorter RSA keys, of hosts and of users, are not accepted.
+RevokedHostKeys: A list of keys or a KRL; if it cannot be read, no host is trusted.
 SendEnv: Variables of this environment, if the server accepts them.
-ServerAliveCountMax: Unanswered messages until the connection is lost.
-ServerAliveInterval: Seconds until a silent server is asked whether it is there.
+ServerAliveCountMax: 3 if not set.
+ServerAliveInterval: 30 if not set; a host that does not answer is `lost`. 0 turns it off.
+SessionType: With `none` or `subsystem`, commands and scripts are an error.
 SetEnv: Variables, if the server accepts them.
-StrictHostKeyChecking: Without it `accept-new` holds; `--host-keys` wins.
+StrictHostKeyChecking: `accept-new` without it; `--host-keys` wins. With `no`, a changed key gets no password.
 Tag: Seen by `Match tagged`.
 TCPKeepAlive: Whether the kernel looks for dead peers.
 User: `-u` and the host's line win; it may have tokens and `${VARIABLES}`.
-UserKnownHostsFile: New hosts are recorded in the first.
+UserKnownHostsFile: New hosts are recorded in the first; with `none` they are refused.
 """
 _NOT_NEEDED = """
-AddKeysToAgent: No passphrase is asked for, so there is no key to add.
-BatchMode: Nothing is ever asked on the way to a host.
-ClearAllForwardings: Nothing is forwarded.
+AddKeysToAgent: Keys are loaded for a run; `ssh-add` gives them to an agent.
+ClearAllForwardings: No ports are forwarded.
 ControlMaster: Connections are kept and shared within a run.
 ControlPath: Connections are kept and shared within a run.
 ControlPersist: Connections are kept and shared within a run.
-EnableEscapeCommandline: There is no terminal to type at.
+EnableEscapeCommandline: Nobody types at a host's terminal.
 EnableSSHKeysign: Only for HostbasedAuthentication.
-EscapeChar: There is no terminal to type at.
-ExitOnForwardFailure: Nothing is forwarded.
+EscapeChar: Nobody types at a host's terminal.
+ExitOnForwardFailure: No ports are forwarded.
 FingerprintHash: Fingerprints are always SHA256.
 ForkAfterAuthentication: Results are waited for.
 ForwardX11Timeout: Only for ForwardX11.
@@ -113,7 +115,7 @@ GSSAPIRenewalForcesRekey: Only for GSSAPIKeyExchange.
 HostbasedAcceptedAlgorithms: Only for HostbasedAuthentication.
 LogLevel: For ssh's own messages; here `--verbose`.
 LogVerbose: For ssh's own messages; here `--verbose`.
-ObscureKeystrokeTiming: There is no terminal to type at.
+ObscureKeystrokeTiming: Nobody types at a host's terminal.
 PermitLocalCommand: Only for LocalCommand.
 PermitRemoteOpen: Only for RemoteForward.
 StdinNull: Commands get no input but that of `--stdin`.
@@ -122,7 +124,7 @@ StreamLocalBindUnlink: Only for forwarded sockets.
 SyslogFacility: Nothing is written to syslog.
 TunnelDevice: Only for Tunnel.
 UpdateHostKeys: Further keys of a known host are not recorded.
-UseKeychain: Of macOS; no passphrase is asked for.
+UseKeychain: Of macOS; passphrases are asked for with `--ask-passphrase`.
 VersionAddendum: Says nothing to a server.
 VisualHostKey: Keys are shown as fingerprints.
 WarnWeakCrypto: A warning of ssh's own.
@@ -131,17 +133,15 @@ XAuthLocation: Only for ForwardX11.
 #: With the values, after a bar, that are as if the option were not there.
 _NOT_SUPPORTED = """
 ChannelTimeout|none: Use `--timeout`.
-CheckHostIP|no: Only the name is looked up in known_hosts; ssh does so too unless this is `yes`.
-DynamicForward: Nothing is forwarded.
+DynamicForward: No ports are forwarded.
 ForwardX11|no: Commands get no display.
 GSSAPIKeyExchange|no: Keys are exchanged in the other ways.
 HostbasedAuthentication|no: Keys, agents, certificates, Kerberos and passwords are.
 LocalCommand: Not run; it matters only with `PermitLocalCommand yes`. Use `lcmd`.
-LocalForward: Nothing is forwarded.
+LocalForward: No ports are forwarded.
 PKCS11Provider|none: Have an agent hold the key of the token.
-RemoteForward: Nothing is forwarded.
+RemoteForward: No ports are forwarded.
 SecurityKeyProvider|internal: Have an agent hold the key of the token.
-SessionType|default: Commands, scripts and transfers always run a command.
 Tunnel|no: There is no tunnel.
 VerifyHostKeyDNS|no: Host keys are looked up in known_hosts only.
 """
