@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 from ..model import Failure, Outcome, Settings
 from ..steps import MAY_BLOCK, Steps, WaitForPermission
 from .config_lookup import Options
-from .failures import Classified, NotStarted
+from .failures import Classified, NoAnswer, NotStarted
 from .link import Link
 from .paramiko_internals import ExecChannel, LeanTransport
 from .permit import PERMITTED, Permit
@@ -135,8 +135,11 @@ class HostRun:
         began = time.monotonic()
         try:
             return (yield from self.transport.session(max(0.0, limit)))
-        except Exception:
-            self._waited += time.monotonic() - began  # or each try would wait for it as long
+        except Exception as error:
+            took = time.monotonic() - began
+            self._waited += took  # or each try would wait for it as long
+            if took >= limit and not isinstance(error, NoAnswer):  # as after half an answer
+                raise NoAnswer("no answer to the request for a channel") from error
             raise
 
     def start(

@@ -17,11 +17,12 @@ CASES = {
     "sftp": 6,
     "known-hosts": 300,
     "ssh-config": 300,
-    "ssh-config-oracle": 500,
     "host-list": 300,
     "record": 300,
     "faults": 4,
 }
+#: How many configurations are compared with OpenSSH's reading of them, each for some hosts.
+CONFIGURATIONS = 500
 SEED = 0
 
 
@@ -37,6 +38,12 @@ def hunts() -> Iterator[dict[str, Future[harness.Hunt]]]:
 def test_nothing_is_violated(hunts: dict[str, Future[harness.Hunt]], name: str) -> None:
     hunt = hunts[name].result()
     assert hunt.done, "no case was finished"
+    assert not hunt.findings, "\n".join(str(finding)[:1500] for finding in hunt.findings[:5])
+
+
+def test_ssh_config_is_read_as_openssh_reads_it() -> None:
+    hunt = harness.hunt("ssh-config-oracle", SEED, CONFIGURATIONS, 120)  # alone: it is never idle
+    assert hunt.done == CONFIGURATIONS
     assert not hunt.findings, "\n".join(str(finding)[:1500] for finding in hunt.findings[:5])
 
 

@@ -186,8 +186,8 @@ def test_a_server_with_what_is_in_no_library(start_sshd) -> None:
         ("KexAlgorithms", "^x", "bad value '^x' of 'kexalgorithms': ssh knows no 'x'"),
         ("MACs", "umac-64@openssh.com", "MACs umac-64@openssh.com: none of them can be used here"),
         ("Ciphers", "-*", "Ciphers -*: none of them can be used here"),
-        ("RekeyLimit", "8", "bad value '8' of 'rekeylimit': at least 16 bytes"),
-        ("RekeyLimit", "1G x", "bad time 'x': seconds, or with units as in 1m30s"),
+        ("RekeyLimit", "8", "'rekeylimit': bad size '8': at least 16 bytes"),
+        ("RekeyLimit", "1G x", "'rekeylimit': bad time 'x': seconds, or with units as in 1m30s"),
     ],
 )
 def test_what_cannot_be_meant_is_that_hosts_error(willing, option: str, value: str, reason: str) -> None:

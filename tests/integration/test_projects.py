@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import programs
 import pytest
@@ -104,8 +105,8 @@ def test_connections_are_kept_as_long_as_a_task_may_follow(
     made: list[Pool] = []
 
     class Seen(Pool):
-        def __init__(self) -> None:
-            super().__init__()
+        def __init__(self, *given: Any, **named: Any) -> None:
+            super().__init__(*given, **named)
             made.append(self)
 
     monkeypatch.setattr("paramgmt_tasks.engines.Session", Seen)
