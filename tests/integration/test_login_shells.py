@@ -35,6 +35,12 @@ NOISY = {
 NAMES = [*SHELLS, *NOISY]
 
 
+def _missing(program: str) -> None:
+    if os.environ.get("CI"):
+        pytest.fail(f"CI has no {program}: install it")
+    pytest.skip(f"needs {program}")
+
+
 def shell_line(name: str) -> str | None:
     if name in NOISY:
         return f'{NOISY[name]} -c "$SSH_ORIGINAL_COMMAND"'
@@ -59,7 +65,7 @@ def sshd(start_sshd):
 @pytest.fixture(params=NAMES)
 def host(request: pytest.FixtureRequest, sshd) -> Host:
     if shell_line(request.param) is None:
-        pytest.skip(f"needs {request.param}")
+        _missing(request.param)
     return sshd.host(NAMES.index(request.param))
 
 
@@ -184,7 +190,7 @@ def test_nothing_is_claimed_of_what_runs_on_a_server_that_is_not_known(faulty) -
 def dropbear(tmp_path_factory: pytest.TempPathFactory):
     program = shutil.which("dropbear") or shutil.which("dropbear", path="/usr/sbin")
     if program is None:
-        pytest.skip("needs dropbear")
+        _missing("dropbear")
     if os.geteuid() != 0:
         pytest.skip("dropbear takes keys of the account that it runs as: as root, in a home of its own, only")
     if subprocess.run(["unshare", "-m", "true"], check=False, capture_output=True).returncode:
