@@ -123,6 +123,8 @@ class Become:
                         raise Denied(self._refusal(talk, problem))
                     line = prompt or talk.line
                     problem = problem or (f"it asks for something else: {line}" if line else "")
+                elif prompt and self.password is not None and (distrust := channel.transport.distrust):
+                    problem = f"no password is sent: {distrust}"
                 elif prompt and asked == 0 and self.password is not None:
                     asked += 1
                     until = left if deadline is None else min(left, deadline)

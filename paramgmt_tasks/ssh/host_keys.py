@@ -123,6 +123,13 @@ class HostKeyVerifier:
                 return str(error)
         return ""
 
+    def doubts(self, transport: LeanTransport) -> str:
+        """As `distrust`, once no other key can be asked for."""
+        try:
+            return self.distrust(transport)
+        except RetryWithKnownTypes:
+            return "the host has shown a key of another type than those that are known"
+
     # -- what holds for every key
 
     def _shown(self, transport: LeanTransport) -> ShownKey:

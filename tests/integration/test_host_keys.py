@@ -441,6 +441,23 @@ def test_a_host_whose_key_has_changed_gets_no_password(sshd, lab: Lab, tmp_path:
         assert (": password" in result.reason) is not withheld
 
 
+@pytest.mark.parametrize("changed", [True, False])
+def test_a_host_whose_key_has_changed_gets_no_password_on_the_way_to_another_user(
+    sshd, lab: Lab, tmp_path: Path, changed: bool
+) -> None:
+    known, seen, asks = tmp_path / "known", tmp_path / "seen", tmp_path / "asks"
+    asks.write_text(f'#!/bin/sh\nprintf "Password: "\nread -r line || exit 1\necho "$line" >{seen}\nexec "$@"\n')
+    asks.chmod(0o700)
+    options = {"UserKnownHostsFile": str(known), "StrictHostKeyChecking": "no"}
+    known.write_text(lab.text(f"[127.1.0.2]:{sshd.port} {{rsa}}" if changed else "other {rsa}") + "\n")
+    # On a connection that was made before the password was needed, too.
+    with Fleet([sshd.host(1, **options)], Settings(connect_timeout=60)) as fleet:
+        assert fleet.report(RemoteCommand("true")).ok
+        (result,) = fleet.report(RemoteCommand("echo ran"), become=str(asks), password="secret")
+    assert (result.ok, seen.exists() and "secret" in seen.read_text()) == (not changed, not changed)
+    assert ("no password is sent: the host key has changed" in result.reason) is changed
+
+
 def test_a_group_of_fabric_verifies_in_the_same_way(sshd, lab: Lab, tmp_path: Path) -> None:
     from paramgmt_tasks import ParallelGroup
 
