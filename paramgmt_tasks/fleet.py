@@ -172,7 +172,7 @@ class Fleet:
             UsageError: it is not.
         """
         if settings.identity and settings.engine != "dask":  # whose workers have their own
-            self.pool.threads.require_identity(settings.identity, settings.passphrase)
+            self.pool.threads.require_identity(settings, self.hosts)
         if settings.ask_interactive and settings.engine not in ("threads", "auto"):
             raise UsageError(f"ask_interactive: engine {settings.engine} cannot ask; use the engine threads")
         if settings.ask_interactive and self.pool.ask is None:

@@ -98,8 +98,8 @@ class RunContext:
 
         if begin.folder is not None:
             os.chdir(begin.folder)
-        elif begin.settings.identity:
-            self._pool.require_identity(begin.settings.identity)
+        else:
+            self._pool.require_identity(begin.settings, [host for _, host in hosts])
         return self._pool.perform(
             [host for _, host in hosts],
             begin.operation,

@@ -143,15 +143,19 @@ class ConnectionPool:
         run_to_end(connection.settling())
         return connection.target.address
 
-    def require_identity(self, path: str, passphrase: str | None = None) -> None:
-        """Make sure that an identity the user named can be used.
+    def require_identity(self, settings: Settings, hosts: Iterable[Host]) -> None:
+        """Make sure that the identity that settings name can be used for some hosts.
 
         Raises:
             UsageError: it cannot, and the agent does not hold it either.
         """
+        if not settings.identity:
+            return
         resources = self.resources
-        others = resources.ssh_config.mentions("identityagent")
-        resources.identities.require(path, passphrase, others)
+        named = {name.lower() for name, _ in settings.ssh_options}
+        named.update(name.lower() for host in hosts for name in host.options)
+        others = "identityagent" in named or resources.ssh_config.mentions("identityagent")
+        resources.identities.require(settings.identity, settings.passphrase, others)
 
     def __len__(self) -> int:
         return len(self._all)

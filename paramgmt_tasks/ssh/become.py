@@ -19,6 +19,8 @@ from .terminal import separated
 BECOME_TIMEOUT, _UNANSWERED, _LAST_WORD = 25.0, 8.0, 5.0
 #: Bytes that it may write before the command runs.
 TALK = 64 * 1024
+#: Process groups have smaller numbers, and those fewer digits.
+_GROUPS, _DIGITS = 2**31, 12
 #: Bytes of that which may say why it does not.
 _LAST_WORDS = 500
 #: What a password is called where programs ask for one, in the languages they are translated into.
@@ -70,11 +72,12 @@ class Become:
         self.is_plain = not self.terminal and way in WAYS
         #: The process group of the command on the host, 0 if it has not said so.
         self.group = 0
+        # It does not run if nobody listens any more, who has given up by then.
         # By this group it can be ended, whatever leads there has made of groups and sessions.
         inner = (
             "g=; [ ! -r /proc/$$/stat ] || read -r _ _ _ _ g _ </proc/$$/stat; "
             '[ "$g" ] || g=$(ps -o pgid= -p $$ 2>/dev/null); '
-            f"printf '%s %s]' {shlex.quote(self._ready.decode())} \"$g\" >&2; "
+            f"printf '%s %s]' {shlex.quote(self._ready.decode())} \"$g\" >&2 || exit 125; "
             f"exec {'/bin/sh' if way else '${SHELL:-/bin/sh}'} -c {shlex.quote(command)}"
         )
         #: What runs it, for /bin/sh.
@@ -123,6 +126,8 @@ class Become:
                         raise Denied(self._refusal(talk, problem))
                     line = prompt or talk.line
                     problem = problem or (f"it asks for something else: {line}" if line else "")
+                elif prompt and self.password is not None and (distrust := channel.transport.distrust):
+                    problem = f"no password is sent: {distrust}"
                 elif prompt and asked == 0 and self.password is not None:
                     asked += 1
                     until = left if deadline is None else min(left, deadline)
@@ -138,7 +143,8 @@ class Become:
                 channel.shutdown_write()  # nothing more is answered: let it give up, and say so
                 talk.answered()
                 left = time.monotonic() + _LAST_WORD
-        except Denied:
+        except (Denied, ConnectionAbortedError, TimeoutError):
+            # What leads there would wait on, and run the command later, on a connection that is kept.
             with contextlib.suppress(EOFError):
                 channel.close()
                 channel.flush()
@@ -222,7 +228,7 @@ class _Talk:
         for written in (self._errors, self._out):
             found = self._found.search(written)
             if found:
-                self.group = int(found[1] or 0)
+                self.group = _group(found[1])
                 rest = bytes(written[found.end() :])
                 if written is self._errors:
                     self._rest = rest
@@ -251,6 +257,12 @@ class _Talk:
         """The end of what was said since the last question that got an answer."""
         out, errors = self._out[self._answered[0] :], self._errors[self._answered[1] :]
         return _text(bytes(out[-_LAST_WORDS:] + b"\n" + errors[-_LAST_WORDS:])).replace(without, "")
+
+
+def _group(said: bytes) -> int:
+    """A process group that a host has named; 0 for what none can be, as 1, which `kill` takes for all."""
+    group = int(said or b"0") if len(said) < _DIGITS else 0
+    return group if 1 < group < _GROUPS else 0
 
 
 def _last(written: bytearray) -> bytes:

@@ -106,7 +106,10 @@ class Handshake:
         self, authentication: Authentication, deadline: float, transport: LeanTransport
     ) -> Steps[None]:
         yield from self._verifier.verify(transport, deadline)
-        if self._forwards_agent or authentication.has_password:
+        settings = self._settings
+        transport.doubts = self._verifier.doubts  # who becomes another user later asks
+        becomes = settings.way and settings.password is not None
+        if self._forwards_agent or authentication.has_password or becomes:
             self.distrust = self._verifier.distrust(transport)
             if self.distrust:
                 authentication.withhold_password(self.distrust)

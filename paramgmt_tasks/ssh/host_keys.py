@@ -23,6 +23,7 @@ from .target import Target
 
 _TRUST = {"yes": "strict", "ask": "strict", "no": "ignore", "off": "ignore", "accept-new": "accept-new"}
 _LEAST_RSA = 1024
+_INET = (socket.AF_INET, socket.AF_INET6)
 
 
 def checking_mode(asked: str | None, configured: str | None) -> str:
@@ -55,6 +56,7 @@ class HostKeyVerifier:
     def __init__(self, target: Target, known: KnownHosts, mode: str) -> None:
         self._known, self._mode, self._options, self._port = known, mode, target.options, target.port
         self._names, self._address = target.host_key_names, target.address
+        self._is_proxied = bool(target.proxy_command)
         command = str(target.options.get("knownhostscommand", "none"))
         self._command = None if command.lower() == "none" else KnownHostsCommand(command)
         self._ordering = known
@@ -123,6 +125,13 @@ class HostKeyVerifier:
                 return str(error)
         return ""
 
+    def doubts(self, transport: LeanTransport) -> str:
+        """As `distrust`, once no other key can be asked for."""
+        try:
+            return self.distrust(transport)
+        except RetryWithKnownTypes:
+            return "the host has shown a key of another type than those that are known"
+
     # -- what holds for every key
 
     def _shown(self, transport: LeanTransport) -> ShownKey:
@@ -151,7 +160,7 @@ class HostKeyVerifier:
         """Whether NoHostAuthenticationForLocalhost holds."""
         if self._options.get("nohostauthenticationforlocalhost") != "yes" or "hostkeyalias" in self._options:
             return False
-        address = _peer(self._sock)
+        address = self._peer()
         return address is not None and address.is_loopback
 
     # -- what is known
@@ -251,7 +260,7 @@ class HostKeyVerifier:
 
     def _check_address(self, shown: ShownKey, known: KnownHosts, deadline: float) -> Steps[None]:
         """Make sure that the host's address is not known with another key, if CheckHostIP asks for that."""
-        address = _peer(self._sock) if self._options.get("checkhostip") == "yes" else None
+        address = self._peer() if self._options.get("checkhostip") == "yes" else None
         if address is None or address.is_loopback or shown.certificate is not None:
             return
         name = str(address) if self._port == 22 else f"[{address}]:{self._port}"
@@ -262,11 +271,14 @@ class HostKeyVerifier:
         if others and all(entry.blob != shown.blob for entry in others):
             raise Untrusted(f"the address {address} has another host key in {others[0].where} (CheckHostIP)")
 
+    def _peer(self) -> "ipaddress.IPv4Address | ipaddress.IPv6Address | None":
+        """The address at the other end, unless that is reached through something else.
 
-def _peer(sock: SocketLike | None) -> "ipaddress.IPv4Address | ipaddress.IPv6Address | None":
-    """The address at the other end, unless that is reached through something else."""
-    if not isinstance(sock, socket.socket) or sock.family not in (socket.AF_INET, socket.AF_INET6):
-        return None
-    address = ipaddress.ip_address(str(sock.getpeername()[0]).partition("%")[0])
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return mapped or address
+        A ProxyCommand may pass a descriptor, whose other end may be a proxy and not the host.
+        """
+        sock = self._sock
+        if self._is_proxied or not isinstance(sock, socket.socket) or sock.family not in _INET:
+            return None
+        address = ipaddress.ip_address(str(sock.getpeername()[0]).partition("%")[0])
+        mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+        return mapped or address

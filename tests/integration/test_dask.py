@@ -153,6 +153,11 @@ def test_an_identity_is_the_workers(sshd, cluster: DaskCluster, tmp_path: Path) 
     hosts = sshd.hosts(4)
     for host in hosts:
         del host.options["IdentityFile"]
+    locked = cluster.home / "locked"
+    shutil.copy(sshd.identity, locked)
+    subprocess.run(["ssh-keygen", "-q", "-p", "-P", "", "-N", "secret", "-f", locked], check=True)
+    with Fleet(hosts, cluster.settings(identity="~/locked", passphrase="secret")) as fleet:
+        assert fleet.run("true").report().ok
     with Fleet(hosts, cluster.settings(identity="~/key")) as fleet:
         assert not Path("~/key").expanduser().exists(), "there is none here"
         assert fleet.run("true").report().ok

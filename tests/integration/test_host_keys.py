@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -427,6 +428,29 @@ def test_localhost_is_exempt_if_asked_for(
     assert (ours.ok, theirs.returncode == 0) == (trusted, trusted), (ours.reason, theirs.stderr)
 
 
+def test_a_host_behind_a_proxy_command_is_not_localhost(sshd, tmp_path: Path) -> None:
+    program = tmp_path / "pass"
+    program.write_text(
+        "import socket, sys\n"
+        "there = socket.create_connection((sys.argv[1], int(sys.argv[2])))\n"
+        "socket.send_fds(socket.socket(fileno=1), [b'0'], [there.fileno()])\n"
+    )
+    options = sshd.options(
+        UserKnownHostsFile="none",
+        GlobalKnownHostsFile="none",
+        StrictHostKeyChecking="yes",
+        NoHostAuthenticationForLocalhost="yes",
+        ProxyUseFdpass="yes",
+        ProxyCommand=f"{sys.executable} {program} %h %p",
+    )
+    words = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
+    theirs = subprocess.run(["ssh", "-F", "none", *words, "127.1.0.2", "true"], capture_output=True)
+    assert b"Host key verification failed" in theirs.stderr
+    with Fleet([sshd.host(1, **options)], Settings(connect_timeout=60)) as fleet:
+        (ours,) = fleet.report(RemoteCommand("true"))
+    assert ours.outcome is Outcome.UNTRUSTED
+
+
 def test_a_host_whose_key_has_changed_gets_no_password(sshd, lab: Lab, tmp_path: Path) -> None:
     known = tmp_path / "known"
     options = {"UserKnownHostsFile": str(known), "StrictHostKeyChecking": "no", "IdentityFile": "/none"}
@@ -439,6 +463,25 @@ def test_a_host_whose_key_has_changed_gets_no_password(sshd, lab: Lab, tmp_path:
         assert result.outcome is Outcome.DENIED
         assert ("no password is sent: the host key has changed" in result.reason) is withheld
         assert (": password" in result.reason) is not withheld
+
+
+@pytest.mark.parametrize("changed", [True, False])
+def test_a_host_whose_key_has_changed_gets_no_password_on_the_way_to_another_user(
+    sshd, lab: Lab, tmp_path: Path, changed: bool
+) -> None:
+    known, seen, asks = tmp_path / "known", tmp_path / "seen", tmp_path / "asks"
+    asks.write_text(
+        f'#!/bin/sh\nprintf "Password: "\nread -r line || exit 1\necho "$line" >{seen}\nexec "$@"\n'
+    )
+    asks.chmod(0o700)
+    options = {"UserKnownHostsFile": str(known), "StrictHostKeyChecking": "no"}
+    known.write_text(lab.text(f"[127.1.0.2]:{sshd.port} {{rsa}}" if changed else "other {rsa}") + "\n")
+    # On a connection that was made before the password was needed, too.
+    with Fleet([sshd.host(1, **options)], Settings(connect_timeout=60)) as fleet:
+        assert fleet.report(RemoteCommand("true")).ok
+        (result,) = fleet.report(RemoteCommand("echo ran"), become=str(asks), password="secret")
+    assert (result.ok, seen.exists() and "secret" in seen.read_text()) == (not changed, not changed)
+    assert ("no password is sent: the host key has changed" in result.reason) is changed
 
 
 def test_a_group_of_fabric_verifies_in_the_same_way(sshd, lab: Lab, tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from paramgmt_tasks.model import Settings, UsageError
+from paramgmt_tasks.execution import ConnectionPool
+from paramgmt_tasks.model import Host, Settings, UsageError
 from paramgmt_tasks.ssh.identities import Identities, Offers, Wanted
 from paramgmt_tasks.ssh.keys import BadKey, NeedsPassphrase, PrivateKey, private_key, public_half
 
@@ -55,6 +56,16 @@ def test_a_key_with_a_passphrase_needs_the_agent_or_the_passphrase(tmp_path: Pat
     with pytest.raises(UsageError, match="ssh-add"):
         Identities().require(str(path))
     Identities().require(str(path), "secret")
+
+
+@pytest.mark.parametrize("by", ["setting", "host"])
+def test_an_identity_may_be_held_by_the_agent_that_a_setting_or_a_host_names(tmp_path: Path, by: str) -> None:
+    path, pool = write(tmp_path / "key", "secret"), ConnectionPool()
+    option = {"IdentityAgent": "/nonexistent"}
+    settings = Settings(identity=str(path), ssh_options=option if by == "setting" else {})
+    pool.require_identity(settings, [Host("web1", "web1", options=option if by == "host" else {})])
+    with pytest.raises(UsageError, match="it has a passphrase"):
+        pool.require_identity(Settings(identity=str(path)), [Host("web1", "web1")])
 
 
 def test_a_passphrase_is_not_shown() -> None:

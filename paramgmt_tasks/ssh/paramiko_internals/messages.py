@@ -71,6 +71,11 @@ class MessageTransport(PrivateTransport):
         #: Why the server has ended the connection, if it said so.
         self.farewell = b""
 
+    @property
+    def distrust(self) -> str:
+        """Why the host must not be sent a password; empty if it may."""
+        return ""
+
     # -- waiting for them
 
     def until(self, done: Callable[[], bool], deadline: float | None = None) -> Steps[bool]:

@@ -69,6 +69,8 @@ class LeanTransport(MessageTransport):
     channel_handlers = HANDLERS
     #: What programs on the host may ask; set before the first session.
     forwarded_agent: ForwardedAgent | None = None
+    #: Why the host must not be sent a password, see HostKeyVerifier.doubts; empty if it may.
+    doubts: Callable[["LeanTransport"], str] = staticmethod(lambda transport: "")
     _kex_info = KEX_METHODS
     _cipher_info = CIPHER_TABLE
     _mac_info = MAC_TABLE
@@ -207,6 +209,11 @@ class LeanTransport(MessageTransport):
         self.completion_event = None
 
     # -- a command's channel
+
+    @property
+    def distrust(self) -> str:
+        """Why the host must not be sent a password; empty if it may."""
+        return self.doubts(self)
 
     def session(self, limit: float) -> Steps[ExecChannel]:
         """Open a channel for one command, see channel.open_session."""
