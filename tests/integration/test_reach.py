@@ -99,7 +99,6 @@ def test_a_host_is_dialled_as_ssh_config_says(sshd, blank_home: Path, lines: lis
         ("BindAddress 192.0.2.1", "BindAddress 192.0.2.1: cannot assign requested address"),
         ("BindInterface nothing0", "BindInterface nothing0: no such device"),
         ("BindAddress ::1", "BindAddress ::1: no IPv4 address of this machine"),
-        ("IPQoS much", "bad IPQoS value 'much': as in ssh_config(5)"),
     ],
 )
 def test_what_cannot_be_bound_is_the_hosts_result(sshd, blank_home: Path, line: str, reason: str) -> None:
