@@ -127,7 +127,9 @@ class RemoteWork:
     def _command(
         self, text: str, stdin: bytes | None, out: Output, err: Output, held: bool = False
     ) -> Steps[CommandStatus]:
-        settings, run, options = self._settings, self._run, self._connection.ssh_config
+        settings, run = self._settings, self._run
+        yield from self._connection.settling()
+        options = self._connection.ssh_config
         check_command(options)
         terminal = settings.tty or has_terminal(options)
         text, values = with_env(text, settings.env, more=bool(stdin) or held, login=not settings.way)

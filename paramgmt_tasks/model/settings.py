@@ -295,7 +295,10 @@ def _way(name: str, value: object) -> None:
 
 def _user(name: str, value: object) -> None:
     _text(name, value)
-    check_user(str(value))
+    try:
+        check_user(str(value))
+    except UsageError as error:
+        raise UsageError(str(error) if name == "user" else f"{name}: {error}") from None
 
 
 def _password(name: str, value: object) -> None:

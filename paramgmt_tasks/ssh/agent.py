@@ -40,6 +40,7 @@ class Agent:
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
         self._keys: list[HeldKey] | None = None
+        self._is_stuck = False
         #: Why it has no keys, empty if it could be asked.
         self.trouble = ""
 
@@ -78,6 +79,8 @@ class Agent:
         request.add_string(data)
         request.add_int(_FLAGS.get(algorithm, 0))
         with self._lock:
+            if self._is_stuck:  # or each host would wait as long, one after the other
+                raise AgentFailure("ssh-agent did not answer before")
             kind, answer = self._ask(request.asbytes(), SIGNING)
         signature = answer.get_string()
         if kind != _SIGNATURE or not signature:
@@ -92,6 +95,7 @@ class Agent:
             send_frame(self._socket, request)
             answer = read_frame(self._socket)
         except OSError as error:
+            self._is_stuck = isinstance(error, TimeoutError)
             self._disconnect()
             raise AgentFailure(error.strerror or str(error) or "no answer") from None
         if not answer:

@@ -233,6 +233,10 @@ class SSHConfig:
             Unanswered: it depends on the answer to a question, for which `answers` can be asked.
         """
         found = Found({key: value for key, value in (given or {}).items() if value})
+        # Before anything is run with them in its command line, by Match exec, or ProxyCommand's %n.
+        ssh_options.check_host(name)
+        if "user" in found:
+            ssh_options.check_user(str(found["user"]))
         # To several values of what is gathered those of the files are added: not into the caller's list.
         added_to = {key: list(found[key]) for key in GATHERED if isinstance(found.get(key), list)}
         found.update(added_to)

@@ -71,16 +71,13 @@ class RevokedKeys:
         )
 
     def _read_list(self, data: bytes) -> None:
-        for line in data.split(b"\n"):
+        for number, line in enumerate(data.split(b"\n"), 1):
             fields = line.split()
             if fields and not fields[0].startswith(b"#"):
-                for encoded in fields[1:]:
-                    try:
-                        blob = base64.b64decode(encoded, validate=True)
-                        self._keys.add(ShownKey.of(blob).blob)
-                        break
-                    except (binascii.Error, BadCertificate):
-                        continue
+                found = next(filter(None, map(_key, fields[1:])), None)
+                if found is None:  # as ssh: the key that it was meant to be would pass
+                    raise ValueError(f"line {number} is no key")
+                self._keys.add(found)
 
     def _read_krl(self, reader: Reader) -> None:
         if reader.number(">I") != 1:
@@ -117,6 +114,18 @@ class RevokedKeys:
                 rules.append(_in_bitmap(part.number(">Q"), int.from_bytes(part.string(), "big")))
             else:
                 raise ValueError(f"a KRL with certificates by {kind:#x}, which is not supported")
+
+
+def _key(encoded: bytes) -> bytes | None:
+    """The key that a word is, that of a certificate if it is one; None if it is no key."""
+    try:
+        blob = base64.b64decode(encoded, validate=True)
+        shown = ShownKey.of(blob)
+        if shown.certificate is None:
+            Reader(blob).strings()  # or it is cut off
+    except (binascii.Error, BadCertificate):
+        return None
+    return shown.blob if shown.key_type else None
 
 
 def _with_ids(ids: list[bytes]) -> Callable[[Certificate], bool]:

@@ -182,6 +182,17 @@ def test_a_proxy_command_is_run_by_the_users_shell(sshd, monkeypatch, tmp_path: 
     assert run(sshd.host(ProxyCommand="x y")).reason == "ProxyCommand: my shell: -c exec x y"
 
 
+# -- what depends on the answer to a question
+
+
+def test_what_match_exec_says_of_the_session_holds_from_the_first_command_on(sshd, blank_home: Path) -> None:
+    host = with_config(blank_home, sshd, 'Match exec "true"', "RemoteCommand id")
+    result = run(host)
+    assert (result.outcome, result.reason[:18]) == (Outcome.ERROR, "RemoteCommand 'id'")
+    host = with_config(blank_home, sshd, 'Match exec "true"', "RequestTTY force")
+    assert run(host, "test -t 1").ok
+
+
 # -- hosts that stop
 
 

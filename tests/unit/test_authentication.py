@@ -1,5 +1,6 @@
 """Which keys are offered in which order, from files alone. With agents and servers: tests/integration."""
 
+import socket
 import subprocess
 from pathlib import Path
 
@@ -9,8 +10,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from paramgmt_tasks.execution import ConnectionPool
 from paramgmt_tasks.model import Host, Settings, UsageError
+from paramgmt_tasks.ssh.agent import Agent, AgentFailure
 from paramgmt_tasks.ssh.identities import Identities, Offers, Wanted
-from paramgmt_tasks.ssh.keys import BadKey, NeedsPassphrase, PrivateKey, private_key, public_half
+from paramgmt_tasks.ssh.keys import BadKey, NeedsPassphrase, PrivateKey, PublicKey, private_key, public_half
 
 FORMATS = {
     "OpenSSH": serialization.PrivateFormat.OpenSSH,
@@ -175,3 +177,19 @@ def test_an_rsa_key_signs_by_what_both_accept(
     path.chmod(0o600)
     offers = offered(path, accepted=accepted)
     assert offers.keys[0].algorithm(offers.algorithms, server) == expected
+
+
+def test_an_agent_that_does_not_answer_is_asked_to_sign_once(tmp_path: Path, monkeypatch) -> None:
+    # Each host would wait as long for it, one after the other.
+    monkeypatch.setattr("paramgmt_tasks.ssh.agent.SIGNING", 0.1)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "agent"))
+        listening.listen()
+        listening.settimeout(0.2)
+        agent, key = Agent(str(tmp_path / "agent")), PublicKey(b"key")
+        for _ in range(3):
+            with pytest.raises(AgentFailure):
+                agent.sign(key, b"data", "ssh-ed25519")
+        listening.accept()[0].close()
+        with pytest.raises(TimeoutError):
+            listening.accept()

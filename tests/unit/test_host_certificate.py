@@ -114,7 +114,7 @@ def test_a_krl_revokes_what_ssh_keygen_says(folder: Path, tmp_path: Path, spec: 
 def test_a_list_revokes_keys_and_those_who_certified_them(folder: Path, tmp_path: Path, shown: bytes) -> None:
     path = tmp_path / "list"
     for name, revoked in (("key", True), ("ca", True), ("key-cert", True), ("other", False)):
-        path.write_text(f"# comment\n\nno key\n{(folder / f'{name}.pub').read_text()}")
+        path.write_text(f"# comment\n\n{(folder / f'{name}.pub').read_text()}")
         assert revoked_keys(path).revokes(ShownKey.of(shown)) is revoked
 
 
@@ -130,3 +130,13 @@ def test_a_krl_that_is_not_understood_leaves_no_host_trusted(folder: Path, tmp_p
         RevokedKeys(tmp_path / "krl")
     with pytest.raises(Unreadable, match="no such file"):
         revoked_keys(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    "damage", ["{}", "ssh-ed25519 {}", "some garbage", "ssh-ed25519", "ssh-ed25519 AAAAAA=="]
+)
+def test_a_list_with_what_is_no_key_lets_no_host_pass(folder: Path, tmp_path: Path, damage: str) -> None:
+    # As ssh: it may be the key that was to be revoked, cut off.
+    (tmp_path / "list").write_text("# keys\n\n" + damage.format((folder / "key.pub").read_text()[:60]) + "\n")
+    with pytest.raises(Unreadable, match="line 3 is no key"):
+        revoked_keys(tmp_path / "list")

@@ -344,3 +344,23 @@ def test_a_transport_needs_no_more_of_a_socket_than_its_protocol_says() -> None:
     transport._stream.deadline = 0.0
     with pytest.raises(TooLate):
         transport._stream.read(1)
+
+
+def test_only_the_thread_that_reads_looks_at_what_is_to_be_decrypted() -> None:
+    server, seen = Server(), []
+    server.queue(MSG_IGNORE)
+    server.queue(MSG_IGNORE)
+
+    def look() -> None:
+        seen.append(server.transport.holds_message())
+
+    def done() -> bool:
+        if len(server.packets.coming) == 1:  # the first has been read: this thread is the one that reads
+            look()
+            other = threading.Thread(target=look)
+            other.start()
+            other.join()
+        return bool(seen)
+
+    assert server.transport.pump(done)
+    assert seen == [True, False]

@@ -54,6 +54,7 @@ NOT_WHOLE = [*NOT_ABOVE_0, None, 1.5, 3.0]
         ("tty", [0, 1, None, "no"], "must be True or False"),
         ("become", ["", " ", "a\nb", "a\0", 5], "must"),
         ("run_as", ["", 5], "must"),
+        ("run_as", ["-u", "a b;c"], "user name"),
         ("sequential", [0, 1, None, "no"], "must be True or False"),
         ("together", [0, 1, None, "no"], "must be True or False"),
         ("keep", [0, 1, None, "no"], "must be True or False"),

@@ -1,6 +1,8 @@
 """How one host is reached, by its line, ssh_config and settings; nothing is connected."""
 
 import pickle
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -190,3 +192,34 @@ def test_a_target_is_a_guess_until_what_has_to_be_asked_is_known() -> None:
     run_to_end(config.answers.wait(target.question, 5.0))
     target = resolve(Host("web1", "web1"), Settings(), config, LOGIN)
     assert (target.port, target.question) == (5, None)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        Host("web", "web;touch {mark}"),
+        Host("web", "web", user="x;touch {mark}"),
+        Host("web", "web", options={"User": "x;touch {mark}"}),
+    ],
+    ids=["name", "user", "option"],
+)
+def test_no_name_is_a_command_of_match_exec(tmp_path: Path, host: Host) -> None:
+    mark = tmp_path / "ran"
+    host = replace(
+        host,
+        address=host.address.format(mark=mark),
+        user=host.user and host.user.format(mark=mark),
+        options={key: value.format(mark=mark) for key, value in host.options.items()},
+    )
+    config = SSHConfig.from_text('Match exec "true %n %h %r; exit 1"\nHostName real\n')
+    target = resolve(host, Settings(), config, ("me", 22))
+    if target.question is not None:
+        run_to_end(config.answers.wait(target.question, 5))
+    assert "contains invalid characters" in target.fault
+    assert not mark.exists()
+
+
+def test_a_name_that_ssh_refuses_is_refused_though_another_is_configured() -> None:
+    config = SSHConfig.from_text("Host *\nHostName real\nProxyCommand nc %n\n")
+    target = resolve(Host("a;b", "a;b"), Settings(), config, ("me", 22))
+    assert target.fault == "host name 'a;b' contains invalid characters"

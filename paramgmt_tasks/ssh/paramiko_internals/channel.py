@@ -248,7 +248,7 @@ class ExecChannel(PrivateChannel):
 
         So what follows is done once for many packets.
         """
-        return bool(self._pieces or self._returned) and not self.transport.packetizer.holds_message()
+        return bool(self._pieces or self._returned) and not self.transport.holds_message()
 
     def recv_stderr_ready(self) -> bool:
         """Whether something has come on standard error."""

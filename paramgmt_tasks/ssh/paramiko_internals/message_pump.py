@@ -199,6 +199,10 @@ class MessagePump:
         """Whether this thread is the one that reads."""
         return self._reader == threading.get_ident()
 
+    def is_read_elsewhere(self) -> bool:
+        """Whether another thread is the one that reads."""
+        return self._reader not in (None, threading.get_ident())
+
     def attended(self, source: Source) -> bool:
         """Whether a thread reads what comes, or nothing can come any more."""
         with self._turn:

@@ -121,6 +121,13 @@ class MessageTransport(PrivateTransport):
 
     # -- reading
 
+    def holds_message(self) -> bool:
+        """Whether the whole of a message that is not read yet is here; not told while another thread reads.
+
+        To look at it is to decrypt its beginning, by what that thread decrypts with.
+        """
+        return not self._pump.is_read_elsewhere() and self.packetizer.holds_message()
+
     def step(self) -> None:
         """Read a message and handle it.
 
