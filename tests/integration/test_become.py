@@ -256,3 +256,8 @@ def test_other_processes_do_the_same_and_what_is_held_ends(sshd, users) -> None:
         assert [result.stdout for result in report] == [f"{users[1]}\n".encode()] * 2
         held = fleet.report(RemoteCommand("id -un; sleep 1000", held=True), timeout=2)
         assert [result.outcome for result in held] == [Outcome.TIMED_OUT] * 2
+
+
+def test_an_unknown_user_is_the_reason_and_not_what_sudo_says_behind_it(sshd) -> None:
+    result = perform(sshd, "root", RemoteCommand("true"), become="sudo", run_as="nosuch-user")
+    assert (result.outcome, result.reason) == (Outcome.DENIED, "sudo: unknown user nosuch-user")
