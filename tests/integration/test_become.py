@@ -232,7 +232,7 @@ def test_the_session_is_as_with_ssh(
         ({"RemoteCommand": "id"}, "RemoteCommand 'id': ssh_config has a command for this host"),
         ({"SessionType": "none"}, "SessionType none: ssh_config has no commands run on this host"),
         ({"SessionType": "subsystem"}, "SessionType subsystem: "),
-        ({"SetEnv": "FOO"}, "SetEnv 'FOO': must be NAME=VALUE"),
+        ({"SetEnv": "FOO"}, "bad variable 'FOO': NAME=VALUE"),
     ],
 )
 def test_what_ssh_would_not_run_is_the_hosts_error(sshd, users, options: dict[str, str], said: str) -> None:
