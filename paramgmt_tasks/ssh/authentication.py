@@ -28,6 +28,9 @@ _ROUNDS, _PARTS = 16, 16
 #: What a prompt has that is for a password, in some languages, or certainly for something else.
 _FOR_PASSWORD = re.compile(r"pass|kennwort|contrase|senha|парол|密码", re.IGNORECASE)
 _FOR_ANOTHER = re.compile(r"code|token|otp|one.?time|factor|pin\b|challenge|\bduo\b|new ", re.IGNORECASE)
+#: What a reason says if nothing was tried.
+_NO_KEY = "no key to offer"
+_KEYS_EXCLUDED = "PubkeyAuthentication or PreferredAuthentications excludes keys"
 #: Characters of what a server says that a reason has.
 _WORDS = 120
 
@@ -136,7 +139,7 @@ class Authentication(AuthStrategy):
         said = _last_line(farewell) or _last_line(auth.shown)
         parts = [
             *([self._asked_for] if self._asked_for else []),
-            ", ".join(tried) or "no key to offer",
+            ", ".join(tried) or (_NO_KEY if PUBLICKEY in self._methods.order else _KEYS_EXCLUDED),
             *([f"the server says: {said}"] if said else []),
             *self._notes,
         ]

@@ -36,6 +36,8 @@ _ANOTHER = re.compile(
     r"one.?time|\botp\b|passcode|verification|factor 2|second factor|new |retype|neues", re.I
 )
 _ASKS = (":", "：", "?", "？", ">")
+#: What sudo adds behind its reason.
+_NO_REASON = re.compile(r"error initializing audit plugin")
 _NO_TTY = re.compile(r"\btty\b|terminal is required|from a terminal", re.I)
 
 
@@ -167,6 +169,7 @@ class Become:
 
     def _refusal(self, talk: "_Talk", problem: str) -> str:
         lines = [line for line in map(one_line, talk.text(self._prompt).splitlines()) if line]
+        lines = [line for line in lines if not _NO_REASON.search(line)] or lines
         said = lines[-1] if lines else ""
         if problem:
             return f"{self._name}: {problem}" + (f" ({said})" if said and self.password is not None else "")

@@ -3,6 +3,7 @@
 import getpass
 import os
 import select
+import sys
 import termios
 from collections.abc import Callable
 
@@ -16,12 +17,14 @@ _LONGEST = 4096
 
 
 def secret(option: str, prompt: str) -> str:
-    """Ask once, before anything is done.
+    """Ask once, before anything is done; without a terminal, take a line of standard input.
 
     Raises:
         UsageError: there was no answer.
     """
     try:
+        if not _has_terminal():
+            return _line_of_input()
         return getpass.getpass(prompt)
     except (EOFError, KeyboardInterrupt):
         raise UsageError(f"--{option}: {_NOTHING.get(option, 'no password was given')}") from None
@@ -36,10 +39,23 @@ def check_terminal(option: str) -> None:
     Raises:
         UsageError: there is no terminal.
     """
+    if not _has_terminal():
+        raise UsageError(f"--{option}: there is no terminal to ask on")
+
+
+def _has_terminal() -> bool:
     try:
         os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
     except OSError:
-        raise UsageError(f"--{option}: there is no terminal to ask on") from None
+        return False
+    return True
+
+
+def _line_of_input() -> str:
+    line = sys.stdin.readline() if sys.stdin else ""
+    if not line:
+        raise EOFError
+    return line.removesuffix("\n")
 
 
 def ask(text: str, echo: bool, gives_up: Callable[[], bool]) -> str | None:

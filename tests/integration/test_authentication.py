@@ -244,6 +244,14 @@ def test_who_ssh_lets_in_is_let_in(both: Both, config: str, expected: bool) -> N
 # -- what a reason says
 
 
+@pytest.mark.parametrize("option", ["PubkeyAuthentication no", "PreferredAuthentications password"])
+def test_a_reason_says_that_ssh_config_excludes_keys(both: Both, option: str) -> None:
+    both.configure(f"{option}\nIdentityFile {{keys}}/user")
+    reason = both.result("127.2.0.1").reason
+    assert "no key to offer" not in reason
+    assert option.split()[0] in reason
+
+
 def test_why_keys_were_not_offered_is_said(both: Both, keys: Path) -> None:
     both.configure("IdentityFile {keys}/encrypted\nIdentityFile {keys}/k1")
     reason = both.result("127.2.0.1").reason

@@ -232,7 +232,7 @@ def test_the_session_is_as_with_ssh(
         ({"RemoteCommand": "id"}, "RemoteCommand 'id': ssh_config has a command for this host"),
         ({"SessionType": "none"}, "SessionType none: ssh_config has no commands run on this host"),
         ({"SessionType": "subsystem"}, "SessionType subsystem: "),
-        ({"SetEnv": "FOO"}, "'setenv': bad variable 'FOO': NAME=VALUE"),
+        ({"SetEnv": "FOO"}, "bad variable 'FOO': NAME=VALUE"),
     ],
 )
 def test_what_ssh_would_not_run_is_the_hosts_error(sshd, users, options: dict[str, str], said: str) -> None:
@@ -256,3 +256,8 @@ def test_other_processes_do_the_same_and_what_is_held_ends(sshd, users) -> None:
         assert [result.stdout for result in report] == [f"{users[1]}\n".encode()] * 2
         held = fleet.report(RemoteCommand("id -un; sleep 1000", held=True), timeout=2)
         assert [result.outcome for result in held] == [Outcome.TIMED_OUT] * 2
+
+
+def test_an_unknown_user_is_the_reason_and_not_what_sudo_says_behind_it(sshd) -> None:
+    result = perform(sshd, "root", RemoteCommand("true"), become="sudo", run_as="nosuch-user")
+    assert (result.outcome, result.reason) == (Outcome.DENIED, "sudo: unknown user nosuch-user")

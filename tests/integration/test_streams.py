@@ -98,3 +98,16 @@ def test_a_closed_standard_input_is_none(tmp_path: Path) -> None:
         assert done.stderr.endswith("-: standard input is closed\n")
         assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(("typed", "end"), [("/dev/null", 2), ("line", 255)])
+def test_without_a_terminal_a_password_is_a_line_of_input(tmp_path: Path, typed: str, end: int) -> None:
+    (tmp_path / "line").write_text("secret\n")
+    done = run(
+        tmp_path, f"setsid --wait rcmd -a 1 --ask-password -m 127.0.0.1:1 --quiet -- true <{typed} 2>err"
+    )
+    said = (tmp_path / "err").read_text()
+    assert done.returncode == end
+    assert said.startswith(
+        "unreachable (1): " if end == 255 else "rcmd: --ask-password: no password was given\n"
+    )
