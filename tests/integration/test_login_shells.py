@@ -108,13 +108,20 @@ def test_a_script_has_its_variables_and_its_standard_input(host: Host, tmp_path:
     assert result.stdout.endswith(f"{value}|in!".encode())
 
 
-def test_a_timeout_ends_what_is_in_the_background_and_ignores_it_too(host: Host, nap: str) -> None:
-    command = f"{nap} 600 & sh -c 'trap \"\" TERM; {nap} 600; {nap} 600'"
-    result = perform(host, RemoteCommand(command), timeout=2)
-    left = running(nap)
-    kill(left)
-    assert result.outcome is Outcome.TIMED_OUT
-    assert not left or result.reason.endswith("it may still run")
+def test_a_timeout_ends_what_is_in_the_background_and_ignores_it_too(sshd, nap: str) -> None:
+    hosts = [sshd.host(number) for number, name in enumerate(NAMES) if shell_line(name)]
+    for host in hosts:
+        Path(f"{nap}-{host.entry}-").symlink_to("/bin/sleep")
+    own = f"{nap}-?HOST-"
+    command = RemoteCommand(f"{own} 600 & sh -c 'trap \"\" TERM; {own} 600; {own} 600'")
+    with Fleet(hosts, Settings(connect_timeout=20, timeout=2)) as fleet:
+        results = list(fleet.report(command))
+    assert len(results) == len(hosts)
+    for result in results:
+        left = running(f"{nap}-{result.host}-")
+        kill(left)
+        assert result.outcome is Outcome.TIMED_OUT, result.host
+        assert not left or result.reason.endswith("it may still run"), result.host
 
 
 def test_an_account_for_files_only_is_served_and_says_what_it_says_to_commands(sshd, tmp_path: Path) -> None:

@@ -267,7 +267,8 @@ def test_descriptors_are_not_left(sshd, names) -> None:
         with Fleet([host], Settings(connect_timeout=0.8, attempts=1)) as fleet:
             (result,) = fleet.report(RemoteCommand("true"))
         assert result.outcome is Outcome.UNREACHABLE
-        assert len(os.listdir("/proc/self/fd")) <= before
+        # Servers of other tests, in this process, may have one more for a moment.
+        until(lambda: len(os.listdir("/proc/self/fd")) <= before, 5)
 
 
 def stalling_at(faulty, stage: str, tools: bytes = b"with ") -> int:
