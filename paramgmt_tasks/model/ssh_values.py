@@ -10,9 +10,8 @@ _LARGEST = 2**31 - 1
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _CNAME = re.compile(r"[^:]*:.+", re.DOTALL)
 _DOMAIN = re.compile(r"[a-z0-9](?:\.?[a-z0-9_-])*\.?", re.IGNORECASE)
-_QUALITIES = re.compile(
-    r"af[1-4][1-3]|cs[0-7]|ef|le|va|lowdelay|throughput|reliability|none|0x[0-9a-f]{1,2}|[0-9]{1,3}"
-)
+#: What IPQoS calls the values of the field for differentiated services, but for cs0 to cs7 and af11 to af43.
+_SERVICES = {"ef": 0xB8, "va": 0xB0, "le": 0x04, "lowdelay": 0x10, "throughput": 0x08, "reliability": 0x04}
 _LEVELS = ("quiet", "fatal", "error", "info", "verbose", "debug", "debug1", "debug2", "debug3")
 
 
@@ -47,6 +46,35 @@ def rekey_limit(words: list[str]) -> tuple[int | None, int | None]:
         raise UsageError(f"more than a size and a time: {words[2]!r}")
     time = seconds(words[1]) if len(words) > 1 else None
     return size_limit(words[0]), int(time or 0) or None
+
+
+def services(words: list[str]) -> list[int | None]:
+    """The values of IPQoS for the field for differentiated services; None leaves that to the system.
+
+    >>> services(["af11", "va"]), services(["none", "0x10"])
+    ([40, 176], [None, 16])
+
+    Raises:
+        UsageError: ssh would reject it.
+    """
+    if len(words) > 2:
+        raise UsageError(f"more than two arguments: {words[2]!r}")
+    return [_service(word.lower()) for word in words]
+
+
+def _service(word: str) -> int | None:
+    if word == "none":
+        return None
+    if re.fullmatch(r"cs[0-7]", word):
+        return int(word[2]) << 5
+    if re.fullmatch(r"af[1-4][1-3]", word):
+        return int(word[2]) << 5 | int(word[3]) << 3
+    if word in _SERVICES:
+        return _SERVICES[word]
+    number = int(word, 0) if re.fullmatch(r"0x[0-9a-f]{1,2}|0|[1-9][0-9]{0,2}", word) else 256
+    if number > 255:
+        raise UsageError(f"bad quality of service {word!r}")
+    return number
 
 
 def check(keyword: str, words: list[str]) -> None:
@@ -96,14 +124,6 @@ def _agent(words: list[str]) -> None:
         raise UsageError(f"bad name of a variable: {path!r}")
 
 
-def _quality(words: list[str]) -> None:
-    for word in words:
-        if not _QUALITIES.fullmatch(word.lower()):
-            raise UsageError(f"bad quality of service {word!r}")
-    if len(words) > 2:
-        raise UsageError(f"more than two arguments: {words[2]!r}")
-
-
 def _level(words: list[str]) -> None:
     if words[0].lower() not in _LEVELS:
         raise UsageError(f"bad level {words[0]!r}: one of {', '.join(_LEVELS)}")
@@ -114,7 +134,7 @@ _CHECKS: Mapping[str, Callable[[list[str]], object]] = {
     "canonicalizepermittedcnames": _cnames,
     "forwardagent": _agent,
     "identityagent": _agent,
-    "ipqos": _quality,
+    "ipqos": services,
     "loglevel": _level,
     "rekeylimit": rekey_limit,
     "sendenv": _names,

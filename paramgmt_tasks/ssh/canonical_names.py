@@ -7,10 +7,13 @@ from ..model import UsageError
 from .config_lookup import Options
 from .config_questions import Answers, CanonicalName, Guesses
 from .host_patterns import in_list
+from .name_lookup import FAMILIES
 
-_FAMILIES = {"any": socket.AF_UNSPEC, "inet": socket.AF_INET, "inet6": socket.AF_INET6}
-#: What may be an address that is not in its usual form.
-_ADDRESS = re.compile(r"[0-9a-fA-FxX.]*[0-9]|.*:.*", re.DOTALL)
+#: What may be an address (inet_aton(3)), and what is one in its usual form: most are.
+_NUMBER = r"(?:0[xX][0-9a-fA-F]+|[0-9]+)"
+_ADDRESS = re.compile(rf"{_NUMBER}(?:\.{_NUMBER}){{0,3}}|.*:.*", re.DOTALL)
+_BYTE = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_USUAL = re.compile(rf"{_BYTE}(?:\.{_BYTE}){{3}}")
 
 
 def canonical(host: str, found: Options, answers: Answers | Guesses) -> str:
@@ -23,7 +26,9 @@ def canonical(host: str, found: Options, answers: Answers | Guesses) -> str:
         UsageError: none has it, and the name must not be used as it is.
         Unanswered: a name server has to be asked.
     """
-    family = _FAMILIES[str(found.get("addressfamily", "any"))]
+    family = FAMILIES[str(found.get("addressfamily", "any"))]
+    if _USUAL.fullmatch(host) and family != socket.AF_INET6:
+        return host
     if _ADDRESS.fullmatch(host):
         return _plain_address(host, family)
     wanted = found.get("canonicalizehostname", "no")

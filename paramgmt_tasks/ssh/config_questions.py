@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from ..model import UsageError, reason_of
 from ..steps import Steps, WaitForIO
+from .name_lookup import Lookup
 
 #: Seconds between two looks at whether an answer has come, at first and at most.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.003, 0.1
@@ -215,32 +216,27 @@ class _CommandInquiry(_Inquiry):
 
 
 class _NameInquiry(_Inquiry):
-    """A look-up of names, in a thread: the system's has no time limit."""
+    """A look-up of names, beside the hosts: the system's has no time limit."""
 
     def __init__(self, question: CanonicalName) -> None:
         super().__init__()
         self._question = question
-        self._answer: Answer | UsageError | None = None
-        try:
-            threading.Thread(target=self._look_up, name="paramgmt names", daemon=True).start()
-        except RuntimeError as error:
-            self._answer = UsageError(f"{question}: {error}")
+        self._lookup = Lookup.begin(self._look_up)
 
-    def _look_up(self) -> None:
+    def _look_up(self) -> tuple[str, str]:
         for name in self._question.names:
-            try:
+            with contextlib.suppress(OSError, UnicodeError):
                 found = socket.getaddrinfo(
                     name, None, self._question.family, socket.SOCK_STREAM, flags=socket.AI_CANONNAME
                 )
-            except (OSError, UnicodeError):
-                continue
-            except Exception as error:
-                self._answer = UsageError(f"{self._question}: {error}")
-                return
-            self._answer = name, (found[0][3] if found else "").lower()
-            return
-        self._answer = "", ""
+                return name, (found[0][3] if found else "").lower()
+        return "", ""
 
     def answer(self) -> Answer | UsageError | None:
         """The name that is known, and its canonical name."""
-        return self._answer
+        if not self._lookup.is_over():
+            return None
+        try:
+            return self._lookup.result()
+        except Exception as error:
+            return UsageError(f"{self._question}: {error}")

@@ -7,7 +7,6 @@ each a moment after the one before, while those go on.
 import errno
 import fcntl
 import os
-import re
 import selectors
 import socket
 import struct
@@ -20,9 +19,9 @@ from pathlib import Path
 
 from paramiko.ssh_exception import NoValidConnectionsError
 
-from ..model import UsageError, reason_of
+from ..model import UsageError, reason_of, ssh_values
 from ..steps import Steps, WaitForIO
-from .name_lookup import Address
+from .name_lookup import FAMILIES, Address
 from .paramiko_internals import keep_alive
 
 #: Seconds after which the next address is tried while one is silent (RFC 8305, section 8).
@@ -30,9 +29,6 @@ NEXT_ADDRESS = 0.25
 #: Seconds between the tries of ConnectionAttempts, as ssh has them (ssh_config(5)).
 _BETWEEN_TRIES = 1.0
 _CONNECTING = (errno.EINPROGRESS, errno.EALREADY, errno.EINTR)
-_FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
-#: What IPQoS calls the values of the field for differentiated services, but for cs0 to cs7 and af11 to af43.
-_SERVICES = {"ef": 0xB8, "le": 0x04, "lowdelay": 0x10, "throughput": 0x08, "reliability": 0x04}
 _INTERFACE_ADDRESS = 0x8915  # SIOCGIFADDR
 #: The scope of an IPv6 address that is good on its link only, as /proc/net/if_inet6 has it.
 _LINK = 0x20
@@ -64,7 +60,7 @@ class SocketOptions:
             return str(options.get(name, default))
 
         return cls(
-            _FAMILIES.get(text("addressfamily").lower(), socket.AF_UNSPEC),
+            FAMILIES.get(text("addressfamily").lower(), socket.AF_UNSPEC),
             text("bindaddress"),
             text("bindinterface"),
             max(1, int(text("connectionattempts", "1"))),
@@ -203,23 +199,7 @@ def _wait(pending: Iterable[socket.socket], until: float) -> Steps[None]:
 
 def _service(text: str) -> int | None:
     """The field that IPQoS asks for: of its two values the second, which is for what is no terminal's."""
-    words = text.lower().split()
-    if not words or words[-1] == "none":
-        return None
-    word = words[-1]
-    if re.fullmatch(r"cs[0-7]", word):
-        return int(word[2]) << 5
-    if re.fullmatch(r"af[1-4][1-3]", word):
-        return int(word[2]) << 5 | int(word[3]) << 3
-    if word in _SERVICES:
-        return _SERVICES[word]
-    try:
-        number = int(word, 0)
-    except ValueError:
-        number = -1
-    if not 0 <= number <= 255:
-        raise UsageError(f"bad IPQoS value {word!r}: as in ssh_config(5)")
-    return number
+    return ssh_values.services(text.split())[-1] if text else None
 
 
 def _set_service(sock: socket.socket, service: int) -> None:

@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from typing import Any, Generic, TypeVar
 
 from ..steps import Job, Reactor, Steps, WaitForIO
 from .failures import NoAnswer
@@ -19,6 +20,8 @@ _NUMERIC = re.compile(r"[0-9.]+|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*(%.*)?")
 #: Lookups under way at once, and seconds after which a thread that has nothing to do ends.
 _MOST, _IDLE = 256, 1.0
 
+#: What AddressFamily of ssh_config(5) calls the families of addresses.
+FAMILIES = {"any": socket.AF_UNSPEC, "inet": socket.AF_INET, "inet6": socket.AF_INET6}
 #: As socket.getaddrinfo gives it: family, type, protocol, canonical name and address.
 Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[str | int | bytes, ...]]
 
@@ -32,10 +35,11 @@ def look_up(host: str, port: int, family: socket.AddressFamily, deadline: float)
     """
     if _NUMERIC.fullmatch(host):
         return _addresses(host, port, family)
-    lookup = _Lookup(lambda: _addresses(host, port, family))
-    _threads.add(lookup)
+    lookup = Lookup.begin(lambda: _addresses(host, port, family))
     while not lookup.is_over() and time.monotonic() < deadline:
         yield _WaitForLookup(lookup, deadline)
+    if not lookup.is_over():
+        raise NoAnswer("name lookup timed out")
     return lookup.result()
 
 
@@ -46,16 +50,26 @@ def _addresses(host: str, port: int, family: socket.AddressFamily) -> list[Addre
         raise socket.gaierror(socket.EAI_NONAME, "no name of a host") from None
 
 
-class _Lookup:
+_Found = TypeVar("_Found")
+
+
+class Lookup(Generic[_Found]):
     """One lookup, done by another thread."""
 
-    def __init__(self, ask: Callable[[], list[Address]]) -> None:
+    def __init__(self, ask: Callable[[], _Found]) -> None:
         self._ask = ask
         self._over = threading.Event()
-        self._found: list[Address] = []
+        self._found: _Found | None = None
         self._error: Exception | None = None
         #: Called when it is over.
         self.on_end: Callable[[], object] = lambda: None
+
+    @classmethod
+    def begin(cls, ask: Callable[[], _Found]) -> "Lookup[_Found]":
+        """One that is under way."""
+        lookup = cls(ask)
+        _threads.add(lookup)
+        return lookup
 
     def run(self) -> None:
         """Ask, in this thread."""
@@ -74,19 +88,17 @@ class _Lookup:
         """Wait for it in this thread."""
         self._over.wait(seconds)
 
-    def result(self) -> list[Address]:
-        """What was found; raises as look_up."""
-        if not self.is_over():
-            raise NoAnswer("name lookup timed out")
+    def result(self) -> _Found:
+        """What was found, once it is over; raises what `ask` has raised."""
         if self._error is not None:
             raise self._error
-        return self._found
+        return self._found  # type: ignore[return-value]
 
 
 class _WaitForLookup(WaitForIO):
     """The wait for the end of a lookup."""
 
-    def __init__(self, lookup: _Lookup, deadline: float) -> None:
+    def __init__(self, lookup: Lookup[Any], deadline: float) -> None:
         super().__init__(None, deadline)
         self._lookup = lookup
 
@@ -108,11 +120,11 @@ class _Threads:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._lookups: queue.SimpleQueue[_Lookup] = queue.SimpleQueue()
+        self._lookups: queue.SimpleQueue[Lookup[Any]] = queue.SimpleQueue()
         #: How many threads there are, and how many lookups are to be done or under way.
         self._count = self._unfinished = 0
 
-    def add(self, lookup: _Lookup) -> None:
+    def add(self, lookup: Lookup[Any]) -> None:
         """Have a lookup done."""
         with self._lock:
             self._unfinished += 1
