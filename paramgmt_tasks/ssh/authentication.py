@@ -1,6 +1,5 @@
 """Authentication: the ways to log in, in the order in which ssh tries them, until one is accepted."""
 
-import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from .failures import Denied
 from .gssapi import TicketFailure, Tickets
 from .identities import Offer, Offers
 from .paramiko_internals import Answer, LeanTransport, Question, UserAuth
+from .prompts import asks_for_another, asks_for_password
 from .questions import Questions
 
 PUBLICKEY, PASSWORD, INTERACTIVE = "publickey", "password", "keyboard-interactive"
@@ -25,9 +25,6 @@ ORDER = (GSSAPI, PUBLICKEY, PASSWORD, INTERACTIVE)
 ASKING_ORDER = (GSSAPI, PUBLICKEY, INTERACTIVE, PASSWORD)
 #: How often a server may go on asking in one login, and how often it may accept and want more.
 _ROUNDS, _PARTS = 16, 16
-#: What a prompt has that is for a password, in some languages, or certainly for something else.
-_FOR_PASSWORD = re.compile(r"pass|kennwort|contrase|senha|парол|密码", re.IGNORECASE)
-_FOR_ANOTHER = re.compile(r"code|token|otp|one.?time|factor|pin\b|challenge|\bduo\b|new ", re.IGNORECASE)
 #: What a reason says if nothing was tried.
 _NO_KEY = "no key to offer"
 _KEYS_EXCLUDED = "PubkeyAuthentication or PreferredAuthentications excludes keys"
@@ -323,9 +320,9 @@ class Authentication(AuthStrategy):
 
 def _is_for_password(question: Question, alone: bool) -> bool:
     """Whether a question is for the password of the account, and not for another secret."""
-    if question.echo or _FOR_ANOTHER.search(question.prompt):
+    if question.echo or asks_for_another(question.prompt):
         return False
-    return alone or _FOR_PASSWORD.search(question.prompt) is not None
+    return alone or asks_for_password(question.prompt)
 
 
 def _last_line(said: bytes) -> str:

@@ -12,6 +12,7 @@ from ..steps import Steps
 from .failures import Denied
 from .login_shell import encoded
 from .paramiko_internals import ExecChannel, OutOfTime
+from .prompts import asks_for_password
 from .terminal import separated
 
 #: Seconds that the way up may take to run the command, as for a second factor; how many of those after a
@@ -23,18 +24,6 @@ TALK = 64 * 1024
 _GROUPS, _DIGITS = 2**31, 12
 #: Bytes of that which may say why it does not.
 _LAST_WORDS = 500
-#: What a password is called where programs ask for one, in the languages they are translated into.
-_PASSWORD = re.compile(
-    "password|passphrase|pass?wor[dt]|kennwort|mot de passe|contrase|senha|palavra-passe|parol|has[lł]o|"
-    "heslo|парол|лозинк|lozink|l[öo]senord|passord|adgangskode|kodeord|wachtwoord|salasana|jelsz|[şs]ifre|κωδικ|"
-    "geslo|zaporka|slapta[žz]od|contrasinal|pasahitz|m[ậa]t kh[ẩa]u|kata sandi|lykilor[ðd]|fjal[ëe]kalim|"
-    "құпия|گذرواژه|كلمة|סיסמ|รหัสผ่าน|密码|密碼|口令|パスワード|암호|비밀번호",
-    re.IGNORECASE,
-)
-#: What is asked for in similar words, and is another thing.
-_ANOTHER = re.compile(
-    r"one.?time|\botp\b|passcode|verification|factor 2|second factor|new |retype|neues", re.I
-)
 _ASKS = (":", "：", "?", "？", ">")
 #: What sudo adds behind its reason.
 _NO_REASON = re.compile(r"error initializing audit plugin")
@@ -164,7 +153,7 @@ class Become:
         line = talk.line
         if line.endswith(self._prompt):
             return "password"
-        plain = line.endswith(_ASKS[:2]) and _PASSWORD.search(line) and not _ANOTHER.search(line)
+        plain = line.endswith(_ASKS[:2]) and asks_for_password(line)
         return line if plain else ""
 
     def _refusal(self, talk: "_Talk", problem: str) -> str:
