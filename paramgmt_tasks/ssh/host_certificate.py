@@ -6,31 +6,20 @@ sshconnect.c. Nothing here trusts what it reads.
 
 import base64
 import hashlib
-import struct
 import time
 from dataclasses import dataclass
 
 import paramiko
 
+from .certificate_format import CERTIFICATE, BadCertificate, Reader, opened
 from .paramiko_internals import key_of
 
-_SUFFIX = "-cert-v01@openssh.com"
 _HOST = 2
-#: How many strings the key itself is, in a certificate after its nonce.
-_PARTS = {
-    "ssh-ed25519": 1,
-    "ssh-rsa": 2,
-    "ecdsa-sha2-nistp256": 2,
-    "ecdsa-sha2-nistp384": 2,
-    "ecdsa-sha2-nistp521": 2,
-}
+#: The kinds of keys of hosts, and of those who certify them: none is of a FIDO token.
+_KINDS = ("ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521")
 _FOREVER = 2**64 - 1
 #: Bits that OpenSSH wants an RSA key that has signed something to have.
 _LEAST_RSA = 1024
-
-
-class BadCertificate(Exception):
-    """Data that is cut off, or a certificate that nobody has signed."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +40,7 @@ class Certificate:
     @property
     def signature_algorithm(self) -> str:
         """What it is signed with."""
-        return _text(Reader(self.signature).string())
+        return Reader(self.signature).text()
 
     def check_signature(self) -> None:
         """Make sure that the authority whose key it names has signed it.
@@ -59,11 +48,11 @@ class Certificate:
         Raises:
             BadCertificate: it has not, or that cannot be told here.
         """
-        kind = _text(Reader(self.authority).string())
+        kind = Reader(self.authority).text()
         if len(Reader(self.signature).strings()) != 2:
             raise BadCertificate("signed by what is no signature")
         algorithms = (kind, "rsa-sha2-256", "rsa-sha2-512") if kind == "ssh-rsa" else (kind,)
-        if kind not in _PARTS or self.signature_algorithm not in algorithms:
+        if kind not in _KINDS or self.signature_algorithm not in algorithms:
             raise BadCertificate(f"signed in a way that is not supported here: {self.signature_algorithm}")
         try:
             key = key_of(self.authority)
@@ -113,24 +102,18 @@ class ShownKey:
         Raises:
             BadCertificate: a certificate that is none.
         """
-        reader = Reader(blob)
-        key_type = _text(reader.string())
-        if not key_type.endswith(_SUFFIX):
+        key_type = Reader(blob).text()
+        if not key_type.endswith(CERTIFICATE):
             return cls(key_type, blob, blob)
-        plain = key_type.removesuffix(_SUFFIX)
-        if plain not in _PARTS:
-            raise BadCertificate(f"a certificate of an unknown type, {key_type}")
-        reader.string()  # a nonce
-        begin = reader.position
-        for _ in range(_PARTS[plain]):
-            reader.string()
-        own = _string(plain.encode()) + blob[begin : reader.position]
-        return cls(plain, own, blob, _certificate(reader, blob))
+        kind, own, rest = opened(blob)
+        if kind not in _KINDS:
+            raise BadCertificate(f"a certificate of a type that no host has, {key_type}")
+        return cls(kind, own, blob, _certificate(rest, blob))
 
     @property
     def name(self) -> str:
         """Its type, as ssh names it."""
-        return f"{self.key_type}{_SUFFIX}" if self.certificate else self.key_type
+        return f"{self.key_type}{CERTIFICATE}" if self.certificate else self.key_type
 
     @property
     def base64(self) -> str:
@@ -148,7 +131,7 @@ def fingerprint(blob: bytes) -> str:
     return f"SHA256:{base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip('=')}"
 
 
-def _certificate(reader: "Reader", blob: bytes) -> Certificate:
+def _certificate(reader: Reader, blob: bytes) -> Certificate:
     serial, kind = reader.number(">Q"), reader.number(">I")
     key_id, principals = reader.string(), Reader(reader.string()).strings()
     valid_from, valid_until = reader.number(">Q"), reader.number(">Q")
@@ -164,50 +147,6 @@ def _certificate(reader: "Reader", blob: bytes) -> Certificate:
         *(kind, serial, key_id, tuple(principals), valid_from, valid_until),
         *(critical, authority, signature, signed),
     )
-
-
-class Reader:
-    """Reads the strings and numbers of RFC 4251, section 5; raises BadCertificate when cut off."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self.position = 0
-
-    def _bytes(self, size: int) -> bytes:
-        found = self._data[self.position : self.position + size]
-        if len(found) < size:
-            raise BadCertificate("cut off")
-        self.position += size
-        return found
-
-    @property
-    def at_end(self) -> bool:
-        """Whether there is nothing more."""
-        return self.position >= len(self._data)
-
-    def number(self, kind: str) -> int:
-        """A number, in a form of the module struct."""
-        number: int = struct.unpack(kind, self._bytes(struct.calcsize(kind)))[0]
-        return number
-
-    def string(self) -> bytes:
-        """A string."""
-        return self._bytes(self.number(">I"))
-
-    def strings(self) -> list[bytes]:
-        """All strings up to the end."""
-        found = []
-        while not self.at_end:
-            found.append(self.string())
-        return found
-
-
-def _string(value: bytes) -> bytes:
-    return struct.pack(">I", len(value)) + value
-
-
-def _text(value: bytes) -> str:
-    return value.decode("ascii", "replace")
 
 
 def _time(seconds: int) -> str:

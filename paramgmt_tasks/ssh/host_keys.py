@@ -13,8 +13,9 @@ from pathlib import Path
 
 from ..model import UsageError
 from ..steps import MAY_BLOCK, Steps
+from .certificate_format import BadCertificate
 from .failures import Untrusted
-from .host_certificate import BadCertificate, Certificate, ShownKey, fingerprint
+from .host_certificate import Certificate, ShownKey, fingerprint
 from .known_hosts import Entry, KnownHosts
 from .known_hosts_command import KnownHostsCommand
 from .paramiko_internals import CA_SIGNATURES, LeanTransport, SocketLike, host_key_offer, preferred

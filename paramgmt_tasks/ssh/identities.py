@@ -14,8 +14,9 @@ import paramiko
 from ..model import UsageError
 from . import keys
 from .agent import Agent, AgentFailure, socket_of
-from .keys import CERTIFICATE, BadKey, PrivateKey, PublicKey
-from .paramiko_internals.algorithms import preferred
+from .certificate_format import CERTIFICATE
+from .keys import BadKey, PrivateKey, PublicKey
+from .paramiko_internals import preferred
 
 #: Tried if nothing names an identity, in ssh's order (ssh_config(5), IdentityFile).
 DEFAULT_FILES = tuple(

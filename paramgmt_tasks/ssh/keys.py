@@ -16,13 +16,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from ..model import reason_of
+from .certificate_format import CERTIFICATE, BadCertificate, opened
 
-CERTIFICATE = "-cert-v01@openssh.com"
 #: The algorithms that an RSA key can sign with (RFC 8332).
 _RSA_HASHES = {"rsa-sha2-512": hashes.SHA512(), "rsa-sha2-256": hashes.SHA256(), "ssh-rsa": hashes.SHA1()}
 _CURVE_HASHES = {256: hashes.SHA256(), 384: hashes.SHA384(), 521: hashes.SHA512()}
-#: How many fields the public key of each kind has, by which it is found within a certificate.
-_FIELDS = {"ssh-ed25519": 1, "ssh-rsa": 2, "ecdsa-sha2-": 2, "sk-ssh-ed25519@": 2, "sk-ecdsa-sha2-": 3}
 _MAGIC = b"openssh-key-v1\0"
 _BEGIN, _END = b"-----BEGIN OPENSSH PRIVATE KEY-----", b"-----END OPENSSH PRIVATE KEY-----"
 _PRIVATE = re.compile(rb"-----BEGIN ([A-Z0-9 ]*PRIVATE KEY)-----.*?-----END \1-----", re.DOTALL)
@@ -63,19 +61,15 @@ class PublicKey:
         """
         if not self.is_certificate:
             return self
-        message = paramiko.Message(self.blob)
-        kind = message.get_string().decode("ascii", "replace").removesuffix(CERTIFICATE)
-        kind += "@openssh.com" if kind.startswith("sk-") else ""
-        count = next((count for prefix, count in _FIELDS.items() if kind.startswith(prefix)), 0)
-        message.get_string()  # the nonce
-        key = paramiko.Message()
-        key.add_string(kind)
-        for _ in range(count):
-            key.add_string(message.get_string())
-        message.get_int64()  # the serial number
-        if not count or message.get_int() != _USER:
+        try:
+            _, plain, rest = opened(self.blob)
+            rest.number(">Q")  # the serial number
+            kind = rest.number(">I")
+        except BadCertificate as error:
+            raise BadKey(str(error)) from None
+        if kind != _USER:
             raise BadKey("not a user's certificate")
-        return PublicKey(key.asbytes())
+        return PublicKey(plain)
 
     def rsa_bits(self) -> int:
         """The size of a plain RSA key; 0 of another kind."""

@@ -8,7 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from ..model import reason_of
-from .host_certificate import BadCertificate, Certificate, Reader, ShownKey
+from .certificate_format import BadCertificate, Reader
+from .host_certificate import Certificate, ShownKey
 
 _MAGIC = b"SSHKRL\n\0"
 _CERTIFICATES, _KEYS, _SHA1, _SHA256 = 1, 2, 3, 5

@@ -7,16 +7,16 @@ import paramiko
 from cryptography.hazmat.primitives import hashes
 
 from ...model import UsageError
+from ..certificate_format import CERTIFICATE
 from .algorithms import preferred
 from .upstream import PrivateTransport
 
-_CERTIFICATE = "-cert-v01@openssh.com"
 _KEYS = (
     *("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"),
     *("rsa-sha2-512", "rsa-sha2-256"),
 )
 #: As OpenSSH has them, but for keys of FIDO tokens, which no host has.
-HOST_KEYS = (*(f"{name}{_CERTIFICATE}" for name in _KEYS), *_KEYS)
+HOST_KEYS = (*(f"{name}{CERTIFICATE}" for name in _KEYS), *_KEYS)
 #: What those who certify hosts may sign with, unless CASignatureAlgorithms says otherwise.
 CA_SIGNATURES = _KEYS
 
@@ -30,7 +30,7 @@ class _RSAWithSHA1(paramiko.RSAKey):
 KEY_TABLE: Mapping[str, object] = {
     **PrivateTransport._key_info,
     "ssh-rsa": _RSAWithSHA1,
-    f"ssh-rsa{_CERTIFICATE}": _RSAWithSHA1,
+    f"ssh-rsa{CERTIFICATE}": _RSAWithSHA1,
 }
 _CLASSES: Mapping[str, Callable[..., paramiko.PKey]] = {
     "ssh-ed25519": paramiko.Ed25519Key,
@@ -52,7 +52,7 @@ def type_of_key(algorithm: str) -> str:
     """
     if not algorithm.startswith("rsa-sha2-"):
         return algorithm
-    return f"ssh-rsa{_CERTIFICATE}" if algorithm.endswith(_CERTIFICATE) else "ssh-rsa"
+    return f"ssh-rsa{CERTIFICATE}" if algorithm.endswith(CERTIFICATE) else "ssh-rsa"
 
 
 @lru_cache(maxsize=64)
@@ -72,7 +72,7 @@ def host_key_offer(wanted: str, known: frozenset[str], certified: bool) -> tuple
         return offer
 
     def rank(algorithm: str) -> int:
-        if algorithm.endswith(_CERTIFICATE):
+        if algorithm.endswith(CERTIFICATE):
             return 0 if certified else 3
         return 1 if type_of_key(algorithm) in known else 2
 

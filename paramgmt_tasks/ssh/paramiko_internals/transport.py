@@ -18,6 +18,7 @@ from paramiko.ssh_exception import IncompatiblePeer
 
 from ...model import UsageError
 from ...steps import MAY_BLOCK, Steps, WaitForIO, run_to_end
+from ..certificate_format import CERTIFICATE
 from ..failures import NoAnswer
 from .algorithms import (
     CIPHER_TABLE,
@@ -117,7 +118,7 @@ class LeanTransport(MessageTransport):
 
     def _verify_key(self, host_key: bytes, sig: bytes) -> None:
         # paramiko looks neither whether the key is of the type that was agreed upon, nor what it signed with.
-        signature = self.host_key_type.removesuffix("-cert-v01@openssh.com")
+        signature = self.host_key_type.removesuffix(CERTIFICATE)
         if paramiko.Message(host_key).get_text() != type_of_key(self.host_key_type):
             raise paramiko.SSHException(f"the host key is not of the type agreed upon, {self.host_key_type}")
         if paramiko.Message(sig).get_text() != signature:
