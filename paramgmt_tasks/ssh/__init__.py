@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .failures import Classified, Denied, NoAnswer, NotStarted, classify
     from .handshake_gate import HandshakeGate
     from .host_run import START_TIMEOUT, HostRun
-    from .login_shell import by_sh
+    from .login_shell import PREAMBLE, PREAMBLE_LINES, SKIP_PREAMBLE, by_sh
     from .paramiko_internals import Answers, ExecChannel, FabricGroup, SFTPSession
     from .permit import PERMITTED, Permit
     from .session_options import check_command, has_terminal
@@ -30,7 +30,7 @@ else:
             ".failures": ["Denied", "Classified", "NoAnswer", "NotStarted", "classify"],
             ".handshake_gate": ["HandshakeGate"],
             ".host_run": ["START_TIMEOUT", "HostRun"],
-            ".login_shell": ["by_sh"],
+            ".login_shell": ["PREAMBLE", "PREAMBLE_LINES", "SKIP_PREAMBLE", "by_sh"],
             ".paramiko_internals": ["Answers", "ExecChannel", "FabricGroup", "SFTPSession"],
             ".permit": ["PERMITTED", "Permit"],
             ".session_options": ["check_command", "has_terminal"],
@@ -43,6 +43,9 @@ else:
 __all__ = [
     "GRACE",
     "PERMITTED",
+    "PREAMBLE",
+    "PREAMBLE_LINES",
+    "SKIP_PREAMBLE",
     "START_TIMEOUT",
     "Answers",
     "Become",

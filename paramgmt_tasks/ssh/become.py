@@ -13,7 +13,7 @@ from .failures import Denied
 from .login_shell import encoded
 from .paramiko_internals import ExecChannel, OutOfTime
 from .prompts import asks_for_password
-from .terminal import separated
+from .terminal import MergedOutput, separated
 
 #: Seconds that the way up may take to run the command, as for a second factor; how many of those after a
 #: question that nobody answers; and how many it gets then to say why it does not.
@@ -141,7 +141,7 @@ class Become:
                 channel.flush()
             raise
         self.group = talk.group
-        channel.errors_after = self.errors_after
+        channel.merged = MergedOutput(self.errors_after) if self.errors_after else None
         return talk.rest()
 
     def _patience(self, talk: "_Talk", until: float) -> float:

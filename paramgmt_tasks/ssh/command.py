@@ -15,7 +15,7 @@ from invoke.exceptions import CommandTimedOut, UnexpectedExit
 from ..model import CommandStatus, Outcome, Output
 from ..steps import Steps, run_to_end
 from .become import Become
-from .login_shell import by_sh
+from .login_shell import PREAMBLE, SKIP_PREAMBLE, by_sh
 from .paramiko_internals import ExecChannel, OutOfTime
 from .termination import terminate
 
@@ -23,9 +23,6 @@ from .termination import terminate
 WRITE = 32704
 #: The variable that says which login shell has to run a command, so named that no other is.
 _AGAIN = "paramgmt_login_shell"
-#: What comes before the variables, for startup files of the login shell that read some; and what skips it.
-_BEGIN = b"\n" * 8 + b"paramgmt\n"
-_SKIP = "while read -r paramgmt_line; do case $paramgmt_line in paramgmt) break;; esac; done; "
 #: Seconds after which a terminal is told again that its input has ended, doubled each time.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
 _LOST = "connection lost; the command may have run"
@@ -54,7 +51,7 @@ def with_env(
     # whole nothing is done: without its last brace it is no command, and without its last word `false` is.
     read = f'eval "$(dd bs=1 count={len(sent)} 2>/dev/null)false"' if more else 'eval "$(cat)false"'
     if login:
-        read, sent = _SKIP + read, _BEGIN + sent
+        read, sent = SKIP_PREAMBLE + read, PREAMBLE + sent
     missing = "{ echo paramgmt: the values of --env did not come >&2; exit 125; }"
     head = f"eval {shlex.quote(f'{read} || {missing}')}"
     if login:

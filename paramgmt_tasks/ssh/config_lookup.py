@@ -54,6 +54,10 @@ class Found(dict[str, Any]):
         """Whether an option is `yes`."""
         return str(self[key]).lower() == "yes"
 
+    def is_yes(self, key: str, default: bool = False) -> bool:
+        """Whether a switch is on, of which `default` says what it is if it is not set, or to another word."""
+        return str(self.get(key)).lower() != "no" if default else str(self.get(key)).lower() == "yes"
+
     def as_int(self, key: str) -> int:
         """An option's number."""
         return int(self[key])

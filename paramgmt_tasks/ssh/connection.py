@@ -298,7 +298,7 @@ class HostConnection(fabric.Connection):
         if isinstance(gateway, str):
             if self._has_tokens:
                 gateway = expand_tokens(gateway, self.host, self.original_host, self.port, self.user)
-            passes = str(self.target.options.get("proxyusefdpass", "no")).lower() == "yes"
+            passes = self.target.options.is_yes("proxyusefdpass")
             return self.link.run_proxy(gateway, passes, deadline)
         if isinstance(gateway, JumpHost):
             return self.link.tunnel(

@@ -57,8 +57,8 @@ class Tickets:
         self._address = address
         self._server = str(options.get("gssapiserveridentity") or "")
         self._client = str(options.get("gssapiclientidentity") or "")
-        self._delegates = options.get("gssapidelegatecredentials") == "yes"
-        self._asks_dns = options.get("gssapitrustdns") == "yes"
+        self._delegates = options.is_yes("gssapidelegatecredentials")
+        self._asks_dns = options.is_yes("gssapitrustdns")
         self.missing = _missing()
 
     def log_in(self, auth: UserAuth) -> Steps[Answer]:

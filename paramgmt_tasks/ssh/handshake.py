@@ -21,7 +21,6 @@ from .authentication import (
     Authentication,
     Methods,
 )
-from .config_lookup import Found
 from .gssapi import Tickets
 from .host_keys import HostKeyVerifier
 from .identities import RSA_BITS, Wanted, of_paramiko
@@ -77,9 +76,10 @@ class Handshake:
             paramiko.SSHException, OSError, EOFError: as failures.classify tells apart.
         """
         others = {k: v for k, v in self._connect_kwargs.items() if k not in {*_KEY_OPTIONS, "timeout"}}
-        if self._resources.identities.takes_long(self._wanted()):
+        wanted = self._wanted()
+        if self._resources.identities.takes_long(wanted):
             yield MAY_BLOCK
-        self._login = authentication = self._authentication(deadline)
+        self._login = authentication = self._authentication(wanted, deadline)
         verifier = self._verifier
         yield from verifier.prepare(deadline)
         if others:
@@ -127,34 +127,34 @@ class Handshake:
             wanted = options.get(option.lower())
             if wanted:
                 transport.prefer(option, str(wanted))
-        if options.get("compression") == "yes":
+        if options.is_yes("compression"):
             transport.compress()
         if "rekeylimit" in options:
             transport.limit_keys(*ssh_values.rekey_limit(str(options["rekeylimit"]).split()))
         return transport
 
-    def _authentication(self, deadline: float) -> Authentication:
+    def _authentication(self, wanted: Wanted, deadline: float) -> Authentication:
         target, settings, given = self._target, self._settings, self._connect_kwargs
         options = target.options
         password = given.get("password") or (None if settings.way else settings.password)
-        offers = self._resources.identities.offers(self._wanted())
+        offers = self._resources.identities.offers(wanted)
         pkey = given.get("pkey")
         if pkey:
             offers = replace(offers, keys=(of_paramiko(pkey), *offers.keys))
-        order = str(options.get("preferredauthentications") or "").split(",")
-        usual = ASKING_ORDER if settings.ask_interactive else ORDER
-        tickets = Tickets(target.address, options) if _is_yes(options, "gssapiauthentication") else None
+        order: tuple[str, ...] = ASKING_ORDER if settings.ask_interactive else ORDER
+        if options.get("preferredauthentications"):
+            order = tuple(str(options["preferredauthentications"]).split(","))
+        tickets = Tickets(target.address, options) if options.is_yes("gssapiauthentication") else None
         methods = Methods(
             offers,
             tuple(
                 name
-                for name in (order if order != [""] else usual)
-                if str(options.get(_METHOD_SWITCHES.get(name, ""), "yes")).lower() != "no"
-                and (name != GSSAPI or tickets)
+                for name in order
+                if options.is_yes(_METHOD_SWITCHES.get(name, ""), True) and (name != GSSAPI or tickets)
             ),
             password,
             attempts=int(options.get("numberofpasswordprompts", 3)),
-            batch=_is_yes(options, "batchmode"),
+            batch=options.is_yes("batchmode"),
             devices=str(options.get("kbdinteractivedevices", "")),
             questions=self._resources.questions if settings.ask_interactive else None,
             tickets=tickets,
@@ -170,7 +170,7 @@ class Handshake:
         return Wanted(
             (*identity, *named, *options.get("identityfile", [])),
             tuple(options.get("certificatefile", [])),
-            _is_yes(options, "identitiesonly"),
+            options.is_yes("identitiesonly"),
             options.get("identityagent"),
             str(options.get("pubkeyacceptedalgorithms", "")),
             int(options.get("requiredrsasize", RSA_BITS)),
@@ -178,10 +178,6 @@ class Handshake:
             bool(given.get("allow_agent", True)),
             bool(given.get("look_for_keys", True)),
         )
-
-
-def _is_yes(options: Found, keyword: str) -> bool:
-    return str(options.get(keyword, "no")).lower() == "yes"
 
 
 def _verifier(target: Target, settings: Settings, resources: SharedResources) -> HostKeyVerifier:

@@ -159,7 +159,7 @@ class HostKeyVerifier:
 
     def _is_exempt(self) -> bool:
         """Whether NoHostAuthenticationForLocalhost holds."""
-        if self._options.get("nohostauthenticationforlocalhost") != "yes" or "hostkeyalias" in self._options:
+        if not self._options.is_yes("nohostauthenticationforlocalhost") or "hostkeyalias" in self._options:
             return False
         address = self._peer()
         return address is not None and address.is_loopback
@@ -240,7 +240,7 @@ class HostKeyVerifier:
             raise Untrusted(
                 "the host key is new, and UserKnownHostsFile is none, so that it cannot be recorded"
             )
-        hashed = self._options.get("hashknownhosts") == "yes"
+        hashed = self._options.is_yes("hashknownhosts")
         known.add(self._names[0], shown.key_type, shown.blob, hashed)
 
     def _retry(self, types: Iterable[str] = (), certified: bool = False) -> None:
@@ -261,7 +261,7 @@ class HostKeyVerifier:
 
     def _check_address(self, shown: ShownKey, known: KnownHosts, deadline: float) -> Steps[None]:
         """Make sure that the host's address is not known with another key, if CheckHostIP asks for that."""
-        address = self._peer() if self._options.get("checkhostip") == "yes" else None
+        address = self._peer() if self._options.is_yes("checkhostip") else None
         if address is None or address.is_loopback or shown.certificate is not None:
             return
         name = str(address) if self._port == 22 else f"[{address}]:{self._port}"

@@ -272,8 +272,8 @@ class KnownHosts:
 
     def refresh(self) -> bool:
         """Read again the files that have changed; whether there are any."""
-        files = [lines for lines in self._all if isinstance(lines, KnownHostsFile)]
-        return max([file.refresh() for file in files], default=False)
+        changed = [lines.refresh() for lines in self._all if isinstance(lines, KnownHostsFile)]
+        return any(changed)
 
     def add(self, name: str, key_type: str, blob: bytes, hashed: bool = False) -> None:
         """Record a new host's key, here and at the end of the first of the user's files.

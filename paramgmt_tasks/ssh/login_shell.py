@@ -3,6 +3,12 @@
 import functools
 import re
 
+#: What is sent before input that matters, for startup files of a login shell that read some: lines, and one
+#: that ends them; and what skips all that, for any shell of sh's kind.
+PREAMBLE_LINES = b"\n" * 8
+PREAMBLE = PREAMBLE_LINES + b"paramgmt\n"
+SKIP_PREAMBLE = "while read -r paramgmt_line; do case $paramgmt_line in paramgmt) break;; esac; done; "
+
 #: What some login shell does not take literally between single quotes: sh the quote; csh `!` and the end of
 #: a line; fish a backslash before another or a quote. Bytes that are no ASCII depend on the host's locale.
 _SPECIAL = re.compile(r"[^ -~]+|[!'\\]")

@@ -3,6 +3,7 @@
 import secrets
 import shlex
 import shutil
+from collections.abc import Iterable
 
 #: A line of the input, which a terminal limits, and what it costs at most to send a byte or the end.
 _LINE, _MOST, _ENDS = 1000, 3, 64
@@ -83,6 +84,48 @@ printf %s "$2"
 cat <&4
 exit $code
 """
+
+
+class MergedOutput:
+    """What comes from a `separated` command: standard output, the mark, and what is standard error.
+
+    >>> merged = MergedOutput(b"[mark]")
+    >>> merged.output([b"out[ma"]), merged.output([b"rk]err"]), merged.errors()
+    (b'out', b'', b'err')
+    """
+
+    def __init__(self, mark: bytes) -> None:
+        self._mark = mark
+        #: The end of what has come that may begin the mark, and what has come after it, None before.
+        self._kept_back = b""
+        self._errors: bytearray | None = None
+
+    def output(self, pieces: Iterable[bytes | memoryview], is_all: bool = False) -> bytes:
+        """What of these pieces is standard output; `is_all` is whether nothing comes after them."""
+        if self._errors is not None:
+            self._errors += b"".join(pieces)
+            return b""
+        data, self._kept_back = self._kept_back + b"".join(pieces), b""
+        before, mark, after = data.partition(self._mark)
+        if mark:
+            self._errors = bytearray(after)
+        elif not is_all:
+            begins = data.rfind(self._mark[:1], max(0, len(data) - len(self._mark)))
+            if begins >= 0 and self._mark.startswith(data[begins:]):
+                before, self._kept_back = data[:begins], data[begins:]
+        return before
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether something has come on standard error."""
+        return bool(self._errors)
+
+    def errors(self) -> bytes:
+        """What has come on standard error since the last time."""
+        errors = bytes(self._errors or b"")
+        if errors:
+            self._errors = bytearray()
+        return errors
 
 
 def separated(command: str) -> tuple[str, bytes]:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from ..model import Failure, Outcome, Output, one_line
-from ..ssh import START_TIMEOUT, Classified, ExecChannel, HostRun, NoAnswer, as_user, by_sh
+from ..ssh import PREAMBLE_LINES, START_TIMEOUT, Classified, ExecChannel, HostRun, NoAnswer, as_user, by_sh
 from ..steps import Steps, WaitForIO
 from .compression import Piece
 from .errors import Refused, WithoutTar
@@ -16,8 +16,6 @@ from .timeouts import STALLED, OutOfTime
 #: Bytes of a line that a script prints; of what was said in place of one, how many are kept.
 _LINE = 64 * 1024
 _SAID = 500
-#: What the login shell's startup files may read, as they do where they ask something.
-_FOR_STARTUP_FILES = b"\n" * 8
 _BEGIN = f"{BEGIN}\n".encode()
 #: Bytes of messages that are kept of a transfer, and of those that serve nothing, how many end it.
 _MESSAGES = 64 * 1024
@@ -288,5 +286,5 @@ def open_session(
             channel.shutdown_write()
     session = ScriptSession(channel, connection, shared, err, has_input)
     if has_input:
-        yield from channel.send_all(_FOR_STARTUP_FILES, session.limit())
+        yield from channel.send_all(PREAMBLE_LINES, session.limit())
     return session

@@ -5,10 +5,8 @@ import shlex
 from pathlib import Path
 
 from ..model import Host, UsageError, reason_of, substitute
-from ..ssh import by_sh
+from ..ssh import PREAMBLE, SKIP_PREAMBLE, by_sh
 
-# What comes before the script, for startup files of the login shell that read some of it.
-_BEGIN = b"\n" * 8 + b"paramgmt\n"
 # The script is written to a folder of its own, so that it keeps its name and its standard input is free. The
 # folder is removed when the script ends. An incomplete script, as when the connection breaks, is not run.
 # Nobody can have made a folder of that name, so that no mktemp is needed, which some hosts do not have.
@@ -23,7 +21,7 @@ for each in "${{TMPDIR:-/tmp}}" /tmp /var/tmp "$HOME"; do
   d=
 done
 [ "$d" ] || fail 'no folder can be made in TMPDIR, /tmp, /var/tmp or HOME'
-while read -r line && [ "$line" != paramgmt ]; do :; done
+{skip}
 {read} > "$d"/{name} && [ "$(wc -c < "$d"/{name})" -eq {size} ] || fail 'it did not come whole'
 {interpreter} "$d"/{name}{stdin}
 exit $?"""
@@ -59,13 +57,14 @@ def command(path: str, body: bytes, stdin: bytes | None) -> tuple[str, bytes]:
     loader = _LOADER.format(
         # Byte by byte if more follows: a larger read could consume some of that.
         read="cat" if stdin is None else f"dd bs=1 count={len(body)} 2>/dev/null",
+        skip=SKIP_PREAMBLE,
         name=shlex.quote(Path(path).name),
         size=len(body),
         token=secrets.token_hex(8),
         interpreter=_interpreter(body),
         stdin=" </dev/null" if stdin is None else "",
     )
-    return by_sh(loader), _BEGIN + body + (stdin or b"")
+    return by_sh(loader), PREAMBLE + body + (stdin or b"")
 
 
 def _interpreter(body: bytes) -> str:

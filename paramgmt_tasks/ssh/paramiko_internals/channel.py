@@ -6,15 +6,10 @@ It is a paramiko.Channel, so that SFTP and Fabric can use it too; what reads and
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 import paramiko
 from paramiko.common import (
-    MSG_CHANNEL_CLOSE,
-    MSG_CHANNEL_DATA,
-    MSG_CHANNEL_EXTENDED_DATA,
-    MSG_CHANNEL_FAILURE,
-    MSG_CHANNEL_REQUEST,
     cMSG_CHANNEL_OPEN,
     cMSG_CHANNEL_REQUEST,
     cMSG_CHANNEL_WINDOW_ADJUST,
@@ -23,9 +18,9 @@ from paramiko.common import (
 from ...steps import MAY_BLOCK, Steps
 from ..allowance import BULK, check_window, signal_name
 from ..failures import NoAnswer, NotStarted
-from ..terminal import MODES, TerminalInput, size
+from ..terminal import MODES, MergedOutput, TerminalInput, size
 from .message_pump import Awaited
-from .messages import ChannelHandler, MessageTransport
+from .messages import MessageTransport
 from .packetizer import ChannelData
 from .upstream import PrivateChannel
 
@@ -73,17 +68,14 @@ class ExecChannel(PrivateChannel):
         self.unsent = b""
         #: The way of the input, if the command has a terminal.
         self.terminal: TerminalInput | None = None
-        #: What stands before standard error in what comes on standard output; empty if it comes apart.
-        self.errors_after = b""
+        #: What takes standard error out of standard output; None if it comes apart.
+        self.merged: MergedOutput | None = None
         #: What has come on standard output, None before the first `read`; until then paramiko keeps it.
         self._pieces: list[Data] | None = None
         #: How many bytes these have.
         self._unread = 0
-        #: What was read and given back, the end of what was read that may begin `errors_after`, and what
-        #: comes after that, None before.
+        #: What was read and given back.
         self._returned: list[Data] = []
-        self._kept_back = b""
-        self._errors: bytearray | None = None
 
     # -- starting
 
@@ -210,7 +202,10 @@ class ExecChannel(PrivateChannel):
             self._widen(sum(map(len, pieces)))
         if self._returned:
             pieces, self._returned = [*self._returned, *pieces], []
-        return self._without_errors(pieces) if self.errors_after else pieces
+        if self.merged is not None:
+            output = self.merged.output(pieces, self.at_eof())
+            return [output] if output else []
+        return pieces
 
     def _widen(self, read: int) -> None:
         """Let the host send as much as was read."""
@@ -227,22 +222,6 @@ class ExecChannel(PrivateChannel):
         if data:
             self._returned.insert(0, data)
 
-    def _without_errors(self, pieces: list[Data]) -> list[Data]:
-        """The pieces up to `errors_after`; what comes then is standard error."""
-        if self._errors is not None:
-            self._errors += b"".join(pieces)
-            return []
-        data = self._kept_back + b"".join(pieces)
-        before, mark, after = data.partition(self.errors_after)
-        self._kept_back = b""
-        if mark:
-            self._errors = bytearray(after)
-        elif not self.at_eof():
-            begins = data.rfind(self.errors_after[:1], max(0, len(data) - len(self.errors_after)))
-            if begins >= 0 and self.errors_after.startswith(data[begins:]):
-                before, self._kept_back = data[:begins], data[begins:]
-        return [before] if before else []
-
     def has_come(self) -> bool:
         """Whether there is something to `read`, and nothing more can be received without waiting.
 
@@ -252,13 +231,11 @@ class ExecChannel(PrivateChannel):
 
     def recv_stderr_ready(self) -> bool:
         """Whether something has come on standard error."""
-        return bool(self._errors) or super().recv_stderr_ready()
+        return (self.merged is not None and self.merged.has_errors) or super().recv_stderr_ready()
 
     def read_stderr(self) -> bytes:
         """What has come on standard error."""
-        errors = bytes(self._errors or b"")
-        if errors:
-            self._errors = bytearray()
+        errors = b"" if self.merged is None else self.merged.errors()
         return errors + (self.recv_stderr(_STDERR) if super().recv_stderr_ready() else b"")
 
     def on_data(self, data: Data) -> None:
@@ -405,34 +382,3 @@ def open_session(transport: MessageTransport, limit: float) -> Steps[ExecChannel
     if transport._channels.get(number) is None:
         raise transport.get_exception() or ConnectionResetError("connection closed")
     return channel
-
-
-def _on_data(transport: MessageTransport, channel: PrivateChannel, message: paramiko.Message) -> None:
-    data: Data = message.get_binary()
-    transport.allowance.data(len(data))
-    if isinstance(channel, ExecChannel):
-        channel.on_data(data)
-    else:
-        channel._feed(bytes(data))
-        check_window(len(channel.in_buffer), channel.in_window_size)
-
-
-def _on_extended_data(
-    transport: MessageTransport, channel: PrivateChannel, message: paramiko.Message
-) -> None:
-    before = len(channel.in_stderr_buffer)
-    channel._feed_extended(message)
-    unread = len(channel.in_stderr_buffer)
-    transport.allowance.data(unread - before)  # of another kind it is dropped
-    check_window(unread, max(BULK, channel.in_window_size))
-
-
-#: What is done with messages of a channel that paramiko does not handle as is needed here.
-HANDLERS: Mapping[int, ChannelHandler] = {
-    MSG_CHANNEL_DATA: _on_data,
-    MSG_CHANNEL_EXTENDED_DATA: _on_extended_data,
-    # By name, which paramiko's table does not: ExecChannel has its own.
-    MSG_CHANNEL_REQUEST: lambda _, channel, message: channel._handle_request(message),
-    MSG_CHANNEL_CLOSE: lambda _, channel, message: channel._handle_close(message),
-    MSG_CHANNEL_FAILURE: lambda _, channel, message: channel._request_failed(message),
-}

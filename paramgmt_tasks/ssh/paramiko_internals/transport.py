@@ -30,7 +30,8 @@ from .algorithms import (
     MACS,
     preferred,
 )
-from .channel import HANDLERS, ExecChannel, open_session
+from .channel import ExecChannel, open_session
+from .channel_handlers import HANDLERS
 from .forwarding import ForwardedAgent
 from .host_key_types import HOST_KEYS, KEY_TABLE, type_of_key
 from .messages import MessageTransport
