@@ -111,7 +111,13 @@ class RemoteWork:
             if self._run.permit.cancelled():
                 return CommandStatus(Outcome.LOST, None, f"interrupted before {path}")
             text, stdin = scripts.command(path, body, self._settings.stdin)
-            done = yield from self._command(text, stdin, out, err)
+            try:
+                done = yield from self._command(text, stdin, out, err)
+            except Denied as error:
+                if path is operation.paths[0]:
+                    raise
+                # Not as denied: whoever goes on with the hosts on which nothing ran would run those again.
+                return CommandStatus(Outcome.FAILED, None, f"{path}: {error}; those before it have run")
             if done.outcome is not Outcome.OK:
                 reason = done.reason if len(bodies) == 1 else f"{path}: {done.reason}"
                 return CommandStatus(done.outcome, done.return_code, reason)

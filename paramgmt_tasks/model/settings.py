@@ -156,7 +156,8 @@ class Settings:
             if value is not _DEFAULTS[name]:
                 check(name, value)
         if self.run_as and self.way not in WAYS and "{user}" not in self.way:
-            raise UsageError(f"run_as {self.run_as!r}: become {self.way!r} says nowhere where {{user}} goes")
+            where = f"put {{user}} into become {self.way!r}, as in 'pbrun -u {{user}}'"
+            raise UsageError(f"run_as {self.run_as!r}: {where}")
 
     @property
     def way(self) -> str:

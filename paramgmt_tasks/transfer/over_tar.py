@@ -53,7 +53,11 @@ def run(
                 if isinstance(operation, Push):
                     return (yield from _push(connection, operation, shared, out, err))
                 return (yield from _pull(index, connection, operation, shared, out, err))
-            except (WithoutTar, NotStarted) as reason:
+            except NotStarted as reason:
+                if connection.settings.way:
+                    raise  # which SFTP needs too
+                state.without_tar = str(reason)
+            except WithoutTar as reason:
                 state.without_tar = str(reason)
         yield MAY_BLOCK
         return shared.files.by_sftp(index, connection, operation, err)

@@ -249,6 +249,18 @@ def test_a_server_that_gives_no_terminal_has_run_nothing(sshd, users, tmp_path: 
     assert not (tmp_path / "ran").exists()
 
 
+def test_a_refused_terminal_says_nothing_of_tar(sshd, users, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("text")
+    push = Push((str(tmp_path / "file"),), str(tmp_path / "pushed"))
+    with Fleet([sshd.host(1, User="root")]) as fleet:
+        (refused,) = fleet.report(push, become="sudo", tty=True)
+        (pushed,) = fleet.report(push)
+    assert (refused.outcome, refused.attempts) == (Outcome.DENIED, 1)
+    assert "gives no terminal" in refused.reason
+    assert pushed.ok
+    assert (tmp_path / "pushed").read_text() == "text"
+
+
 def test_other_processes_do_the_same_and_what_is_held_ends(sshd, users) -> None:
     way = {"become": "su", "run_as": users[1], "password": TARGETS}
     with Fleet([sshd.host(n, User=users[0]) for n in (1, 2)], Settings(**way, workers=2)) as fleet:

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from faulty import FaultyServers
@@ -165,6 +166,35 @@ def test_a_server_that_refuses_commands_has_run_none_and_gets_files(faulty, tmp_
         result = perform(host, operation)
         assert (result.outcome, result.reason) == (Outcome.OK, "")
     assert (tmp_path / "pushed").read_text() == (tmp_path / "pulled").read_text() == "text"
+
+
+def test_a_script_that_is_refused_after_others_have_run_is_not_told_as_denied(faulty, tmp_path: Path) -> None:
+    import asyncssh
+
+    asked: list[str] = []
+
+    class Session(asyncssh.SSHServerSession[bytes]):
+        def connection_made(self, channel: Any) -> None:
+            self.channel = channel
+
+        def exec_requested(self, command: str) -> bool:
+            asked.append(command)
+            return len(asked) == 1
+
+        def session_started(self) -> None:
+            self.channel.exit(0)
+
+    class Server(asyncssh.SSHServer):
+        def session_requested(self) -> Any:
+            return Session()
+
+    scripts = [tmp_path / "one.sh", tmp_path / "two.sh"]
+    for script in scripts:
+        script.write_text("true")
+    host = other(faulty, faulty.ssh(server_factory=Server, process_factory=None))
+    result = perform(host, Script(tuple(map(str, scripts))))
+    assert (result.outcome, len(asked)) == (Outcome.FAILED, 2)
+    assert result.reason == f"{scripts[1]}: the server refuses to run commands; those before it have run"
 
 
 def test_a_server_that_only_says_something_is_quoted_if_files_cannot_go(faulty, tmp_path: Path) -> None:
