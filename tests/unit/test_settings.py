@@ -142,5 +142,5 @@ def test_any_of_three_settings_makes_it_another_users(given: dict[str, Any], way
 
 
 def test_a_user_whom_the_command_would_not_become_is_refused() -> None:
-    with pytest.raises(UsageError, match="run_as 'nic': put .user. into become 'pbrun'"):
+    with pytest.raises(UsageError, match=r"run_as 'nic': put .user. into become 'pbrun'"):
         Settings(become="pbrun", run_as="nic")
