@@ -1,8 +1,14 @@
-"""Where hosts come from: lists in files, in `hostlists/` and on standard input, and the record of runs."""
+"""Where hosts come from: lists, inventories, groups and the record of runs, and expressions over them."""
 
+from .group_sources import GroupSources
 from .host_lists import find_list, read_list
+from .inventory import Inventory
+from .reading import read_inventory
 
 __all__ = [
+    "GroupSources",
+    "Inventory",
     "find_list",
+    "read_inventory",
     "read_list",
 ]
