@@ -30,18 +30,31 @@ class Selection:
 
     # -- what adds hosts
 
-    def listed(self, name: str, said: str, hint: str = "", allow_proxy_command: bool = False) -> list[Host]:
-        """All hosts of a list, an inventory or a run, or of an expression that begins with `@`.
+    def listed(
+        self, names: Iterable[str], said: str, hint: Callable[[str], str], allow_proxy_command: bool = False
+    ) -> list[Host]:
+        """All hosts of lists, inventories and runs, and of expressions that begin with `@`.
+
+        Of lists each host comes as often as it stands there; runs and expressions add only what is missing.
+        `hint` says what is added to the error about a file that there is not.
 
         Raises:
             UsageError: it cannot be read, or there is no such group or run.
         """
-        if not name.startswith("@"):
-            inventory = read_inventory(name, hint, allow_proxy_command)
-            self.known.add(inventory)
-            return [merged(self._inventories.get(host.entry), host) for host in inventory.hosts]
+        found: list[Host] = []
+        for name in names:
+            if name.startswith("@"):
+                there = {host.entry for host in found}
+                found += [host for host in self._at(name, said) if host.entry not in there]
+            else:
+                inventory = read_inventory(name, hint(name), allow_proxy_command)
+                self.known.add(inventory)
+                found += [merged(self._inventories.get(host.entry), host) for host in inventory.hosts]
+        return found
+
+    def _at(self, name: str, said: str) -> list[Host]:
         if past_runs.is_name(name):
-            return past_runs.select(name)  # duplicates too
+            return past_runs.select(name)  # duplicates of that run, too
         return self._hosts(self._anywhere(name, said), said)
 
     def added(self, patterns: Iterable[str | Host], said: str, beside: Sequence[Host] = ()) -> list[Host]:

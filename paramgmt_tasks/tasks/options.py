@@ -73,8 +73,7 @@ class Options:
         if not files and not inline:
             raise UsageError("no hosts: name a list with --hosts FILE or hosts with --machines HOST")
         selection, prefix = self.selection(), self.value("hosts").prefix
-        allowed = self.flag("allow_proxy_command")
-        listed = [host for name in files for host in selection.listed(name, prefix, _hint(name), allowed)]
+        listed = selection.listed(files, prefix, _hint, self.flag("allow_proxy_command"))
         found = [*selection.added(inline, self.value("machines").prefix, listed), *listed]
         kept = self.filtered(found, selection) if found else []
         if not kept:
@@ -112,6 +111,8 @@ class Options:
     def _some(self, hosts: list[Host]) -> list[Host]:
         """Those that --pick or --first keeps."""
         pick, first, seed = (self.value(name) for name in ("pick", "first", "seed"))
+        if pick.is_own != first.is_own:  # then what is configured is replaced
+            pick, first = (value if value.is_own else replace(value, given=None) for value in (pick, first))
         number, followed = values.whole()(pick), values.whole(least=0)(seed)
         if number is not None and first.given is not None:
             raise UsageError(f"{pick.shown(number)} and {first.shown(first.given)}: one of the two")

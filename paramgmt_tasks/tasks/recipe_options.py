@@ -107,7 +107,7 @@ class RecipeOptions:
         if lists is None:
             return []
         names = lists.split() if isinstance(lists, str) else [str(name) for name in lists]
-        hosts = [host for name in names for host in selection.listed(name, f"--{role.replace('_', '-')}")]
+        hosts = selection.listed(names, f"--{role.replace('_', '-')}", lambda name: "")
         if not hosts:
             raise UsageError(f"no hosts in {' and '.join(names) or f'--{role}'}")
         return hosts

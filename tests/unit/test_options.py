@@ -434,3 +434,35 @@ def test_options_of_ssh_are_given_as_ssh_has_them(given: Any) -> None:
 )
 def test_an_option_of_ssh_that_cannot_be_used_is_refused(given: str, said: str) -> None:
     assert refusal(rcmd, context(), "true", machines="web", ssh_option=[given]) == f"rcmd: {said}"
+
+
+# -- which hosts are kept
+
+
+def test_first_and_pick_keep_some(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    machines = ["n[1-20]"]
+    assert [host.entry for host in rhosts(context(), machines=machines, first="10%")] == ["n1", "n2"]
+    assert [host.entry for host in rhosts(context(), machines=machines, first=1, exclude="n1")] == ["n2"]
+    assert [host.entry for host in rhosts(context(pick=3), machines=machines, first="1%")] == ["n1"]
+    picks = [rhosts(context(), machines=machines, pick=3, seed=7) for _ in range(2)]
+    assert picks[0] == picks[1]
+    assert len(picks[0]) == 3
+    message = refusal(rhosts, context(), machines=machines, pick=1, first=2)
+    assert message == "rhosts: --pick 1 and --first 2: one of the two"
+    assert refusal(rhosts, context(), machines=machines, seed=2) == "rhosts: --seed 2 is for --pick"
+    assert refusal(rhosts, context(), machines=machines, first="0%").startswith("rhosts: --first 0%: must be")
+    assert refusal(rhosts, context(), machines=machines, first="x").startswith("rhosts: --first x: must be")
+
+
+def test_a_limit_and_an_inventory_filter_and_add_nothing(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("fleet.txt").write_text("web[1-3] RACK=a\ndb1\n")
+    found = rhosts(context(inventory="fleet.txt"), machines="web2,x1")
+    assert [(host.entry, dict(host.variables)) for host in found] == [("web2", {"RACK": "a"}), ("x1", {})]
+    kept = rhosts(context(), hosts="fleet.txt", limit="web*!web2")
+    assert [host.entry for host in kept] == ["web1", "web3"]
+    message = refusal(rhosts, context(), hosts="fleet.txt", limit="web1", exclude="web1")
+    assert message == "rhosts: no hosts in fleet.txt after --limit and --exclude"
+    assert refusal(rhosts, context(inventory="fleet.txt")).startswith("rhosts: no hosts: name a list")
+    message = refusal(rhosts, context(inventory="flet.txt"), machines="a")
+    assert message == "rhosts: host list flet.txt: no such file or directory"

@@ -266,13 +266,19 @@ def test_a_list_is_completed_by_the_inventories_and_not_by_itself() -> None:
     Path("fleet.txt").write_text("web1 HostName=10.0.0.9 RACK=a\n")
     Path("list.txt").write_text("web1 RACK=b\nweb1\nweb2 RACK=c\nweb2\n")
     selection = Selection(["fleet.txt"])
-    hosts = selection.listed("list.txt", "-f")
+    hosts = selection.listed(["list.txt"], "-f", lambda name: "")
     assert [(host.entry, dict(host.variables), dict(host.options)) for host in hosts] == [
         ("web1", {"RACK": "b"}, {"HostName": "10.0.0.9"}),
         ("web1", {"RACK": "a"}, {"HostName": "10.0.0.9"}),
         ("web2", {"RACK": "c"}, {}),
         ("web2", {}, {}),
     ]
+
+
+def test_groups_and_runs_add_no_host_that_is_listed(selection: Selection) -> None:
+    Path("list.txt").write_text("web1\nweb1\n")
+    found = selection.listed(["list.txt", "@prod", "@web&@down", "@rack1"], "-f", lambda name: "")
+    assert entries(found) == "web1 web1 web2 db1"
 
 
 # -- what is filtered
