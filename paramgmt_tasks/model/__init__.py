@@ -20,6 +20,7 @@ from .later import later
 from .operations import Copying, LocalCommand, Operation, Pull, Push, RemoteCommand, Script, describe
 from .output import IN_MEMORY, FileSpool, Output, Reader, Room, Spool
 from .ownership import doubt, make_private
+from .ranks import ranks
 from .results import (
     PATIENCE,
     CommandStatus,
@@ -32,7 +33,8 @@ from .results import (
 )
 from .retry import Failure, RetryPolicy
 from .rollout import Rollout, check_together
-from .settings import WAYS, Changes, Settings, check
+from .run_texts import env_on, ranked
+from .settings import WAYS, Changes, Settings, Verbatim, check
 from .ssh_options import Value, assignment
 from .substitution import substitute
 from .units import amount, duration
@@ -67,6 +69,7 @@ __all__ = [
     "Spool",
     "UsageError",
     "Value",
+    "Verbatim",
     "amount",
     "assignment",
     "check",
@@ -76,6 +79,7 @@ __all__ = [
     "doubt",
     "duplicates",
     "duration",
+    "env_on",
     "escaped",
     "exclude",
     "expand",
@@ -86,6 +90,8 @@ __all__ = [
     "parse_entry",
     "parse_lines",
     "parse_patterns",
+    "ranked",
+    "ranks",
     "reason_of",
     "ssh_options",
     "ssh_support",
