@@ -39,7 +39,9 @@ def address_of(host: Host) -> str:
     """
     if "DATA" in host.variables:
         return host.variables["DATA"]
-    name = host.options.get("HostName", host.address)
+    name = host.options.get("HostName")
+    if name is None:
+        return host.address
     return re.sub("%([%h])", lambda found: "%" if found[1] == "%" else host.address, name)
 
 
@@ -77,4 +79,6 @@ def _check_unquoted(hosts: Sequence[Host], operation: Operation, env: Iterable[t
     names = {"HOST", *NAMES}.union(*(host.variables for host in hosts))
     for where, text in texts:
         if found := quoted(text, names):
-            raise UsageError(f"{where}: {found} quotes for a shell, which does not read it: {found[:-2]}")
+            raise UsageError(
+                f"{where}: {found} quotes for a shell, which does not read it: write {found[:-2]}"
+            )
