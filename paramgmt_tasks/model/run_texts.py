@@ -9,7 +9,11 @@ from .hosts import Host
 from .operations import LocalCommand, Operation, Pull, Push, RemoteCommand, Script
 from .ranks import NAMES, ranks
 from .settings import Settings, Verbatim
+from .ssh_options import check_host
 from .substitution import quoted, substitute
+
+#: Bytes that Linux takes in a command or a variable.
+_LONGEST = 128 * 1024
 
 
 def ranked(hosts: Sequence[Host], operation: Operation, settings: Settings) -> Sequence[Host]:
@@ -18,15 +22,20 @@ def ranked(hosts: Sequence[Host], operation: Operation, settings: Settings) -> S
     All hosts share the long texts of it. A host of the classic programs has none.
 
     Raises:
-        UsageError: a path or a variable of the environment with `?NAME:q`, which no shell reads.
+        UsageError: a path or a variable of the environment with `?NAME:q`, which no shell reads; or `?ALL` of
+            more hosts than a command or a variable can name.
     """
     env = [(name, value) for name, value in settings.env if not isinstance(value, Verbatim)]
-    texts = (*_texts(operation), *(value for _, value in env))
-    _check_unquoted(hosts, operation, env)
-    if not isinstance(operation, Script) and not any(f"?{name}" in text for text in texts for name in NAMES):
+    commands, paths = _commands(operation), _paths(operation)
+    _check_unquoted(hosts, paths, env)
+    texts = [*commands, *(value for _, value in env)]
+    if not (isinstance(operation, Script) or _name_ranks([*texts, *paths])):
         return hosts
-    found = zip(hosts, ranks([address_of(host) for host in hosts]), strict=True)
-    return [host if host.classic else replace(host, rank=rank) for host, rank in found]
+    places = zip(hosts, ranks([address_of(host) for host in hosts]), strict=True)
+    found = [host if host.classic else replace(host, rank=rank) for host, rank in places]
+    for text in texts:
+        _check_length(text, found)
+    return found
 
 
 def address_of(host: Host) -> str:
@@ -39,10 +48,14 @@ def address_of(host: Host) -> str:
     """
     if "DATA" in host.variables:
         return host.variables["DATA"]
-    name = host.options.get("HostName")
-    if name is None:
+    if "HostName" not in host.options:
         return host.address
-    return re.sub("%([%h])", lambda found: "%" if found[1] == "%" else host.address, name)
+    name = re.sub("%([%h])", lambda found: "%" if found[1] == "%" else host.address, host.options["HostName"])
+    try:
+        check_host(name)
+    except UsageError:  # that is this host's result; others are to have nothing that a shell interprets
+        return host.address
+    return name
 
 
 def env_on(host: Host, settings: Settings) -> list[tuple[str, str]]:
@@ -54,10 +67,8 @@ def env_on(host: Host, settings: Settings) -> list[tuple[str, str]]:
     ]
 
 
-def _texts(operation: Operation) -> tuple[str, ...]:
-    if isinstance(operation, (LocalCommand, RemoteCommand)):
-        return (operation.command,)
-    return _paths(operation)
+def _commands(operation: Operation) -> tuple[str, ...]:
+    return (operation.command,) if isinstance(operation, (LocalCommand, RemoteCommand)) else ()
 
 
 def _paths(operation: Operation) -> tuple[str, ...]:
@@ -66,12 +77,16 @@ def _paths(operation: Operation) -> tuple[str, ...]:
     return operation.paths if isinstance(operation, Script) else ()
 
 
-def _check_unquoted(hosts: Sequence[Host], operation: Operation, env: Iterable[tuple[str, str]]) -> None:
+def _name_ranks(texts: Iterable[str]) -> bool:
+    return any(f"?{name}" in text for text in texts for name in NAMES)
+
+
+def _check_unquoted(hosts: Sequence[Host], paths: Iterable[str], env: Iterable[tuple[str, str]]) -> None:
     """Refuse quotes for a shell where there is none: they would become part of a name or a value.
 
     Values of the environment are not shown: they may be secrets.
     """
-    texts = [(path, path) for path in _paths(operation)]
+    texts = [(path, path) for path in paths]
     texts += [(f"env: the value of {name}", value) for name, value in env]
     texts = [(where, text) for where, text in texts if ":q" in text]
     if not texts or all(host.classic for host in hosts):
@@ -81,4 +96,15 @@ def _check_unquoted(hosts: Sequence[Host], operation: Operation, env: Iterable[t
         if found := quoted(text, names):
             raise UsageError(
                 f"{where}: {found} quotes for a shell, which does not read it: write {found[:-2]}"
+            )
+
+
+def _check_length(text: str, hosts: Sequence[Host]) -> None:
+    """Refuse what no host can run; this machine would keep it for each of very many hosts."""
+    if "?ALL" in text and hosts:
+        length = len(substitute(text, hosts[0].values))
+        if length > _LONGEST:
+            raise UsageError(
+                f"?ALL: {length} bytes for {len(hosts)} hosts, and a command or a variable can have "
+                f"{_LONGEST}: use it in a script"
             )

@@ -99,6 +99,22 @@ def test_ten_thousand_hosts_share_the_text_of_all_and_are_sent_it_once() -> None
     assert pickle.loads(pickle.dumps(found))[7].values == found[7].values
 
 
+def test_all_of_more_hosts_than_a_command_can_name_is_for_scripts() -> None:
+    hosts = [Host(f"node{number:05}", f"node{number:05}") for number in range(20_000)]
+    for operation, env in ((RemoteCommand("echo ?ALL"), {}), (RemoteCommand("x"), {"A": "?ALL"})):
+        with pytest.raises(UsageError) as refused:
+            ranked(hosts, operation, Settings(env=env))
+        said = " bytes for 20000 hosts, and a command or a variable can have 131072: use it in a script"
+        assert str(refused.value).endswith(said)
+    assert ranked(hosts, Script(("s",)), PLAIN)[0].values["ALL"].count(",") == 19_999
+    assert ranked(hosts, RemoteCommand("?RANK ?FIRST"), PLAIN)[1].values["RANK"] == "1"
+
+
+def test_a_host_name_that_a_shell_would_interpret_reaches_no_other_host() -> None:
+    hosts = [Host("a", "a", options={"HostName": "x$(reboot)"}), Host("b", "b", options={"HostName": "%%h"})]
+    assert filled(RemoteCommand("?FIRST ?ALL"), hosts)[1] == RemoteCommand("a a,%h")
+
+
 @settings(max_examples=60, deadline=None, database=None)
 @given(st.text("RANKCOUTFISLHQ?:q x\\'$\n", max_size=25))
 def test_texts_without_the_names_stay_as_they_are(text: str) -> None:
