@@ -5,13 +5,14 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from helpers import free_port
 
-from paramgmt_tasks import Fleet, ParallelGroup, RemoteCommand, Settings
+from paramgmt_tasks import BenchmarkRun, Fleet, ParallelGroup, Pool, Recipe, RemoteCommand, Role, Settings
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLE = ROOT / "examples" / "ranks"
@@ -63,6 +64,24 @@ def test_a_group_of_connections_has_ranks(sshd) -> None:
     with ParallelGroup(*sshd.hosts(3)) as group:
         report = group.perform(RemoteCommand("echo ?RANK ?COUNT ?FIRST")).report()
     assert [result.stdout for result in report] == [f"{n} 3 127.1.0.1\n".encode() for n in range(3)]
+
+
+def test_ranks_of_a_recipe_stay_when_a_host_drops_out(start_sshd, settings: Settings, tmp_path: Path) -> None:
+    server = start_sshd('ForceCommand cd "$HOME" && exec /bin/sh -c "$SSH_ORIGINAL_COMMAND"')
+    command = """printf '{"name": "?POINT", "rank": ?RANK, "of": "?COUNT ?FIRST"}\\n' >out-?RANK.jsonl"""
+    role = Role("clients", f"grep -x '?RANK ?ALL' c && {command}", config={"c": "?RANK ?ALL\n"})
+    recipe = Recipe("drops", roles=(replace(role, results=("out-?RANK.jsonl",)),))
+    hosts = [server.host(0, Port="1"), server.host(1), server.host(2)]
+    silent = {"note": lambda text: None, "say": lambda text: None}
+    with closing(Pool()) as pool:
+        run = BenchmarkRun(recipe, {"clients": hosts}, settings, tmp_path, pool, **silent)
+        run.push()
+        run.configure()
+        folder = run.run()
+        run.pull(folder)
+        samples = run.analyze(folder).samples
+    assert [host.entry for host in hosts[:1]] == list(run.dropped_hosts)
+    assert [(sample["rank"], sample["of"]) for sample in samples] == [(1, "3 127.1.0.1"), (2, "3 127.1.0.1")]
 
 
 def session() -> list[tuple[str, list[str]]]:
