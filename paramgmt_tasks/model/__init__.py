@@ -19,7 +19,7 @@ from .hosts import (
 from .later import later
 from .operations import Copying, LocalCommand, Operation, Pull, Push, RemoteCommand, Script, describe
 from .output import IN_MEMORY, FileSpool, Output, Reader, Room, Spool
-from .ownership import doubt, make_private
+from .ownership import doubt, exposed, make_private
 from .results import (
     PATIENCE,
     CommandStatus,
@@ -79,6 +79,7 @@ __all__ = [
     "escaped",
     "exclude",
     "expand",
+    "exposed",
     "fold",
     "later",
     "make_private",
