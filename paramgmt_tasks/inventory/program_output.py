@@ -1,4 +1,4 @@
-"""What a program of this machine prints, bounded in time and size; what exceeds them is ended with all it started."""
+"""What a program of this machine prints, bounded in time and size, and its end if it exceeds them."""
 
 import contextlib
 import os

@@ -82,13 +82,13 @@ def test_ctrl_c_ends_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_what_cannot_be_run_says_why(tmp_path: Path) -> None:
     program = tmp_path / "fleet.py"
-    with pytest.raises(UsageError, match="^fleet.py: cannot be run: no such file or directory$"):
+    with pytest.raises(UsageError, match=r"^fleet.py: cannot be run: no such file or directory$"):
         output_of([str(program)], "fleet.py", time.monotonic() + 30)
     program.write_text("#!/nowhere/python\n")
-    with pytest.raises(UsageError, match="^fleet.py: cannot be run: permission denied$"):
+    with pytest.raises(UsageError, match=r"^fleet.py: cannot be run: permission denied$"):
         output_of([str(program)], "fleet.py", time.monotonic() + 30)
     program.chmod(0o700)
-    with pytest.raises(UsageError, match="cannot be run: what its first line names is not there$"):
+    with pytest.raises(UsageError, match=r"cannot be run: what its first line names is not there$"):
         output_of([str(program)], "fleet.py", time.monotonic() + 30)
 
 
