@@ -9,17 +9,16 @@ from .hosts import (
     SSH_OPTIONS,
     Host,
     duplicates,
-    exclude,
     expand,
     fold,
     parse_entry,
     parse_lines,
-    parse_patterns,
 )
 from .later import later
 from .operations import Copying, LocalCommand, Operation, Pull, Push, RemoteCommand, Script, describe
 from .output import IN_MEMORY, FileSpool, Output, Reader, Room, Spool
 from .ownership import doubt, exposed, make_private
+from .ranks import ranks
 from .results import (
     PATIENCE,
     CommandStatus,
@@ -32,7 +31,8 @@ from .results import (
 )
 from .retry import Failure, RetryPolicy
 from .rollout import Rollout, check_together
-from .settings import WAYS, Changes, Settings, check
+from .run_texts import env_on, ranked
+from .settings import WAYS, Changes, Settings, Verbatim, check, share
 from .ssh_options import Value, assignment
 from .substitution import substitute
 from .units import amount, duration
@@ -67,6 +67,7 @@ __all__ = [
     "Spool",
     "UsageError",
     "Value",
+    "Verbatim",
     "amount",
     "assignment",
     "check",
@@ -76,8 +77,8 @@ __all__ = [
     "doubt",
     "duplicates",
     "duration",
+    "env_on",
     "escaped",
-    "exclude",
     "expand",
     "exposed",
     "fold",
@@ -86,8 +87,10 @@ __all__ = [
     "one_line",
     "parse_entry",
     "parse_lines",
-    "parse_patterns",
+    "ranked",
+    "ranks",
     "reason_of",
+    "share",
     "ssh_options",
     "ssh_support",
     "ssh_values",

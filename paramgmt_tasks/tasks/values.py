@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias, TypeGuard, TypeVar
 
-from ..model import Host, UsageError, assignment, check, reason_of
+from ..model import Host, UsageError, Verbatim, assignment, check, reason_of
+from ..model import share as share_of
 
 _ON, _OFF = ("true", "yes", "on", "1"), ("false", "no", "off", "0", "")
 _T = TypeVar("_T")
@@ -140,6 +141,18 @@ def share(value: Value) -> object:
     return value.given
 
 
+def part(value: Value, hosts: int) -> int | None:
+    """How many of some hosts a number or a share is, one at least."""
+    if value.given is None:
+        return None
+    if re.fullmatch("0+%?", str(value.given)):
+        raise UsageError(f"{value.shown(value.given)}: must be hosts, 1 or more")
+    try:
+        return max(1, share_of(str(value.given), hosts, least=1))
+    except UsageError as error:
+        raise UsageError(f"{value.prefix} {error}") from None
+
+
 def user(value: Value) -> str | None:
     """The name of a user, which ssh does not take for an option."""
     name = text(value)
@@ -151,7 +164,8 @@ def user(value: Value) -> str | None:
 def variables(value: Value) -> object:
     """Variables of the environment; Settings checks those of a mapping.
 
-    Their values may be secrets, so no error shows them.
+    Their values may be secrets, so no error shows them. What a variable is here, nobody wrote for hosts: in
+    that nothing is replaced.
     """
     given = value.given
     if isinstance(given, Mapping):
@@ -168,7 +182,7 @@ def _variable(value: Value, given: object) -> tuple[str, str]:
         raise UsageError(f"{value.shown(name)}: must be KEY=VALUE, KEY of letters, digits and underscores")
     if not equals and name not in os.environ:
         raise UsageError(f"{value.shown(name)}: is not set here: set it, or give {name}=VALUE")
-    return name, content if equals else os.environ[name]
+    return name, content if equals else Verbatim(os.environ[name])
 
 
 def ssh_options(value: Value) -> object:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from paramgmt_tasks import UsageError, read_list
-from paramgmt_tasks.inventory import Inventory, ansible, find_list, read_inventory
+from paramgmt_tasks.inventory import Inventory, Known, ansible, find_list, read_inventory
 from paramgmt_tasks.inventory.ansible_order import listed_under_all
 
 LISTED = {
@@ -341,3 +341,16 @@ def test_they_come_first(fake: Path) -> None:
     inventory = read_inventory("a.ini")
     assert entries(inventory) == ["b", "c", "a"]
     assert inventory.groups["web"] == ("a", "b")
+
+
+# -- in expressions
+
+
+def test_a_folder_that_is_called_like_a_host_is_no_list_in_expressions(here: Path, fake: Path) -> None:
+    Path("web1").mkdir()
+    known = Known()
+    assert not known.has_list("web1")
+    assert known.has_list("./web1")
+    Path("hostlists/web1").mkdir(parents=True)
+    assert known.has_list("web1")
+    assert [host.entry for host in known.listed("web1")] == ["by-ansible"]
