@@ -3,14 +3,13 @@
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from paramgmt_tasks import Host, UsageError
-from paramgmt_tasks.inventory import Inventory, read_inventory
+from paramgmt_tasks.inventory import Inventory, ansible, read_inventory
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -69,7 +68,7 @@ FILES = {
     "fleet.toml": '[web.hosts]\nweb1 = {}\n[web.hosts.web2]\nx = 1\n',
     "hosts": INI,
     "top.ini": "[web]\nb\na\n[all]\na\nc\nb\n",
-    "folder/10-static.ini": INI,
+    "folder/10-static": INI,
     "folder/20-fleet.yml": YAML,
     "folder/30-script.sh": SCRIPT,
     "folder/90-constructed.yml": "plugin: constructed\nstrict: false\ngroups: {blue: \"colour == 'blue'\"}\n",
@@ -94,15 +93,16 @@ def inventories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def ansible(name: str, *words: str) -> str:
-    program = Path(sys.executable).with_name("ansible")
+def listed_by_ansible(name: str, *words: str) -> str:
+    """What the `ansible` beside our `ansible-inventory` prints for all hosts."""
+    program = Path(ansible.program() or "").with_name("ansible")
     done = subprocess.run([program, "-i", name, "all", *words], capture_output=True, text=True, check=True)
     return done.stdout
 
 
 def groups_of_ansible(name: str) -> dict[str, list[str]]:
     """All groups as `ansible GROUP --list-hosts` lists them, by one call."""
-    line = ansible(name, "-o", "-m", "debug", "-a", "var=groups", "--limit", "all[0]")
+    line = listed_by_ansible(name, "-o", "-m", "debug", "-a", "var=groups", "--limit", "all[0]")
     groups: dict[str, list[str]] = json.loads(line.partition("=> ")[2])["groups"]
     return groups
 
@@ -115,7 +115,7 @@ def of(inventory: Inventory, entry: str) -> Host:
 def test_hosts_and_groups_are_those_that_ansible_lists_in_its_order(name: str) -> None:
     inventory = read_inventory(name)
     assert [host.entry for host in inventory.hosts] == [
-        line.strip() for line in ansible(name, "--list-hosts").splitlines()[1:]
+        line.strip() for line in listed_by_ansible(name, "--list-hosts").splitlines()[1:]
     ]
     assert len(inventory.hosts) >= 2
     assert {name: list(group) for name, group in inventory.groups.items()} == groups_of_ansible(name)

@@ -113,3 +113,35 @@ def test_a_priority_that_is_no_number_is_named() -> None:
 def test_a_host_that_cannot_be_one_is_named() -> None:
     with pytest.raises(UsageError, match=r"fleet.py"):
         parse({"web": ["a b"]}).inventory()
+
+
+def variables_of(own: dict[str, object]) -> dict[str, str]:
+    inventory = parse({"_meta": {"hostvars": {"web1.lab": own}}, "web": ["web1.lab"]}).inventory()
+    return dict(inventory.hosts[0].variables)
+
+
+@pytest.mark.parametrize(
+    ("own", "value"),
+    [
+        ("{{ inventory_hostname }}:{{port}}", "web1.lab:22"),
+        ("{{ deep }}", "web1/22"),
+        ("{{ nothing }}", "{{ nothing }}"),
+        ("{{ port }} {{ port | int }}", "{{ port }} {{ port | int }}"),
+        ("{{ VALUE }}", "{{ VALUE }}"),
+        ("{{ unsafe }}", "{{ unsafe }}"),
+        ({"__ansible_unsafe": "{{ port }}"}, "{{ port }}"),
+        ("{{ port }}" * 40_000, "{{ port }}" * 40_000),
+    ],
+)
+def test_templates_that_only_name_variables_are_filled_in(own: object, value: str) -> None:
+    more = {
+        "port": 22,
+        "deep": "{{ inventory_hostname_short }}/{{ port }}",
+        "unsafe": {"__ansible_unsafe": "{{ a }}"},
+    }
+    assert variables_of({"VALUE": own, **more})["VALUE"] == value
+
+
+def test_half_a_character_is_an_error() -> None:
+    with pytest.raises(UsageError, match=r"^fleet.py: 'web1.lab': VALUE has half a character: "):
+        variables_of({"VALUE": "\ud800"})
