@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 from programs import BIN
@@ -35,6 +34,8 @@ from ansible.cli import CLI
 from ansible.errors import AnsibleError
 from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
+from ansible.plugins.loader import init_plugin_loader
+init_plugin_loader()
 inventory = InventoryManager(loader=DataLoader(), sources=[sys.argv[1]])
 answers = []
 for pattern, limit in json.load(sys.stdin):
@@ -63,10 +64,10 @@ def cluset(expressions: Sequence[str]) -> list[str | None]:
     return _answers(_CLUSET, [], expressions)
 
 
-def ansible(inventory: Path, asked: Sequence[tuple[str, str | None]]) -> list[list[str] | str]:
+def ansible(inventory: str, asked: Sequence[tuple[str, str | None]]) -> list[list[str] | str]:
     """The hosts that Ansible lists for each pattern and `--limit`, or the error."""
     needed("ansible", "ansible-core")
-    return _answers(_ANSIBLE, [str(inventory)], asked)
+    return _answers(_ANSIBLE, [inventory], asked)
 
 
 def _answers(program: str, words: list[str], asked: Sequence[object]) -> list:
