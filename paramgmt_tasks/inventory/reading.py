@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from ..model import SSH_OPTIONS, Host, UsageError, reason_of
-from . import ansible, ansible_json, host_lists, programs
+from . import ansible, ansible_json, host_lists, list_groups, programs
 from .host_lists import STDIN, VARIABLES_BESIDE, find_list
 from .inventory import Inventory
 
@@ -62,7 +62,7 @@ def read_list(name: str, hint: str = "", allow_proxy_command: bool = False) -> l
 def _of_program(path: Path, source: str) -> Inventory:
     printed = programs.read(path, source)
     if isinstance(printed, str):
-        return host_lists.parse(printed.split("\n"), f"{source} --list")
+        return list_groups.parse(printed.split("\n"), f"{source} --list")
     if _has_variables_beside(path):
         if ansible.program():
             return ansible.read(path, source).inventory()
