@@ -155,7 +155,7 @@ class _Reading:
 
 def _heading(line: str) -> "re.Match[str] | None":
     """A line that begins a section: nothing but a name in brackets, which no host has."""
-    return _HEADING.fullmatch(line.partition("#")[0].strip())
+    return _HEADING.fullmatch(line.partition("#")[0].strip()) if line.lstrip().startswith("[") else None
 
 
 def _unquoted(value: str) -> str:
