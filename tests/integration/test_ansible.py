@@ -82,9 +82,7 @@ FILES = {
     "beside/script.sh": SCRIPT,
     "beside/group_vars/z.yml": "more: 3\n",
 }  # fmt: skip
-NAMES = sorted(
-    {name.split("/")[0] if name.startswith("folder") else name for name in FILES if "vars" not in name}
-)
+NAMES = sorted({"./folder" if name.startswith("folder") else name for name in FILES if "vars" not in name})
 
 
 @pytest.fixture(autouse=True)
@@ -129,7 +127,7 @@ def test_variables_are_merged_as_ansible_merges_them() -> None:
     inventory = read_inventory("fleet.ini")
     assert of(inventory, "web02").variables == {"colour": "blue", "x": "1"}
     assert of(inventory, "db1").variables["colour"] == "red"
-    folder = read_inventory("folder")
+    folder = read_inventory("./folder")
     assert of(folder, "web01").variables["from_host_vars"] == "2"
     assert of(folder, "web03").variables["from_group_vars"] == "1"
     assert "from_group_vars" not in of(folder, "solo").variables
@@ -177,9 +175,9 @@ def test_one_file_of_a_folder_that_cannot_be_read_is_an_error(
     with pytest.raises(
         UsageError, match=r"^folder: ansible-inventory cannot read .*/folder/bad.yml: .*=0 goes on"
     ):
-        read_inventory("folder")
+        read_inventory("./folder")
     monkeypatch.setenv("ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED", "0")
-    assert read_inventory("folder").hosts
+    assert read_inventory("./folder").hosts
     assert any("Unable to parse" in message for message in caplog.messages)
 
 
@@ -199,7 +197,7 @@ def test_the_configuration_of_the_user_counts_but_not_for_what_is_printed(
     )
     monkeypatch.setenv("ANSIBLE_FORCE_COLOR", "1")
     monkeypatch.setenv("LC_ALL", "C")
-    inventory = read_inventory("folder")
+    inventory = read_inventory("./folder")
     assert of(inventory, "web02").variables["colour"] == "blue"
     assert "blue" not in inventory.groups
 
