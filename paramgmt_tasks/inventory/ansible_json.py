@@ -8,7 +8,7 @@ from typing import cast
 
 from ..model import UsageError, escaped
 from .ansible_values import filled, unmarked
-from .ansible_variables import host_of
+from .ansible_variables import LeftOut, host_of
 from .inventory import Inventory
 
 #: The groups that are always there: all hosts, and those that are in no other group.
@@ -56,10 +56,12 @@ class Listing:
             UsageError: a host or a variable cannot be used, or groups are malformed.
         """
         variables = self.variables(self.names())
+        left_out = LeftOut(self.source)
         hosts = {
-            name: host_of(name, filled(name, own, self.source), self.source)
+            name: host_of(name, filled(name, own, self.source), self.source, left_out)
             for name, own in variables.items()
         }
+        left_out.tell()
         entries = {name: host.entry for name, host in hosts.items()}
         groups = {group: tuple(entries[name] for name in self.names(group)) for group in self.groups}
         return Inventory(self.source, tuple(hosts.values()), groups)

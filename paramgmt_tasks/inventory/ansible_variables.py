@@ -1,13 +1,19 @@
-"""Variables of Ansible that say how a host is reached, as our options; all others are `?NAME`."""
+"""Variables of Ansible that say how a host is reached, as our options; the others are `?NAME`.
+
+The names are those of Ansible's connection plugin `ssh`, and the older ones that it still takes.
+"""
 
 import json
+import logging
 import re
 import shlex
 from collections.abc import Iterator, Mapping
 
-from ..model import SSH_OPTIONS, Host, UsageError, assignment, parse_entry
+from ..model import SSH_OPTIONS, Host, UsageError, escaped, fold, parse_entry, ssh_options
 
-#: The option for each variable; of several for one option the last one wins, as with Ansible.
+log = logging.getLogger("paramgmt_tasks")
+
+#: The option for each variable. Of several for one option the last one wins, as with Ansible.
 _OPTIONS = {
     "ansible_ssh_host": "HostName",
     "ansible_host": "HostName",
@@ -18,59 +24,110 @@ _OPTIONS = {
     "ansible_ssh_private_key_file": "IdentityFile",
     "ansible_private_key_file": "IdentityFile",
 }
-_ARGUMENTS = ("ansible_ssh_common_args", "ansible_ssh_extra_args")
-_OURS = "ansible_"
+#: Arguments of ssh; the last of these that names an option wins.
+_ARGUMENTS = ("ansible_ssh_args", "ansible_ssh_common_args", "ansible_ssh_extra_args")
+#: The options that are letters there, all others that have a value, and those that change nothing here.
+_LETTERS = {"J": "ProxyJump", "i": "IdentityFile", "l": "User", "p": "Port"}
+_VALUED, _WITHOUT_MEANING = "BbcDEeFILmOQRSWw", "Cqvn"
+#: Of ssh's multiplexing, which Ansible asks for and which is not needed here.
+_MULTIPLEXING = ("ControlMaster", "ControlPath", "ControlPersist")
+_CONNECTIONS = ("ssh", "smart", "paramiko", "paramiko_ssh", "libssh", "ansible.netcommon.libssh")
+_SECRET = re.compile(r"ansible_\w*(pass|password|passphrase|_pin)")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_TEMPLATE = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
 
 
-def host_of(name: str, variables: Mapping[str, object], source: str) -> Host:
+class LeftOut:
+    """What of an inventory has no meaning here, told once for all its hosts."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._hosts: dict[str, list[str]] = {}
+
+    def add(self, what: str, host: str) -> None:
+        """Keep that something of a host is left out."""
+        self._hosts.setdefault(what, []).append(host)
+
+    def tell(self) -> None:
+        """Warn of all, a line each."""
+        for what, hosts in self._hosts.items():
+            log.warning("%s: %s: %s", self._source, escaped(what), fold(hosts))
+
+
+def host_of(name: str, variables: Mapping[str, object], source: str, left_out: LeftOut) -> Host:
     """The host of this name with its variables, which may be of any kind that JSON has.
 
+    An option that is still a template after its own variables are filled in stays one: no host is called so,
+    and the host's result says it.
+
     Raises:
-        UsageError: the name or a variable cannot be used; begins with `source`.
+        UsageError: the name cannot be used; begins with `source`.
     """
     try:
         host = parse_entry(name)
-        options = dict(_options(variables))
     except UsageError as error:
-        raise UsageError(f"{source}: {name!r}: {error}") from None
-    own = {
-        key: _text(value)
-        for key, value in variables.items()
-        if _NAME.fullmatch(key) and not key.startswith(_OURS) and key != "HOST"
-    }
-    return Host(host.entry, host.address, host.user, host.port, own, options)
-
-
-def _options(variables: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+        raise UsageError(f"{source}: {error}") from None
+    texts = dict(_texts(name, variables, left_out))
+    filled = {**texts, "inventory_hostname": name, "inventory_hostname_short": name.partition(".")[0]}
+    connection = texts.get("ansible_connection", "ssh")
+    if connection not in _CONNECTIONS:
+        left_out.add(f"ansible_connection={connection} is not done here, only ssh", name)
+    options: dict[str, str] = {}
     for variable in _ARGUMENTS:
-        text = variables.get(variable)
-        if isinstance(text, str) and text:
-            yield from _of_arguments(text, variable)
+        options.update(_of_arguments(variable, _filled(texts.pop(variable, ""), filled), name, left_out))
     for variable, option in _OPTIONS.items():
-        value = variables.get(variable)
-        if value is not None and value != "":
-            text = _text(value)
-            if "{{" in text:
-                raise UsageError(f"{variable}={text}: a template, which only playbooks fill in")
-            assignment(f"{option}={text}")
-            yield option, text
+        if text := texts.pop(variable, ""):
+            options[option] = _filled(text, filled)
+    return Host(host.entry, host.address, host.user, host.port, texts, options)
 
 
-def _of_arguments(text: str, variable: str) -> Iterator[tuple[str, str]]:
-    """The options among arguments of ssh."""
+def _texts(name: str, variables: Mapping[str, object], left_out: LeftOut) -> Iterator[tuple[str, str]]:
+    """The variables as text, but for secrets, which would stand in commands and in the record of runs."""
+    for key, value in variables.items():
+        if isinstance(value, Mapping) and "__ansible_unsafe" in value:
+            value = value["__ansible_unsafe"]
+        if _SECRET.fullmatch(key):
+            left_out.add(f"{key} is not used: give --ask-password, or keys", name)
+        elif isinstance(value, Mapping) and "__ansible_vault" in value:
+            left_out.add(f"{key} is encrypted, and left out", name)
+        elif key == "HOST" or not _NAME.fullmatch(key):
+            left_out.add(f"the variable {key} is left out: ?{key} cannot be its name", name)
+        elif isinstance(value, str):
+            yield key, value
+        elif value is None:
+            yield key, ""
+        elif isinstance(value, (bool, int, float)):
+            yield key, str(value)  # True, as Ansible prints it
+        else:
+            yield key, json.dumps(value, ensure_ascii=False)
+
+
+def _filled(text: str, values: Mapping[str, str]) -> str:
+    """Text with the variables that it names; what is more than a name stays a template."""
+    return _TEMPLATE.sub(lambda found: values.get(found[1], found[0]), text)
+
+
+def _of_arguments(variable: str, text: str, name: str, left_out: LeftOut) -> Iterator[tuple[str, str]]:
+    """The options among arguments of ssh; of several with one name the first holds, as ssh has it."""
     try:
         words = iter(shlex.split(text))
     except ValueError:
-        raise UsageError(f"{variable}={text}: unbalanced quotes") from None
+        left_out.add(f"{variable} has unbalanced quotes, and is left out", name)
+        return
+    found: dict[str, str] = {}
     for word in words:
-        if word.startswith("-J"):
-            yield "ProxyJump", word[2:] or next(words, "")
-        elif word.startswith("-o"):
-            option, value = assignment(word[2:] or next(words, ""))
-            if option in SSH_OPTIONS:
-                yield option, value
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
+        letter = word[1:2] if word.startswith("-") else ""
+        has_value = bool(letter) and letter in f"o{_VALUED}{''.join(_LETTERS)}"
+        value = (word[2:] or next(words, "")) if has_value else ""
+        try:
+            option, value = (
+                ssh_options.assignment(value) if letter == "o" else (_LETTERS.get(letter, ""), value)
+            )
+        except UsageError as error:
+            left_out.add(f"-o {value} in {variable} is left out: {error}", name)
+            continue
+        if option in SSH_OPTIONS and option not in _MULTIPLEXING:
+            found.setdefault(option, value)
+        elif not option and (has_value or word.strip(_WITHOUT_MEANING) != "-"):
+            left_out.add(f"{word} in {variable} has no meaning here", name)
+    yield from found.items()
