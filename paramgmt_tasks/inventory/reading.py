@@ -36,7 +36,9 @@ def read_inventory(name: str, hint: str = "", allow_proxy_command: bool = False)
         try:
             path = find_list(name)
             source = str(path)
-            if path.is_dir():
+            here = Path.cwd()
+            # Where the user is, and above, there is more than an inventory, and programs among it.
+            if path.is_dir() and path.resolve() not in (here, *here.parents):
                 programs.check_folder(path, name if path == Path(name) else source)
                 return ansible.read(path, source).inventory()
             if path.is_file():
