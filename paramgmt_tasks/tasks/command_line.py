@@ -186,6 +186,12 @@ class OperationTask(Task[Any], Generic[_P, _R]):
             Exit: there is one.
         """
         name = line.program_name
+        if line.asks_for_sudo_password:
+            raise Exit(
+                f"{called}: --prompt-for-sudo-password is {name}'s own, for commands of Invoke: "
+                "--ask-password is for hosts",
+                code=2,
+            )
         if own := line.option_of_fabric(result[0]):
             raise Exit(
                 f"{called}: --{own} here is {name}'s own, for Fabric's connections; "

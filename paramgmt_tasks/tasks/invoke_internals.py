@@ -249,6 +249,11 @@ class CommandLine:
         """Have the words after `--` be this task's alone: `fab` would run them, on hosts of its own."""
         self._program.core.remainder = ""
 
+    @property
+    def asks_for_sudo_password(self) -> bool:
+        """Whether Invoke has asked for a password of its own."""
+        return bool(self._program.args["prompt-for-sudo-password"].value)
+
     def option_of_fabric(self, after: ParserContext) -> str | None:
         """The option for Fabric's own connections that `fab` was given, if any: no operation would heed it.
 

@@ -87,16 +87,18 @@ def demo(c: Context, count: str = "3") -> None:
     """Show each operation on a fleet of SSH servers brought up for it, and take it down."""
     from ..sandbox import Sandbox
 
+    with usage_errors("demo"):
+        servers = positive(f"--count {count}", count)
     if c.config.run.dry:
-        print(f"demo: {count} SSH servers on this machine, each operation on them, and their end")
+        print(f"demo: {servers} SSH servers on this machine, each operation on them, and their end")
         return
     with usage_errors("demo"), tempfile.TemporaryDirectory(prefix="paramgmt-demo-") as folder:
         unrecorded = _unrecorded(c)
         fleet = Sandbox(Path(folder) / "fleet")
         before = os.getcwd()
         try:
-            print(f"Bringing up {count} SSH servers on this machine...", flush=True)
-            fleet.up(positive(f"--count {count}", count))
+            print(f"Bringing up {servers} SSH servers on this machine...", flush=True)
+            fleet.up(servers)
             os.chdir(folder)
             _play(unrecorded, fleet.hosts)
         finally:

@@ -46,9 +46,20 @@ def options_of(c: Context, given: Mapping[str, object]) -> Options:
         is_switch = isinstance(configured.get(name), bool)
         if name not in configured or (is_switch and not goes_before_environment(c.config, _SECTION, name)):
             configured[name] = text
-    if c.config.run.dry:
-        given = {**given, "dry_run": True}
-    return Options(given, configured)
+    return Options(_with_invokes_own(c.config, given), configured)
+
+
+def _with_invokes_own(config: Config, given: Mapping[str, object]) -> Mapping[str, object]:
+    """What is given, with what Invoke's own options ask of all commands: `--dry`, `-T` and `--pty`.
+
+    A limit and a terminal in the project's configuration are for Invoke's own commands alone.
+    """
+    own: dict[str, object] = {}
+    if (limit := config.timeouts.command) and goes_before_environment(config, "timeouts", "command"):
+        own["timeout"] = limit
+    if config.run.pty and goes_before_environment(config, "run", "pty"):
+        own["tty"] = True
+    return {**own, **given, **({"dry_run": True} if config.run.dry else {})}
 
 
 def _environment(config: Config) -> dict[str, str]:
