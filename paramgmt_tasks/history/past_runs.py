@@ -9,6 +9,8 @@ from .run_folders import identifiers, is_locked, open_record, root
 
 #: Names of host lists besides those of the outcomes: all that are not ok, and those never begun.
 FAILED, UNSTARTED = "failed", "unstarted"
+#: All of them.
+NAMES = (FAILED, UNSTARTED, *(str(outcome) for outcome in Outcome if str(outcome) != FAILED))
 #: Characters that a host's entry may have.
 _LONGEST = 1000
 #: The state of a run whose record cannot be read, of which no more is known than when it began.
@@ -64,9 +66,9 @@ class PastRun:
         Raises:
             UsageError: there is no such name.
         """
-        if name not in (FAILED, UNSTARTED, *map(str, Outcome)):
-            names = ", ".join(f"@{each}" for each in (FAILED, UNSTARTED, *Outcome) if each != "failed")
-            raise UsageError(f"@{name}: no such hosts of a run: name one of @failed, {names}")
+        if name not in NAMES:
+            names = ", ".join(f"@{each}" for each in NAMES)
+            raise UsageError(f"@{name}: no such hosts of a run: name one of {names}")
         return [
             host
             for index, host in enumerate(self.hosts)
@@ -211,6 +213,12 @@ def _texts(value: object) -> dict[str, str]:
     if not isinstance(value, dict):
         raise TypeError("no texts")
     return {name: _text(text) for name, text in value.items()}
+
+
+def is_name(text: str) -> bool:
+    """Whether a text is `@NAME` or `@NAME:RUN`, and nothing besides."""
+    name, _, run = text.removeprefix("@").partition(":")
+    return text.startswith("@") and name in NAMES and not run.strip("0123456789-")
 
 
 def select(name: str) -> list[Host]:

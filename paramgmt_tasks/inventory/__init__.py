@@ -3,12 +3,18 @@
 from .group_sources import GroupSources
 from .host_lists import find_list, read_list
 from .inventory import Inventory
+from .known import Known, named_lists
 from .reading import read_inventory
+from .selection import Selection, picked
 
 __all__ = [
     "GroupSources",
     "Inventory",
+    "Known",
+    "Selection",
     "find_list",
+    "named_lists",
+    "picked",
     "read_inventory",
     "read_list",
 ]

@@ -9,12 +9,10 @@ from .hosts import (
     SSH_OPTIONS,
     Host,
     duplicates,
-    exclude,
     expand,
     fold,
     parse_entry,
     parse_lines,
-    parse_patterns,
 )
 from .later import later
 from .operations import Copying, LocalCommand, Operation, Pull, Push, RemoteCommand, Script, describe
@@ -32,7 +30,7 @@ from .results import (
 )
 from .retry import Failure, RetryPolicy
 from .rollout import Rollout, check_together
-from .settings import WAYS, Changes, Settings, check
+from .settings import WAYS, Changes, Settings, check, share
 from .ssh_options import Value, assignment
 from .substitution import substitute
 from .units import amount, duration
@@ -77,7 +75,6 @@ __all__ = [
     "duplicates",
     "duration",
     "escaped",
-    "exclude",
     "expand",
     "fold",
     "later",
@@ -85,8 +82,8 @@ __all__ = [
     "one_line",
     "parse_entry",
     "parse_lines",
-    "parse_patterns",
     "reason_of",
+    "share",
     "ssh_options",
     "ssh_support",
     "ssh_values",

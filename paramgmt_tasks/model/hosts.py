@@ -1,11 +1,9 @@
 """Hosts and host lists: entries, ranges, per-line variables and SSH options."""
 
-import difflib
-import fnmatch
 import re
 import shlex
 import string
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from math import prod
@@ -28,8 +26,6 @@ _SIMILAR = 0.83
 
 #: How many hosts one range may have.
 MOST = 1_000_000
-#: Among how many hosts, and for how many names, similar names are looked for.
-_NEAR, _NEAR_NAMES = 2000, 50
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SPACE = re.compile(r"\s")
@@ -273,71 +269,6 @@ def parse_lines(lines: Iterable[str], source: str, proxy_commands: bool = True) 
         except UsageError as error:
             raise UsageError(f"{source}, line {number}: {error}") from None
     return hosts
-
-
-def parse_patterns(patterns: Iterable[str], source: str) -> list[Host]:
-    """The hosts of patterns given inline, such as `web[01-20]` or `a,b`.
-
-    Raises:
-        UsageError: a pattern cannot be used; begins with `source`.
-    """
-    hosts: list[Host] = []
-    for pattern in patterns:
-        try:
-            if _CONTROL.search(pattern):
-                raise UsageError(f"control characters in {pattern!r}")
-            hosts += [parse_entry(entry) for entry in expand(pattern.strip())]
-        except UsageError as error:
-            raise UsageError(f"{source}: {error}") from None
-    return hosts
-
-
-def exclude(
-    hosts: Iterable[Host],
-    patterns: Iterable[str],
-    source: str = "--exclude",
-    hint: Callable[[str], str] = lambda part: "",
-) -> list[Host]:
-    """`hosts` without those a pattern names, by the entry as written or by its address alone.
-
-    >>> [h.entry for h in exclude(parse_patterns(["n[1-4]", "nic@n9"], "-m"), ["n[2-3]", "n9"])]
-    ['n1', 'n4']
-
-    Raises:
-        UsageError: a part of a pattern cannot be read, or matches no host, so that it would spare nothing;
-            begins with `source`, and ends with what `hint` returns for that part.
-    """
-    hosts, patterns = list(hosts), list(patterns)
-    if not patterns:
-        return hosts
-    there = {name for host in hosts for name in (host.entry, host.address)}
-    unwanted: set[str] = set()
-    for pattern in patterns:
-        try:
-            if _CONTROL.search(pattern):
-                raise UsageError(f"control characters in {pattern!r}")
-            parts = {part: _expand_one(part) for part in _split_commas(pattern.strip())}
-        except UsageError as error:
-            raise UsageError(f"{source.rstrip(':')}: {error}") from None
-        for part, names in parts.items():
-            if there.isdisjoint(names):
-                what = "none of these is" if len(names) > 1 else "not"
-                raise UsageError(
-                    f"{source} {part}: {what} in the list{_near(part, names, hosts)}{hint(part)}"
-                )
-            unwanted.update(names)
-    return [host for host in hosts if host.entry not in unwanted and host.address not in unwanted]
-
-
-def _near(part: str, names: Sequence[str], hosts: Sequence[Host]) -> str:
-    """A remark on what may have been meant by names that are not in the list."""
-    if "*" in part or "?" in part:
-        meant = fnmatch.filter([host.entry for host in hosts], part)
-        return "; there are no wildcards here, only ranges" + (f" such as {fold(meant)}" if meant else "")
-    known = [host.entry for host in hosts[:_NEAR]]
-    found = (match for name in names[:_NEAR_NAMES] for match in difflib.get_close_matches(name, known, 1))
-    near = fold(found)
-    return f" (near: {near})" if near else ""
 
 
 def duplicates(hosts: Iterable[Host]) -> dict[str, int]:

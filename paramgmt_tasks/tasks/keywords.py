@@ -25,7 +25,12 @@ class HostOptions(TypedDict, total=False):
 
     hosts: Lists
     machines: Hosts
+    inventory: Lists
+    limit: Text
     exclude: Hosts
+    pick: Number
+    seed: Number
+    first: Number
     allow_proxy_command: Switch
 
 

@@ -41,10 +41,15 @@ def log_to_stderr() -> None:
         log.propagate = False
 
 
+def note(text: str) -> None:
+    """Say something of interest that is no error."""
+    print(f"note: {escaped(text)}", file=sys.stderr)
+
+
 def note_duplicates(hosts: Sequence[Host]) -> None:
     """Say which hosts are in the list more than once."""
     for entry, count in duplicates(hosts).items():
-        print(f"note: {escaped(entry)} is in the host list {count} times", file=sys.stderr)
+        note(f"{entry} is in the host list {count} times")
 
 
 def note_unsupported(results: Iterable[HostResult]) -> None:

@@ -74,23 +74,33 @@ HOSTS = _group(
     Option(
         "hosts",
         list,
-        "Host list: a file, '-' for standard input, a name in hostlists/, or @failed of a run (repeatable)",
+        "All hosts of a list or inventory: a file, '-' for standard input, a name in hostlists/, "
+        "a @group, or @failed of a run (repeatable)",
         "f",
     ),
     Option(
         "machines",
         list,
-        "Hosts given here, such as web[01-20],db (repeatable)",
+        "Hosts given here: an expression such as web[01-20],db or '@web&@prod' (repeatable)",
         "m",
-        more="They come before those of lists.",
+        more="They come before those of lists. See [expressions](guide/hosts.md#expressions).",
     ),
+    Option(
+        "inventory",
+        list,
+        "Inventory whose hosts and groups are known, and not added by that (repeatable)",
+    ),
+    Option("limit", str, "Of all these, keep only hosts that an expression means: 'web*!@down'", "l"),
     Option(
         "exclude",
         list,
-        "Hosts to leave out, with the same patterns; each must be there (repeatable)",
+        "Hosts to leave out: expressions, each part of which must be there (repeatable)",
         "x",
         more="One that meets no host is an error.",
     ),
+    Option("pick", str, "Keep so many hosts, picked at random"),
+    Option("seed", str, "Number that --pick follows, so that it picks the same hosts again"),
+    Option("first", str, "Keep the first hosts: a number, or a share such as 10%"),
     Option("allow_proxy_command", bool, "Take ProxyCommands, which run here, from a list on standard input"),
 )
 _DOING = _group(

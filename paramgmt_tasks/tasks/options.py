@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import cast
 
-from ..inventory import find_list, read_list
-from ..model import Changes, Copying, Host, Settings, UsageError, exclude, parse_patterns
+from ..inventory import Selection, picked
+from ..model import Changes, Copying, Host, Settings, UsageError
 from . import asking, values
+from .notes import note
 from .option_table import ALL, DEFAULTS
 from .values import Value
 
@@ -62,40 +63,68 @@ class Options:
         """The hosts, those given inline first, as in ParaMgmt.
 
         Raises:
-            UsageError: a list that cannot be read, a malformed entry, or no host at all.
+            UsageError: a list that cannot be read, an expression that cannot be used, or no host at all.
         """
         files, inline = self._texts("hosts"), values.several(self.value("machines"))
         if self._given.get("machines") is not None and self._given.get("hosts") is None:
             files = []  # machines that are given, be it none, replace a configured list
         if self._is_empty("hosts") and self._given.get("machines") is None:
             inline = []
-        found: list[Host] = []
-        for machine in inline:
-            if isinstance(machine, Host):  # with the variables and options of its line
-                found.append(machine)
-            else:
-                found += parse_patterns([machine], self.value("machines").source)
-        for name in files:
-            found += read_list(name, _hint(name), self.flag("allow_proxy_command"))
         if not files and not inline:
             raise UsageError("no hosts: name a list with --hosts FILE or hosts with --machines HOST")
-        kept = self.without_excluded(found) if found else []
+        selection, prefix = self.selection(), self.value("hosts").prefix
+        listed = selection.listed(files, prefix, _hint, self.flag("allow_proxy_command"))
+        found = [*selection.added(inline, self.value("machines").prefix, listed), *listed]
+        kept = self.filtered(found, selection) if found else []
         if not kept:
             sources = " and ".join([*files, *(["--machines"] if inline else [])])
-            raise UsageError(f"no hosts in {sources}" + (" after --exclude" if found else ""))
+            raise UsageError(f"no hosts in {sources}" + (f" after {self.filters()}" if found else ""))
         return kept
 
     def _is_empty(self, name: str) -> bool:
         """Whether hosts were given, and are none."""
         return self._given.get(name) is not None and not self._texts(name)
 
-    def without_excluded(self, hosts: list[Host]) -> list[Host]:
-        """`hosts` without those that are excluded.
+    def selection(self) -> Selection:
+        """What finds hosts, with the inventories.
 
         Raises:
-            UsageError: an exclusion that meets none of them: what it was to spare would not be spared.
+            UsageError: one of those cannot be read.
         """
-        return exclude(hosts, self._texts("exclude"), self.value("exclude").prefix, _no_list)
+        return Selection(self._texts("inventory"), note)
+
+    def filtered(self, hosts: list[Host], selection: Selection) -> list[Host]:
+        """Those of `hosts` that are meant, in their order.
+
+        Raises:
+            UsageError: a filter cannot be used, or meets none: what it was to spare would not be spared.
+        """
+        kept, limit = hosts, self.text("limit")
+        if limit is not None:
+            kept = selection.limited(hosts, limit, self.value("limit").prefix)
+        spared = selection.without(hosts, self._texts("exclude"), self.value("exclude").prefix)
+        if len(spared) < len(hosts):
+            entries = {host.entry for host in spared}
+            kept = [host for host in kept if host.entry in entries]
+        return self._some(kept)
+
+    def _some(self, hosts: list[Host]) -> list[Host]:
+        """Those that --pick or --first keeps."""
+        pick, first, seed = (self.value(name) for name in ("pick", "first", "seed"))
+        if pick.is_own != first.is_own:  # then what is configured is replaced
+            pick, first = (value if value.is_own else replace(value, given=None) for value in (pick, first))
+        number, followed = values.whole()(pick), values.whole(least=0)(seed)
+        if number is not None and first.given is not None:
+            raise UsageError(f"{pick.shown(number)} and {first.shown(first.given)}: one of the two")
+        if followed is not None and number is None:
+            raise UsageError(f"{seed.shown(followed)} is for --pick")
+        if number is not None:
+            return picked(hosts, number, followed)
+        return hosts[: values.part(first, len(hosts))]
+
+    def filters(self) -> str:
+        """The options by which hosts are left out, to be named."""
+        return " and ".join(f"--{name}" for name in ("limit", "exclude") if self[name])
 
     # -- settings
 
@@ -164,12 +193,3 @@ def _hint(name: str) -> str:
     if name == "sandbox":
         return "; inv sandbox.up makes it, for this folder and those below"
     return f"; for hosts given here use --machines {name}"
-
-
-def _no_list(pattern: str) -> str:
-    """What is added if hosts were to be excluded by the name of a list."""
-    if pattern.startswith("@"):
-        return "; hosts of a run cannot be excluded, only be taken: --hosts " + pattern
-    if os.path.exists(find_list(pattern)):
-        return "; a host list cannot be excluded, only the names of hosts"
-    return ""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..inventory import read_list
+from ..inventory import Selection
 from ..model import Host, UsageError
 from .option_table import HOSTS, REMOTE, Option
 from .options import Options
@@ -23,6 +23,8 @@ _SWEEP = (
     Option("results", str, "Folder for the results (results/NAME); for pull and analyze also that of a run"),
     Option("dry_run", bool, "Print what would be run and do nothing"),
 )
+#: What says which hosts are meant, beside the lists of the roles.
+_WHICH = ("inventory", "limit", "exclude")
 _NOT_HERE = ("sudo", "tty", "ask_password", "ask_passphrase", "ask_interactive", "verbose")
 _REACHING = tuple(option for option in REMOTE if option.name not in _NOT_HERE)
 
@@ -30,7 +32,7 @@ _REACHING = tuple(option for option in REMOTE if option.name not in _NOT_HERE)
 def recipe_options(recipe: "Recipe") -> tuple[Option, ...]:
     """The options of the hosts, of the recipe itself, of the sweep, and of reaching hosts."""
     roles = tuple(
-        Option(role.name, list, f"Host list of the {role.name}: a file, or a name in hostlists/")
+        Option(role.name, list, f"Hosts of the {role.name}: a file, a name in hostlists/, or a @group")
         for role in recipe.roles
     )
     own = tuple(
@@ -38,8 +40,8 @@ def recipe_options(recipe: "Recipe") -> tuple[Option, ...]:
         for choice in recipe.options
     )
     known = {option.name for option in (*roles, *own)}
-    exclude = tuple(option for option in HOSTS if option.name == "exclude" and option.name not in known)
-    return (*roles, *exclude, *own, *_SWEEP, *_REACHING)
+    which = tuple(option for option in HOSTS if option.name in _WHICH and option.name not in known)
+    return (*roles, *which, *own, *_SWEEP, *_REACHING)
 
 
 class RecipeOptions:
@@ -87,24 +89,25 @@ class RecipeOptions:
         return Path(self._get("results", Path("results") / self.recipe.name))
 
     def hosts(self, options: Options) -> dict[str, list[Host]]:
-        """The hosts of each role, without those that are excluded; none for a role that has no list."""
-        hosts = {role.name: self._listed(role.name) for role in self.recipe.roles}
+        """The hosts of each role, as far as they are meant; none for a role that has no list."""
+        selection = options.selection()
+        hosts = {role.name: self._listed(role.name, selection) for role in self.recipe.roles}
         everyone = [host for own in hosts.values() for host in own]
-        if not everyone and not options.is_given("exclude"):
+        if not everyone and not (options.is_given("exclude") or options.is_given("limit")):
             return hosts  # all is done here
-        kept = set(options.without_excluded(everyone))
-        left = {role: [host for host in own if host in kept] for role, own in hosts.items()}
+        kept = {host.entry for host in options.filtered(everyone, selection)}
+        left = {role: [host for host in own if host.entry in kept] for role, own in hosts.items()}
         for role, own in left.items():
             if hosts[role] and not own:
-                raise UsageError(f"no {role} are left by --exclude")
+                raise UsageError(f"no {role} are left by {options.filters()}")
         return left
 
-    def _listed(self, role: str) -> list[Host]:
+    def _listed(self, role: str, selection: Selection) -> list[Host]:
         lists = self._given.get(role)
         if lists is None:
             return []
         names = lists.split() if isinstance(lists, str) else [str(name) for name in lists]
-        hosts = [host for name in names for host in read_list(name)]
+        hosts = selection.listed(names, f"--{role.replace('_', '-')}", lambda name: "")
         if not hosts:
             raise UsageError(f"no hosts in {' and '.join(names) or f'--{role}'}")
         return hosts

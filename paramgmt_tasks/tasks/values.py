@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeAlias, TypeGuard, TypeVar
 
 from ..model import Host, UsageError, assignment, check, reason_of
+from ..model import share as share_of
 
 _ON, _OFF = ("true", "yes", "on", "1"), ("false", "no", "off", "0", "")
 _T = TypeVar("_T")
@@ -138,6 +139,18 @@ def checked(read: Callable[[Value], _T]) -> Callable[[Value], _T]:
 def share(value: Value) -> object:
     """A number of hosts or a share of them, which Settings reads."""
     return value.given
+
+
+def part(value: Value, hosts: int) -> int | None:
+    """How many of some hosts a number or a share is, one at least."""
+    if value.given is None:
+        return None
+    if re.fullmatch("0+%?", str(value.given)):
+        raise UsageError(f"{value.shown(value.given)}: must be hosts, 1 or more")
+    try:
+        return max(1, share_of(str(value.given), hosts, least=1))
+    except UsageError as error:
+        raise UsageError(f"{value.prefix} {error}") from None
 
 
 def user(value: Value) -> str | None:

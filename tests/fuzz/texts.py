@@ -18,6 +18,7 @@ from harness import Violation
 from invoke import Context, Exit
 
 from paramgmt_tasks.history import Journal, past_runs, run_folders
+from paramgmt_tasks.inventory import Selection
 from paramgmt_tasks.model import hosts
 from paramgmt_tasks.model.errors import UsageError
 from paramgmt_tasks.model.hosts import Host
@@ -253,10 +254,10 @@ def host_list(seed: int, folder: Path) -> None:
     with _only_usage_errors():
         read = hosts.parse_lines(text.split("\n"), "list")
     with _only_usage_errors():
-        hosts.parse_patterns(rng.sample(_NAMES, 2), "-m")
+        Selection().added(rng.sample(_NAMES, 2), "-m")
     hosts.fold(host.entry for host in read[:2000])
     with _only_usage_errors():
-        hosts.exclude(read[:2000], rng.sample(_NAMES, 1))
+        Selection().without(read[:2000], rng.sample(_NAMES, 1), "-x")
     if time.monotonic() - began > SLOW:
         raise Violation(f"slow: {time.monotonic() - began:.1f} s for {len(read)} hosts")
 

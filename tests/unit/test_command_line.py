@@ -152,7 +152,7 @@ def test_help_is_asked_for_in_each_way_and_runs_nothing(inv, words: list[str]) -
 def test_help_of_the_other_tasks(inv) -> None:
     assert "How many servers" in inv("sandbox.up", "--help").stdout
     assert "Hosts:" in inv("benchmark.network.run", "--help").stdout
-    assert "Host list of the senders" in inv("--help", "benchmark.network").stdout
+    assert "Hosts of the senders" in inv("--help", "benchmark.network").stdout
 
 
 def test_a_file_of_host_variables(inv, tmp_path: Path) -> None:

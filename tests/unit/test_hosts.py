@@ -11,15 +11,7 @@ import pytest
 
 from paramgmt_tasks.inventory import host_lists
 from paramgmt_tasks.model.errors import UsageError
-from paramgmt_tasks.model.hosts import (
-    SSH_OPTIONS,
-    duplicates,
-    exclude,
-    expand,
-    fold,
-    parse_lines,
-    parse_patterns,
-)
+from paramgmt_tasks.model.hosts import SSH_OPTIONS, duplicates, expand, fold, parse_lines
 
 CASES = json.loads((Path(__file__).parent / "cases" / "hosts.json").read_text())
 
@@ -65,11 +57,6 @@ def test_a_star_line_sets_defaults_for_the_lines_after_it() -> None:
 
 def test_windows_line_ends_do_not_become_part_of_a_host() -> None:
     assert [host.entry for host in parse_lines(["a\r", "b\r\n"], "x")] == ["a", "b"]
-
-
-def test_exclude_takes_entries_addresses_and_ranges() -> None:
-    hosts = parse_patterns(["n[1-4]", "nic@n9:22"], "--machines")
-    assert [host.entry for host in exclude(hosts, ["n[2-3]", "n9"])] == ["n1", "n4"]
 
 
 def test_an_option_in_another_case_is_one_and_a_variable() -> None:
@@ -170,15 +157,6 @@ def test_a_program_that_would_run_here_is_refused_where_none_is_allowed(name: st
     assert parse_lines(lines, "-")
     with pytest.raises(UsageError, match="runs here: allow it with --allow-proxy-command"):
         parse_lines(lines, "-", proxy_commands=False)
-
-
-def test_errors_of_inline_hosts_and_excludes_name_their_option() -> None:
-    with pytest.raises(UsageError, match="--machines: "):
-        parse_patterns(["-x"], "--machines")
-    with pytest.raises(UsageError, match="--exclude: "):
-        exclude([], ["a[1"])
-    with pytest.raises(UsageError, match=r"--exclude: control characters in 'a\\nb'"):
-        exclude([], ["a\nb"])
 
 
 def test_folding_keeps_what_is_no_plain_name() -> None:

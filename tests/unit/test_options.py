@@ -357,10 +357,16 @@ def test_a_mistyped_setting_of_the_environment_is_refused(inv) -> None:
         ("wbe[1-4]", "wbe[1-4]: none of these is in the list (near: web[1-4])"),
         ("web1,wbe2", "wbe2: not in the list (near: web2)"),
         ("web[10-12]", "web[10-12]: none of these is in the list"),
-        ("web*", "web*: not in the list; there are no wildcards here, only ranges such as web[1-9]"),
-        ("x?z", "x?z: not in the list; there are no wildcards here, only ranges"),
-        ("@failed", "@failed: not in the list; hosts of a run cannot be excluded, only be taken: --hosts"),
-        ("spare.txt", "spare.txt: not in the list; a host list cannot be excluded, only the names of hosts"),
+        ("wbe*", "wbe*: matches no host that is in the list (near: web*)"),
+        ("x?z", "x?z: matches no host that is in the list"),
+        ("/^b/", "/^b/: matches no host that is in the list"),
+        ("~b", "~b: matches no host that is in the list"),
+        ("@faild", "@faild: no such group (near: @failed)"),
+        ("@spare", "@spare: no such group; the list spare is written without @"),
+        ("spare.txt", "spare.txt: none of its hosts is in the list"),
+        ("web1&db1", "web1&db1: none of the hosts is meant"),
+        ("web1!wbe1", "wbe1: not in the list (near: web1)"),
+        ("!web1", "!web1: begins with '!': use --limit"),
         ("nothing", "nothing: not in the list"),
     ],
 )
@@ -368,13 +374,15 @@ def test_an_exclusion_that_meets_no_host_is_refused_and_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str, said: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("spare.txt").write_text("web1\n")
+    Path("spare.txt").write_text("other\n")
+    Path("hostlists").mkdir()
+    Path("hostlists/spare.txt").write_text("other\n")
     machines = ["web[1-9],db1"]
     message = refusal(lcmd, context(), "touch ?HOST", machines=machines, exclude=[pattern])
     assert message.startswith(f"lcmd: --exclude {said}")
     message = refusal(lcmd, context(exclude=[pattern]), "touch ?HOST", machines=machines)
     assert message.startswith(f"lcmd: exclude, below paramgmt in the configuration: {said}")
-    assert ran(tmp_path) == ["spare.txt"]
+    assert ran(tmp_path) == ["hostlists", "spare.txt"]
 
 
 def test_an_exclusion_that_meets_some_hosts_spares_those(tmp_path: Path, monkeypatch) -> None:
@@ -384,19 +392,12 @@ def test_an_exclusion_that_meets_some_hosts_spares_those(tmp_path: Path, monkeyp
 
 
 def test_a_name_is_sought_quickly_among_many_hosts() -> None:
-    from paramgmt_tasks.model.hosts import Host, exclude
+    from paramgmt_tasks.inventory import Selection
+    from paramgmt_tasks.model import Host
 
     hosts = [Host(f"node-{number}-of-the-rack", "x") for number in range(100_000)]
     with pytest.raises(UsageError, match=r"--exclude nod-\[1-9000\]: none of these is in the list"):
-        exclude(hosts, ["nod-[1-9000]"])
-
-
-def test_the_range_that_a_wildcard_is_told_to_be_has_all_hosts_that_are_meant() -> None:
-    from paramgmt_tasks.model.hosts import exclude, parse_patterns
-
-    hosts = parse_patterns(["db[1-3000],web[1-5000]"], "")
-    with pytest.raises(UsageError, match=r"only ranges such as web\[1-5000\]$"):
-        exclude(hosts, ["web*"])
+        Selection().without(hosts, ["nod-[1-9000]"], "--exclude")
 
 
 def test_a_push_is_refused_too(tmp_path: Path) -> None:
@@ -433,3 +434,35 @@ def test_options_of_ssh_are_given_as_ssh_has_them(given: Any) -> None:
 )
 def test_an_option_of_ssh_that_cannot_be_used_is_refused(given: str, said: str) -> None:
     assert refusal(rcmd, context(), "true", machines="web", ssh_option=[given]) == f"rcmd: {said}"
+
+
+# -- which hosts are kept
+
+
+def test_first_and_pick_keep_some(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    machines = ["n[1-20]"]
+    assert [host.entry for host in rhosts(context(), machines=machines, first="10%")] == ["n1", "n2"]
+    assert [host.entry for host in rhosts(context(), machines=machines, first=1, exclude="n1")] == ["n2"]
+    assert [host.entry for host in rhosts(context(pick=3), machines=machines, first="1%")] == ["n1"]
+    picks = [rhosts(context(), machines=machines, pick=3, seed=7) for _ in range(2)]
+    assert picks[0] == picks[1]
+    assert len(picks[0]) == 3
+    message = refusal(rhosts, context(), machines=machines, pick=1, first=2)
+    assert message == "rhosts: --pick 1 and --first 2: one of the two"
+    assert refusal(rhosts, context(), machines=machines, seed=2) == "rhosts: --seed 2 is for --pick"
+    assert refusal(rhosts, context(), machines=machines, first="0%").startswith("rhosts: --first 0%: must be")
+    assert refusal(rhosts, context(), machines=machines, first="x").startswith("rhosts: --first x: must be")
+
+
+def test_a_limit_and_an_inventory_filter_and_add_nothing(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("fleet.txt").write_text("web[1-3] RACK=a\ndb1\n")
+    found = rhosts(context(inventory="fleet.txt"), machines="web2,x1")
+    assert [(host.entry, dict(host.variables)) for host in found] == [("web2", {"RACK": "a"}), ("x1", {})]
+    kept = rhosts(context(), hosts="fleet.txt", limit="web*!web2")
+    assert [host.entry for host in kept] == ["web1", "web3"]
+    message = refusal(rhosts, context(), hosts="fleet.txt", limit="web1", exclude="web1")
+    assert message == "rhosts: no hosts in fleet.txt after --limit and --exclude"
+    assert refusal(rhosts, context(inventory="fleet.txt")).startswith("rhosts: no hosts: name a list")
+    message = refusal(rhosts, context(inventory="flet.txt"), machines="a")
+    assert message == "rhosts: host list flet.txt: no such file or directory"
