@@ -1,5 +1,6 @@
 """Hosts and host lists: entries, ranges, per-line variables and SSH options."""
 
+import difflib
 import re
 import shlex
 import string
