@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..history import past_runs
 from ..model import Host, UsageError, doubt, parse_lines, reason_of
+from .list_text import decoded, lines_of_standard_input
 
 #: Names of standard input.
 _STDIN = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
@@ -28,11 +29,10 @@ def read_list(name: str, hint: str = "", allow_proxy_command: bool = False) -> l
         raise UsageError(f"host list {name}: standard input is closed")
     try:
         if name in _STDIN:
-            return parse_lines(sys.stdin, "standard input", allow_proxy_command)
+            lines = lines_of_standard_input(f"host list {name}")
+            return parse_lines(lines, "standard input", allow_proxy_command)
         path = find_list(name)
-        text = path.read_text("utf-8")
-    except UnicodeDecodeError:
-        raise UsageError(f"host list {name}: not a text file in UTF-8") from None
+        text = decoded(path.read_bytes(), f"host list {name}")
     except OSError as error:
         reason = reason_of(error)
         if isinstance(error, FileNotFoundError):

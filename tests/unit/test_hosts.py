@@ -257,6 +257,28 @@ def test_a_byte_order_mark_is_no_part_of_the_first_host(tmp_path: Path) -> None:
     assert [host.entry for host in host_lists.read_list(str(tmp_path / "list"))] == ["web1", "web2"]
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_a_list_in_another_encoding_is_refused_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    (tmp_path / "list").write_bytes("web1\nweb2\n".encode(encoding))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper((tmp_path / "list").open("rb")))
+    for name in ("-", str(tmp_path / "list")):
+        with pytest.raises(UsageError) as caught:
+            host_lists.read_list(name)
+        assert str(caught.value) == (
+            f"host list {name}: not a text file in UTF-8 but in UTF-16, it seems: save it as UTF-8"
+        )
+    sys.stdin.close()
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_standard_input_is_utf_8_whatever_the_locale_is(monkeypatch: pytest.MonkeyPatch, mark: bytes) -> None:
+    data = io.BytesIO(mark + "bücher.example\r\nweb2".encode())
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(data, "ascii", errors="surrogateescape"))
+    assert [host.entry for host in host_lists.read_list("-")] == ["bücher.example", "web2"]
+
+
 @pytest.mark.parametrize("name", ["-", "/dev/stdin"])
 @pytest.mark.parametrize("line", ["web1 ProxyCommand='nc %h %p'", "* ProxyCommand=x"])
 def test_a_proxycommand_from_standard_input_has_to_be_allowed(
