@@ -5,9 +5,10 @@ tasks and run nothing. So options go before the words, the words that follow `--
 task, and anything else is an error that says so.
 """
 
+import difflib
 import inspect
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, NoReturn, ParamSpec, TypeVar
 
 from invoke import Exit, Task
@@ -57,9 +58,15 @@ class OperationTask(Task[Any], Generic[_P, _R]):
         given: dict[str, Any] = {name: value for name, value in kwargs.items() if value is not ABSENT}
         unknown = set(given) - {option.name for option in self.options} - {self.words, *self.keywords}
         if unknown:
-            raise TypeError(f"{self.name}() got unexpected options: {', '.join(sorted(unknown))}")
+            names = [f"{name}{self._meant(name)}" for name in sorted(unknown)]
+            raise TypeError(f"{self.name}() got unexpected options: {', '.join(names)}")
         result: _R = super().__call__(*args, **given)
         return result
+
+    def _meant(self, name: str) -> str:
+        """A remark on a keyword that is called like one that there is not."""
+        found = difflib.get_close_matches(name, [option.name for option in self.options], 1)
+        return f" (near: {found[0]})" if found else ""
 
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
         """The task's arguments, as Invoke asks for them before it parses the command line.
@@ -176,8 +183,15 @@ class OperationTask(Task[Any], Generic[_P, _R]):
         if not rest:
             return None
         if rest[0].startswith("-"):
-            raise Exit(f"{called}: no option {rest[0]!r}: see {line.program_name} {called} --help", code=2)
+            near = self._near(rest[0])
+            raise Exit(
+                f"{called}: no option {rest[0]!r}{near}: see {line.program_name} {called} --help", code=2
+            )
         return len(tokens) - len(rest) + 1
+
+    def _near(self, token: str) -> str:
+        """A remark on an option that is called like one that there is not."""
+        return near_option(token, (name for option in self.options for name in option.long_names))
 
     def _refuse_of_others(self, line: CommandLine, called: str, result: ParseResult) -> None:
         """Name an option of the program's own that no operation would heed, or that goes before the task.
@@ -256,6 +270,16 @@ class OperationTask(Task[Any], Generic[_P, _R]):
             print(f"{group or 'Its own'}:")
             line.print_columns(rows)
         raise Exit
+
+
+def near_option(token: str, flags: Iterable[str]) -> str:
+    """A remark on which of `flags`, without their dashes, was meant by one that is none of them.
+
+    >>> near_option("--fanuot=3", ["fanout", "first"]), near_option("-z", ["zone"])
+    (' (near: --fanout)', '')
+    """
+    found = difflib.get_close_matches(token.partition("=")[0].lstrip("-").replace("_", "-"), flags, 1)
+    return f" (near: --{found[0]})" if found else ""
 
 
 def _split(argv: list[str]) -> tuple[list[str], bool, list[str]]:

@@ -58,6 +58,11 @@ class Option:
         return self.flag.removeprefix("no-") if self.flag.startswith("no-") else f"no-{self.flag}"
 
     @property
+    def long_names(self) -> tuple[str, ...]:
+        """All that is typed for it without its dashes, short names aside."""
+        return (self.flag, self.opposite) if self.kind is bool else (self.flag,)
+
+    @property
     def typed(self) -> str:
         """The option as the help shows it."""
         short, value = (f"-{self.short}" if self.short else ""), ("" if self.kind is bool else "STRING")
