@@ -9,12 +9,14 @@ import difflib
 import inspect
 import shlex
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, Generic, NoReturn, ParamSpec, TypeVar
 
 from invoke import Exit, Task
 from invoke.exceptions import ParseError
 from invoke.parser import Argument, ParseResult
 
+from . import completion
 from .invoke_internals import (
     ABSENT,
     CommandLine,
@@ -78,7 +80,7 @@ class OperationTask(Task[Any], Generic[_P, _R]):
         if line is None:
             pass
         elif line.completes:
-            self._leave_to_the_shell(line)
+            self._complete(line)
         elif line.calls(line.help_asked, self):
             self._show_help(line, str(line.help_asked))
         elif self.words:
@@ -125,35 +127,47 @@ class OperationTask(Task[Any], Generic[_P, _R]):
             self._end_of_word(line, body[start:])
             start = self._find(body, start + 1)
 
-    def _leave_to_the_shell(self, line: CommandLine) -> None:
-        """End a completion without candidates if none of Invoke's are right; then the shell offers files.
+    def _complete(self, line: CommandLine) -> None:
+        """Offer values of options, and end a completion without candidates if none of Invoke's are right.
 
-        Invoke would offer tasks and options for the values of options, for words, and for what follows `--`.
+        Then the shell offers files. Invoke would offer tasks and options for the values of options, for
+        words, and for what follows `--`.
 
         Raises:
             Exit: what is typed is one of these, or in a quote that is still open.
         """
-        try:
-            body, dashes, command = _split(shlex.split(line.to_complete))
-        except ValueError:
-            raise Exit from None
+        body, dashes, command = _split(_unquoted(line.to_complete))
         if command:
             raise Exit
         if dashes:
             return  # or the beginning of an option
+        body, kept = completion.joined(body)
         at = 1  # the program's name is first
         while (start := self._find(body, at)) is not None:
             at = start + 1
             try:
                 rest = line.parse(body[start:], self.options).unparsed
-            except ParseError:
-                return  # an option without its value: Invoke offers nothing
-            if not rest and at < len(body) and (self.words or not body[-1].startswith("-")):
-                raise Exit
+            except ParseError:  # an option without its value: Invoke offers nothing
+                rest = []
+            if not rest and at < len(body):
+                self._offer(line, body[start:], kept)
+                if self.words or not body[-1].startswith("-"):
+                    raise Exit
             if self.words and rest and not rest[0].startswith("-"):
                 if len(rest) == 1 or rest[1].startswith("-"):
                     raise Exit
                 at = len(body) - len(rest) + 1
+
+    def _offer(self, line: CommandLine, words: Sequence[str], kept: int) -> None:
+        """Print what the value of an option that is being typed may become.
+
+        Raises:
+            Exit: there is something.
+        """
+        found = completion.candidates(self.options, words, kept, line.configured)
+        if found:
+            print("\n".join(found))
+            raise Exit
 
     def _find(self, body: list[str], at: int) -> int | None:
         """Where this task is called next."""
@@ -270,6 +284,14 @@ class OperationTask(Task[Any], Generic[_P, _R]):
             print(f"{group or 'Its own'}:")
             line.print_columns(rows)
         raise Exit
+
+
+def _unquoted(text: str) -> list[str]:
+    """The words of a command line, of which the last one may be in a quote that is still open."""
+    for closing in ("", "'", '"'):
+        with suppress(ValueError):
+            return shlex.split(text + closing)
+    return ["", "--", ""]  # nothing of which more is known
 
 
 def near_option(token: str, flags: Iterable[str]) -> str:

@@ -223,6 +223,17 @@ class CommandLine:
         return str(self._program.core.remainder)
 
     @property
+    def configured(self) -> Mapping[str, Sequence[str]]:
+        """The lists of the configuration, by the options that they are for, as far as files have them."""
+        section = self._program.config.get("paramgmt")
+        settings = section if isinstance(section, Mapping) or hasattr(section, "items") else {}
+        return {
+            str(name): value.split() if isinstance(value, str) else [str(each) for each in value]
+            for name, value in settings.items()
+            if isinstance(value, (str, list))
+        }
+
+    @property
     def help_asked(self) -> object:
         """The task whose help is asked for by `--help TASK`, if any."""
         return self._program.args["help"].value
