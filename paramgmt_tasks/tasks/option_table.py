@@ -51,6 +51,10 @@ class Option:
     choices: tuple[str, ...] = ()
     names: Literal["", "lists", "hosts"] = ""
 
+    def __deepcopy__(self, memo: dict[int, object]) -> "Option":
+        """Itself, as nothing of it changes: Invoke copies all tasks of a module, with what they have."""
+        return self
+
     @property
     def flag(self) -> str:
         """The option as it is typed, without its dashes."""

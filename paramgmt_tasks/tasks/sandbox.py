@@ -3,7 +3,6 @@
 import os
 import shlex
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
@@ -98,6 +97,8 @@ sandbox = Collection("sandbox", up, down, status)
 @_task(_COUNT)
 def demo(c: Context, count: str = "3") -> None:
     """Show each operation on a fleet of SSH servers brought up for it, and take it down."""
+    import tempfile
+
     from ..sandbox import Sandbox
 
     with usage_errors("demo"):
