@@ -26,6 +26,7 @@ from .model import (
     UsageError,
     expand,
     parse_entry,
+    ranked,
 )
 
 log = logging.getLogger("paramgmt_tasks")
@@ -145,8 +146,9 @@ class Fleet:
             raise UsageError("no hosts: this fleet has none to work on")
         _check_operation(operation)
         settings = _chosen(self._changed(changes), len(self.hosts))
+        hosts = ranked(self.hosts, operation, settings)
         engine = self.pool.threads if operation.local else self.pool.engine(settings)
-        run = engine.perform(self.hosts, operation, settings, on_start=on_start, live=live)
+        run = engine.perform(hosts, operation, settings, on_start=on_start, live=live)
         self._runs.add(run)
         return run
 

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TextIO, TypeVar
 
 from ..display import blocks, shown_on
@@ -138,6 +138,7 @@ class Controller:
         report = Report([])
         if self.hosts:  # ParaMgmt does nothing if there are none
             with Fleet(self.hosts, settings) as fleet:
+                fleet.hosts = [replace(host, classic=True) for host in fleet.hosts]
                 report = fleet.report(operation)
         if not self.quiet:
             self._print(report)

@@ -6,11 +6,13 @@ A script that was written for ParaMgmt 0.3 runs unchanged. What is new here has 
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NoReturn
 
 from invoke import Exit
 
 from .._version import __version__
+from ..model import Host
 from ..tasks import (
     OPPOSITES,
     OPTIONS,
@@ -140,11 +142,19 @@ def _main(name: str, description: str) -> Callable[[], int]:
     return main
 
 
+class _ClassicOptions(Options):
+    """Options of hosts whose texts are ParaMgmt's."""
+
+    def hosts(self) -> list[Host]:
+        """As every Options'."""
+        return [replace(host, classic=True) for host in super().hosts()]
+
+
 def _carry_out(name: str, words: Sequence[str], given: dict[str, object]) -> int:
     """Do what an executable is for, and return its exit status."""
     if "hosts" in given:
         given["hosts"] = [given["hosts"]]
-    options = Options(given, {})
+    options = _ClassicOptions(given, {})
     if name == "rhosts":
         print_hosts(options)
         return 0

@@ -7,7 +7,7 @@ from typing import Any
 from fabric.exceptions import GroupException
 from fabric.group import GroupResult
 
-from ..model import Host, Operation, Settings
+from ..model import Host, Operation, Settings, ranked
 from ..ssh import FabricGroup, HostConnection, HostRun, Permit, SharedResources, classify
 from ..steps import MAY_BLOCK, Steps
 from .local_command import LocalWorks
@@ -48,9 +48,13 @@ class ParallelGroup(FabricGroup):
         """Do `operation` on every host; the run gives the results as they come.
 
         `on_start` and `live` are as for LocalRun.
+
+        Raises:
+            UsageError: a path or a variable of the environment with `?NAME:q`.
         """
         connections: list[HostConnection] = list(self)
-        hosts = [connection.target.host for connection in connections]
+        listed = [connection.target.host for connection in connections]
+        hosts = ranked(listed, operation, self.settings)
         if operation.local:
             works: Works = LocalWorks(hosts, self.settings)
         else:

@@ -18,6 +18,7 @@ from ..model import (
     Output,
     Settings,
     UsageError,
+    env_on,
     one_line,
     reason_of,
 )
@@ -65,7 +66,8 @@ class LocalWork:
         yield MAY_BLOCK
         self._permit.on_start()
         try:
-            done = run(operation.command, self._settings, self._on_started, out, err)
+            env = env_on(self.host, self._settings)
+            done = run(operation.command, env, self._settings, self._on_started, out, err)
         except OSError as error:
             raise UsageError(f"/bin/sh here: {reason_of(error)}") from None
         finally:
@@ -121,12 +123,15 @@ class LocalWork:
 
 def run(
     command: str,
+    env: Sequence[tuple[str, str]],
     settings: Settings,
     on_start: Callable[[subprocess.Popen[bytes]], None],
     out: Output,
     err: Output,
 ) -> CommandStatus:
-    """Run a command by /bin/sh in a process group of its own; `on_start` is called with it.
+    """Run a command by /bin/sh in a process group of its own, with some variables more in its environment.
+
+    `on_start` is called with its process.
 
     Raises:
         OSError: it could not be started.
@@ -134,7 +139,7 @@ def run(
     process = subprocess.Popen(
         ["/bin/sh", "-c", command],
         # Not in front of the command: all users may read that.
-        env={**os.environ, **dict(settings.env)} if settings.env else None,
+        env={**os.environ, **dict(env)} if env else None,
         stdin=subprocess.DEVNULL if settings.stdin is None else subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -19,6 +19,7 @@ from ..model import (
     RetryPolicy,
     Script,
     Settings,
+    env_on,
 )
 from ..ssh import (
     Classified,
@@ -138,7 +139,8 @@ class RemoteWork:
         options = self._connection.ssh_config
         check_command(options)
         terminal = settings.tty or has_terminal(options)
-        text, values = with_env(text, settings.env, more=bool(stdin) or held, login=not settings.way)
+        env = env_on(self.host, settings)
+        text, values = with_env(text, env, more=bool(stdin) or held, login=not settings.way)
         way = as_user(settings, text, terminal, not terminal, bool(stdin or values or held))
         no_input = not stdin and way is None and not held
         # On the way to another user nothing may be sent before the command itself runs.

@@ -18,6 +18,7 @@ from .later import later
 from .operations import Copying, LocalCommand, Operation, Pull, Push, RemoteCommand, Script, describe
 from .output import IN_MEMORY, FileSpool, Output, Reader, Room, Spool
 from .ownership import doubt, make_private
+from .ranks import ranks
 from .results import (
     PATIENCE,
     CommandStatus,
@@ -30,7 +31,8 @@ from .results import (
 )
 from .retry import Failure, RetryPolicy
 from .rollout import Rollout, check_together
-from .settings import WAYS, Changes, Settings, check, share
+from .run_texts import env_on, ranked
+from .settings import WAYS, Changes, Settings, Verbatim, check, share
 from .ssh_options import Value, assignment
 from .substitution import substitute
 from .units import amount, duration
@@ -65,6 +67,7 @@ __all__ = [
     "Spool",
     "UsageError",
     "Value",
+    "Verbatim",
     "amount",
     "assignment",
     "check",
@@ -74,6 +77,7 @@ __all__ = [
     "doubt",
     "duplicates",
     "duration",
+    "env_on",
     "escaped",
     "expand",
     "fold",
@@ -82,6 +86,8 @@ __all__ = [
     "one_line",
     "parse_entry",
     "parse_lines",
+    "ranked",
+    "ranks",
     "reason_of",
     "share",
     "ssh_options",

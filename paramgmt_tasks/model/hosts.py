@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from . import ssh_options, ssh_support
 from .errors import UsageError, escaped
+from .ranks import Rank
 
 #: Options that a host-list line may set for its host, spelled as in ssh_config(5).
 SSH_OPTIONS = frozenset(
@@ -45,6 +46,8 @@ class Host:
 
     `entry` is the text as written, and what `?HOST` is replaced by; `user` and `port` are None if the
     entry has none; `variables` are its line's own `?NAME` values and `options` its ssh_config options.
+    `rank` is its place in a run whose texts may name it. A `classic` host is one of ParaMgmt's programs,
+    whose texts have no ranks and no `?NAME:q`.
     """
 
     entry: str
@@ -53,11 +56,14 @@ class Host:
     port: int | None = None
     variables: Mapping[str, str] = field(default_factory=dict, hash=False)
     options: Mapping[str, str] = field(default_factory=dict, hash=False)
+    rank: Rank | None = field(default=None, compare=False, repr=False)
+    classic: bool = field(default=False, compare=False, repr=False)
 
     @property
     def values(self) -> dict[str, str]:
-        """What each `?NAME` is replaced by on this host."""
-        return {**self.variables, "HOST": self.entry}
+        """What each `?NAME` is replaced by on this host; its line's own variables go before its rank."""
+        ranks = self.rank.values if self.rank else {}
+        return {**ranks, **self.variables, "HOST": self.entry}
 
     def __str__(self) -> str:
         return self.entry

@@ -1,6 +1,6 @@
 """The operations: what is asked of each host, as plain data.
 
-`operation.on(host)` is the same operation with `?HOST` and the host's variables replaced;
+`operation.on(host)` is the same operation with `?HOST`, the host's variables and its rank replaced;
 `description(name)` is the first line of its result, as ParaMgmt prints it. A `repeatable` operation may be
 done again if an attempt broke off in the middle.
 """
@@ -12,6 +12,10 @@ from .hosts import Host
 from .substitution import substitute
 
 _Texts = TypeVar("_Texts", str, tuple[str, ...])
+
+
+def _fill_command(text: str, host: Host) -> str:
+    return substitute(text, host.values, quoting=not host.classic)
 
 
 def _fill(texts: _Texts, host: Host) -> _Texts:
@@ -31,7 +35,7 @@ class LocalCommand:
 
     def on(self, host: Host) -> "LocalCommand":
         """This operation for one host."""
-        return replace(self, command=_fill(self.command, host))
+        return replace(self, command=_fill_command(self.command, host))
 
     def description(self, name: str) -> str:
         """`name` is the host's entry, as in `lcmd [name]: …`."""
@@ -53,7 +57,7 @@ class RemoteCommand:
 
     def on(self, host: Host) -> "RemoteCommand":
         """This operation for one host."""
-        return replace(self, command=_fill(self.command, host))
+        return replace(self, command=_fill_command(self.command, host))
 
     def description(self, name: str) -> str:
         """`name` is `user@host`, or the host alone if no user was given."""

@@ -23,6 +23,10 @@ _LARGEST = 1e300
 _PAIRS = "such as {'JOBS': '8'}"
 
 
+class Verbatim(str):
+    """The value of a variable of the environment in which nothing is replaced."""
+
+
 class _Pairs:
     """A field that is set as a mapping or as pairs, and kept as pairs."""
 
@@ -71,7 +75,7 @@ def _variables(value: object) -> tuple[tuple[str, str], ...]:
             raise UsageError(f"env: the value of {name} must be text")
         if "\0" in str(text):
             raise UsageError(f"env: the value of {name} has a NUL in it, which no environment can have")
-        pairs.append((name, str(text)))
+        pairs.append((name, text if isinstance(text, Verbatim) else str(text)))
     return tuple(pairs)
 
 
@@ -106,7 +110,8 @@ class Settings:
     private keys. With `ask_interactive` somebody is asked what servers want to know, see Pool; that is for
     the engine `threads`.
     `stdin` goes to every host.
-    `env` is given as a mapping or as pairs of name and value.
+    `env` is given as a mapping or as pairs of name and value; `?HOST`, a host's variables and its rank are
+    replaced in the values.
 
     Raises:
         UsageError: a value that cannot be used.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from ..model import UsageError, reason_of
+from ..model import UsageError, reason_of, substitute
 from . import charts
 from .recipe import JsonObject, Recipe, RecipeFailed, Results
 from .report import Key, Page, Table, grouped, summaries, text_table, warnings_of, write_report, write_samples
@@ -55,9 +55,12 @@ def _samples(recipe: Recipe, run: ResultFolder) -> list[JsonObject]:
     """The samples of all hosts, without those of points that warmed up."""
     samples: list[JsonObject] = []
     for role in recipe.roles:
-        for entry in run.plan["hosts"].get(role.name, ()):
+        entries = run.plan["hosts"].get(role.name, ())
+        for rank, entry in enumerate(entries):
             own = run.of_host(folder_name(entry))
-            for path in sorted({path for pattern in role.results for path in own.glob(pattern)}):
+            values = {"HOST": entry, "RANK": str(rank), "COUNT": str(len(entries))}
+            patterns = [substitute(pattern, values) for pattern in role.results]
+            for path in sorted({path for pattern in patterns for path in own.glob(pattern)}):
                 samples += [{"host": entry, "role": role.name, **sample} for sample in recipe.parse(path)]
     counted = {None, *run.counted()}
     return [sample for sample in samples if sample.get("name") in counted]

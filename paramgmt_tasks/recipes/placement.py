@@ -7,7 +7,17 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from ..model import Host, LocalCommand, Operation, Pull, Push, RemoteCommand, UsageError, reason_of
+from ..model import (
+    Host,
+    LocalCommand,
+    Operation,
+    Pull,
+    Push,
+    RemoteCommand,
+    UsageError,
+    reason_of,
+    substitute,
+)
 from .operations import Operations, why
 from .recipe import Role
 from .result_folder import ResultFolder, folder_name
@@ -104,7 +114,8 @@ class OnThisMachine:
         """Copy the results out of the folder."""
         for host in hosts:
             there = Path(host.variables["FOLDER"])
-            found = [str(path) for pattern in role.results for path in there.glob(pattern)]
+            patterns = [substitute(pattern, host.values) for pattern in role.results]
+            found = [str(path) for pattern in patterns for path in there.glob(pattern)]
             _copy(found, results.of_host(host.variables["PLACE"]))
 
 

@@ -38,6 +38,8 @@ class Role:
     `results` the files (or patterns) that are pulled. In all texts `?HOST`, a host's own variables, the
     names of the sweep's parameters and what `Recipe.variables` gives are replaced; also `?PYTHON`, `?POINT`
     (the point's name) and `?ADDRESS` (where the host is reached; a variable DATA of its line goes before).
+    `?RANK`, `?COUNT`, `?FIRST` and `?ALL` are those within the role, of hosts that are dropped later too.
+    The names of results may have `?HOST`, `?RANK` and `?COUNT`.
 
     If no role has hosts, and all may be `local`, everything is done on this machine.
     """

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..engines import Session
-from ..model import Host, LocalCommand, Settings, UsageError, fold, reason_of, substitute
+from ..model import Host, LocalCommand, Settings, UsageError, fold, ranks, reason_of, substitute
 from .analysis import analyze
 from .measurement import Measurement
 from .operations import Operations, why
@@ -66,15 +66,24 @@ class BenchmarkRun:
         variables = recipe.variables(self)
         for role in recipe.roles:
             own = variables.get(role.name) or [{}] * len(self.hosts[role.name])
-            self.hosts[role.name] = [
-                replace(host, variables={**self._placement.variables(host), **host.variables, **extra})
-                for host, extra in zip(self.hosts[role.name], own, strict=True)
-            ]
+            self.hosts[role.name] = self._with_variables(self.hosts[role.name], own)
 
     def _hosts_of(self, role: Role, hosts: Sequence[Host]) -> list[Host]:
         if not hosts and (self.remote or not role.local):
             raise UsageError(f"no {role.name}: name their list with --{role.name} FILE")
         return list(hosts) or [Host("localhost", "localhost")]
+
+    def _with_variables(self, hosts: Sequence[Host], own: Sequence[Mapping[str, str]]) -> list[Host]:
+        """The hosts of a role with all that its texts may name; `own` is what the recipe gives each of them.
+
+        Ranks are variables too: they stay as they are when hosts are dropped.
+        """
+        places = [self._placement.variables(host) for host in hosts]
+        numbers = ranks([place["ADDRESS"] for place in places])
+        return [
+            replace(host, variables={**rank.values, **place, **host.variables, **extra})
+            for host, rank, place, extra in zip(hosts, numbers, places, own, strict=True)
+        ]
 
     @property
     def dropped_hosts(self) -> dict[str, str]:
@@ -92,7 +101,7 @@ class BenchmarkRun:
         texts = {name: str(value) for name, value in values.items()}
         found = []
         for host in self._remaining(role):
-            command = substitute(text, {**host.values, **texts})
+            command = substitute(text, {**host.values, **texts}, quoting=True)
             folder = shlex.quote(host.variables["FOLDER"])
             found.append(
                 replace(host, variables={**host.variables, "COMMAND": f"cd {folder} || exit 1\n{command}"})
@@ -144,7 +153,7 @@ class BenchmarkRun:
                     folder = Path(name) / host.variables["PLACE"]
                     folder.mkdir(exist_ok=True)
                     for file, text in role.config.items():
-                        (folder / file).write_text(substitute(text, host.values), "utf-8")
+                        (folder / file).write_text(substitute(text, host.values, quoting=True), "utf-8")
                 self._placement.configure(role, hosts, Path(name))
 
     def run(

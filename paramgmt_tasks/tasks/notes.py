@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from invoke import Exit
 
-from ..model import Host, HostResult, Operation, Pull, UsageError, duplicates, escaped
+from ..model import Host, HostResult, Operation, Pull, Settings, UsageError, duplicates, escaped, ranked
 from .streams import replace_closed
 
 
@@ -66,11 +66,11 @@ def note_unsupported(results: Iterable[HostResult]) -> None:
         print(escaped(f"ssh_config: not supported here: {', '.join(named)}"), file=sys.stderr)
 
 
-def note_one_destination(operation: Operation, hosts: Sequence[Host]) -> None:
+def note_one_destination(operation: Operation, hosts: Sequence[Host], settings: Settings) -> None:
     """Say that the files of several hosts will replace each other, if all go to one folder."""
     if not isinstance(operation, Pull) or len(hosts) < 2:
         return
-    if len({operation.on(host).destination for host in hosts}) == 1:
+    if len({operation.on(host).destination for host in ranked(hosts, operation, settings)}) == 1:
         print(
             f"note: all hosts' files go to {operation.destination}, and of files with the same name the last "
             "one remains; ?HOST in the destination keeps them apart",

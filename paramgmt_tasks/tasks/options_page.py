@@ -42,7 +42,8 @@ is `--tty`, and with `inv -w` hosts that fail do not end the call.
 
 The values of `--env` are on no command line of the hosts, nor in sudo's log: they come over the
 connection. `--env KEY` keeps one out of `inv`'s own as well. In `/proc` the same user and root can
-still read a command's environment.
+still read a command's environment. `?HOST` and other names are replaced in the `VALUE` of
+`--env KEY=VALUE`, for each host, and not in what `--env KEY` passes.
 
 ## Exit status
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from invoke import Exit
 
 from ..history import KEPT, Journal
-from ..model import Host, Operation, Push, Report, Script, UsageError, describe
+from ..model import Host, Operation, Push, Report, Script, UsageError, describe, ranked
 from . import streams
 from .asking import ask
 from .interruption import interruptible
@@ -57,7 +57,8 @@ def perform(
     note_duplicates(hosts)
     kept = _runs_kept(options)
     if options.flag("dry_run"):
-        streams.write_lines(describe(operation, host, settings.user) for host in hosts)
+        planned = ranked(hosts, operation, settings)
+        streams.write_lines(describe(operation, host, settings.user) for host in planned)
         return Report([])
     _check_here(operation)
     show = Presentation.of(options, hosts)
@@ -72,7 +73,7 @@ def perform(
             except UsageError:
                 journal.discard()
                 raise
-            note_one_destination(operation, hosts)
+            note_one_destination(operation, hosts, settings)
             report, interrupted = _follow(run, operation, hosts, show, journal)
             journal.end(interrupted=bool(interrupted))
         note_unsupported(report)

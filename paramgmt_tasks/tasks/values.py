@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias, TypeGuard, TypeVar
 
-from ..model import Host, UsageError, assignment, check, reason_of
+from ..model import Host, UsageError, Verbatim, assignment, check, reason_of
 from ..model import share as share_of
 
 _ON, _OFF = ("true", "yes", "on", "1"), ("false", "no", "off", "0", "")
@@ -164,7 +164,8 @@ def user(value: Value) -> str | None:
 def variables(value: Value) -> object:
     """Variables of the environment; Settings checks those of a mapping.
 
-    Their values may be secrets, so no error shows them.
+    Their values may be secrets, so no error shows them. What a variable is here, nobody wrote for hosts: in
+    that nothing is replaced.
     """
     given = value.given
     if isinstance(given, Mapping):
@@ -181,7 +182,7 @@ def _variable(value: Value, given: object) -> tuple[str, str]:
         raise UsageError(f"{value.shown(name)}: must be KEY=VALUE, KEY of letters, digits and underscores")
     if not equals and name not in os.environ:
         raise UsageError(f"{value.shown(name)}: is not set here: set it, or give {name}=VALUE")
-    return name, content if equals else os.environ[name]
+    return name, content if equals else Verbatim(os.environ[name])
 
 
 def ssh_options(value: Value) -> object:

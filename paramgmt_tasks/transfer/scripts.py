@@ -44,7 +44,7 @@ def read(path: str) -> bytes:
 
 def fill(text: bytes, host: Host) -> bytes:
     """A script's text for one host."""
-    filled = substitute(text.decode("utf-8", "surrogateescape"), host.values)
+    filled = substitute(text.decode("utf-8", "surrogateescape"), host.values, quoting=not host.classic)
     return filled.encode("utf-8", "surrogateescape")
 
 
