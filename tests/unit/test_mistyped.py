@@ -237,3 +237,12 @@ def test_a_mistyped_name_of_hosts_is_refused_and_nothing_runs(
         assert (refused.value.code, len(message.splitlines())) == (2, 1), (wrong, message)
         assert wrong in message
         assert said in message
+
+
+@pytest.mark.parametrize("name", ["limit", "pick", "first", "exclude", "machines", "hosts"])
+def test_a_selection_by_a_variable_that_is_not_set_is_not_all_hosts(
+    run: Run, folder: Path, name: str
+) -> None:
+    for given in ([f"--{name}", ""], [f"--{name}="]):
+        done = run("paramgmt", "lcmd", "-f", "list", *given, "touch ran")
+        assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1), done
