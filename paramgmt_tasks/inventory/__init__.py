@@ -2,10 +2,10 @@
 
 from . import offered
 from .group_sources import GroupSources
-from .host_lists import find_list, read_list
+from .host_lists import find_list
 from .inventory import Inventory
 from .known import Known, named_lists
-from .reading import read_inventory
+from .reading import read_inventory, read_list
 from .selection import Selection, picked
 
 __all__ = [

@@ -34,7 +34,6 @@ _MULTIPLEXING = ("ControlMaster", "ControlPath", "ControlPersist")
 _CONNECTIONS = ("ssh", "smart", "paramiko", "paramiko_ssh", "libssh", "ansible.netcommon.libssh")
 _SECRET = re.compile(r"ansible_\w*(pass|password|passphrase|_pin)")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_TEMPLATE = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
 
 
 class LeftOut:
@@ -57,8 +56,7 @@ class LeftOut:
 def host_of(name: str, variables: Mapping[str, object], source: str, left_out: LeftOut) -> Host:
     """The host of this name with its variables, which may be of any kind that JSON has.
 
-    An option that is still a template after its own variables are filled in stays one: no host is called so,
-    and the host's result says it.
+    An option that is a template stays one: no host is called so, and the host's result says it.
 
     Raises:
         UsageError: the name cannot be used; begins with `source`.
@@ -68,24 +66,21 @@ def host_of(name: str, variables: Mapping[str, object], source: str, left_out: L
     except UsageError as error:
         raise UsageError(f"{source}: {error}") from None
     texts = dict(_texts(name, variables, left_out))
-    filled = {**texts, "inventory_hostname": name, "inventory_hostname_short": name.partition(".")[0]}
     connection = texts.get("ansible_connection", "ssh")
     if connection not in _CONNECTIONS:
         left_out.add(f"ansible_connection={connection} is not done here, only ssh", name)
     options: dict[str, str] = {}
     for variable in _ARGUMENTS:
-        options.update(_of_arguments(variable, _filled(texts.pop(variable, ""), filled), name, left_out))
+        options.update(_of_arguments(variable, texts.pop(variable, ""), name, left_out))
     for variable, option in _OPTIONS.items():
         if text := texts.pop(variable, ""):
-            options[option] = _filled(text, filled)
+            options[option] = text
     return Host(host.entry, host.address, host.user, host.port, texts, options)
 
 
 def _texts(name: str, variables: Mapping[str, object], left_out: LeftOut) -> Iterator[tuple[str, str]]:
     """The variables as text, but for secrets, which would stand in commands and in the record of runs."""
     for key, value in variables.items():
-        if isinstance(value, Mapping) and "__ansible_unsafe" in value:
-            value = value["__ansible_unsafe"]
         if _SECRET.fullmatch(key):
             left_out.add(f"{key} is not used: give --ask-password, or keys", name)
         elif isinstance(value, Mapping) and "__ansible_vault" in value:
@@ -100,11 +95,6 @@ def _texts(name: str, variables: Mapping[str, object], left_out: LeftOut) -> Ite
             yield key, str(value)  # True, as Ansible prints it
         else:
             yield key, json.dumps(value, ensure_ascii=False)
-
-
-def _filled(text: str, values: Mapping[str, str]) -> str:
-    """Text with the variables that it names; what is more than a name stays a template."""
-    return _TEMPLATE.sub(lambda found: values.get(found[1], found[0]), text)
 
 
 def _of_arguments(variable: str, text: str, name: str, left_out: LeftOut) -> Iterator[tuple[str, str]]:

@@ -2,14 +2,20 @@
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from ..history import past_runs
 from ..model import Host, UsageError, doubt, parse_lines, reason_of
+from .inventory import Inventory
 from .list_text import decoded, lines_of_standard_input
 
 #: Names of standard input.
-_STDIN = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
+STDIN = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
+#: Of files in hostlists/, in the order in which they are looked for.
+SUFFIXES = (".txt", "", ".ini", ".yml", ".yaml", ".json", ".toml")
+#: Folders of Ansible with variables of the groups and hosts of an inventory beside them.
+VARIABLES_BESIDE = ("group_vars", "host_vars")
 
 
 def read_list(name: str, hint: str = "", allow_proxy_command: bool = False) -> list[Host]:
@@ -25,10 +31,10 @@ def read_list(name: str, hint: str = "", allow_proxy_command: bool = False) -> l
         raise UsageError(f"host list {name!r}: must be a file, or the name of one in hostlists/")
     if name.startswith("@"):
         return past_runs.select(name)
-    if name in _STDIN and sys.stdin is None:
+    if name in STDIN and sys.stdin is None:
         raise UsageError(f"host list {name}: standard input is closed")
     try:
-        if name in _STDIN:
+        if name in STDIN:
             lines = lines_of_standard_input(f"host list {name}")
             return parse_lines(lines, "standard input", allow_proxy_command)
         path = find_list(name)
@@ -41,33 +47,64 @@ def read_list(name: str, hint: str = "", allow_proxy_command: bool = False) -> l
     return parse_lines(text.split("\n"), str(path))
 
 
-def find_list(name: str) -> Path:
-    """The file of a host list: as named, else in `hostlists/` here or in a folder above.
+def read(name: str, hint: str = "", allow_proxy_command: bool = False) -> Inventory:
+    """What `read_list` reads, as an inventory.
 
-    One in a folder above has to be the user's or root's: whoever writes a list can run programs as its user.
+    Raises:
+        UsageError: it cannot be read, or is not to be trusted.
+    """
+    return Inventory.of(name, read_list(name, hint, allow_proxy_command))
+
+
+def parse(lines: list[str], source: str) -> Inventory:
+    """The inventory that these lines of a list are.
+
+    Raises:
+        UsageError: a line cannot be used; names `source` and the line's number.
+    """
+    return Inventory.of(source, parse_lines(lines, source))
+
+
+def find_list(name: str) -> Path:
+    """The file of a host list: as named, else in `hostlists/` here or in a folder above, whatever its suffix.
+
+    A folder, which is an inventory of Ansible's, is found after files. What is in a folder above has to be
+    the user's or root's: whoever writes a list can run programs as its user.
 
     Raises:
         UsageError: the list that is found belongs to somebody else, or others can write it.
         OSError: it cannot be looked at.
     """
     path = Path(os.path.expanduser(name))
-    if os.path.exists(path) or len(path.parts) != 1:
+    if len(path.parts) != 1 or name.endswith("/") or name == ".." or (path.exists() and not path.is_dir()):
         return path
     here = Path.cwd()
     for folder in (here, *here.parents):
-        for candidate in (folder / "hostlists" / f"{name}.txt", folder / "hostlists" / name):
-            if candidate.is_file():
-                if folder != here:
-                    _trust(candidate)
-                return candidate
+        lists = folder / "hostlists"
+        files = (file for suffix in SUFFIXES if (file := lists / f"{name}{suffix}").is_file())
+        found = next(files, lists / name)
+        if found.exists():
+            if folder != here:
+                _trust(found)
+            return found
     return path
 
 
 def _trust(path: Path) -> None:
-    for part in (path.parent, path):
+    for part in (path.parent, path, *_read_with(path)):
         reason = doubt(part)
         if reason:
             raise UsageError(
                 f"host list {path.stem}: {part} is not used, as {reason}: chmod go-w or chown it, "
                 f"or name the file: {path}"
             )
+
+
+def _read_with(path: Path) -> Iterator[Path]:
+    """What Ansible reads with an inventory: all of a folder, and variables beside a file."""
+    if path.suffix == SUFFIXES[0]:
+        return
+    for folder in [path] if path.is_dir() else [path.parent / name for name in VARIABLES_BESIDE]:
+        for root, folders, files in os.walk(folder):
+            yield Path(root)
+            yield from (part for name in (*folders, *files) if (part := Path(root, name)).exists())

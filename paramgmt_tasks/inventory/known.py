@@ -94,12 +94,15 @@ class Known:
         return list({**{host.entry: host for host in hosts or ()}, **self.hosts}.values())
 
     def has_list(self, name: str) -> bool:
-        """Whether there is a list by that name: a file, or one in hostlists/.
+        """Whether there is a list by that name: a file, or one in hostlists/; a folder here only by its path.
 
         Raises:
             UsageError: it is not to be trusted.
         """
-        return len(name) < _LONGEST_NAME and os.path.exists(find_list(name))
+        if len(name) >= _LONGEST_NAME:
+            return False
+        path = find_list(name)
+        return os.path.exists(path) and ("/" in name or path.name != str(path) or not path.is_dir())
 
     def listed(self, name: str) -> list[Host]:
         """The hosts of a list by its name.

@@ -17,7 +17,7 @@ from .hosts import (
 from .later import later
 from .operations import Copying, LocalCommand, Operation, Pull, Push, RemoteCommand, Script, describe
 from .output import IN_MEMORY, FileSpool, Output, Reader, Room, Spool
-from .ownership import doubt, make_private
+from .ownership import doubt, exposed, make_private
 from .ranks import ranks
 from .results import (
     PATIENCE,
@@ -80,6 +80,7 @@ __all__ = [
     "env_on",
     "escaped",
     "expand",
+    "exposed",
     "fold",
     "later",
     "make_private",

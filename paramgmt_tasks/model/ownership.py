@@ -3,6 +3,7 @@
 import grp
 import os
 import pwd
+import stat
 from pathlib import Path
 
 
@@ -20,9 +21,24 @@ def doubt(path: Path | int) -> str:
         owners.add(path.lstat().st_uid)  # whoever made a link decides where it leads
     for owner in owners - {0, os.getuid()}:
         return f"it belongs to {_user(owner)}"
-    if status.st_mode & 0o002 or (status.st_mode & 0o020 and not _is_private(status.st_gid, status.st_uid)):
-        return "others can write it"
-    return ""
+    return "others can write it" if _is_exposed(status) else ""
+
+
+def exposed(path: Path) -> bool:
+    """Whether others than its owner can write a file, or replace what is in a folder.
+
+    Raises:
+        OSError: it cannot be looked at.
+    """
+    status = os.stat(path)
+    is_sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
+    return not is_sticky and _is_exposed(status)
+
+
+def _is_exposed(status: os.stat_result) -> bool:
+    if status.st_mode & 0o002:
+        return True
+    return bool(status.st_mode & 0o020) and not _is_private(status.st_gid, status.st_uid)
 
 
 def _user(number: int) -> str:
