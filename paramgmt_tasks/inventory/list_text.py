@@ -18,12 +18,29 @@ def decoded(data: bytes, source: str) -> str:
     Raises:
         UsageError: it is no text in UTF-8; begins with `source`.
     """
-    if data.startswith(_UTF_16) or b"\0" in data[:2]:
-        raise UsageError(f"{source}: not a text file in UTF-8 but in UTF-16, it seems: save it as UTF-8")
+    _refuse_utf_16(data, source)
     try:
         return data.decode()
     except UnicodeDecodeError:
         raise UsageError(f"{source}: not a text file in UTF-8") from None
+
+
+def check_for_ansible(data: bytes, source: str, marked: bool) -> None:
+    """Make sure that Ansible can read a file; a byte order mark it can only if it may be `marked`.
+
+    Raises:
+        UsageError: it cannot; begins with `source`.
+    """
+    _refuse_utf_16(data, source)
+    if data.startswith(codecs.BOM_UTF8) and not marked:
+        raise UsageError(
+            f"{source}: begins with a byte order mark, which Ansible cannot read: save it without"
+        )
+
+
+def _refuse_utf_16(data: bytes, source: str) -> None:
+    if data.startswith(_UTF_16) or b"\0" in data[:2]:
+        raise UsageError(f"{source}: not a text file in UTF-8 but in UTF-16, it seems: save it as UTF-8")
 
 
 def lines_of_standard_input(source: str) -> Iterable[str]:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from ..model import SSH_OPTIONS, Host, UsageError, reason_of
-from . import ansible, ansible_json, host_lists, programs
+from . import ansible, ansible_json, host_lists, list_text, programs
 from .host_lists import STDIN, VARIABLES_BESIDE, find_list
 from .inventory import Inventory
 
@@ -42,6 +42,7 @@ def read_inventory(name: str, hint: str = "", allow_proxy_command: bool = False)
                 if programs.is_program(path):
                     return _of_program(path, source)
                 if _is_ansibles(path):
+                    list_text.check_for_ansible(path.read_bytes(), source, path.suffix.lower() in _ANSIBLES)
                     return ansible.read(path, source).inventory()
                 if path.suffix.lower() == ".json":
                     return ansible_json.parse(path.read_bytes(), source, source).inventory()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from paramgmt_tasks.inventory import host_lists
+from paramgmt_tasks.inventory import host_lists, list_text
 from paramgmt_tasks.model.errors import UsageError
 from paramgmt_tasks.model.hosts import SSH_OPTIONS, duplicates, expand, fold, parse_lines
 
@@ -270,6 +270,29 @@ def test_a_list_in_another_encoding_is_refused_with_the_remedy(
             f"host list {name}: not a text file in UTF-8 but in UTF-16, it seems: save it as UTF-8"
         )
     sys.stdin.close()
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (
+            b"\xef\xbb\xbf[web]\nweb1\n",
+            "begins with a byte order mark, which Ansible cannot read: save it without",
+        ),
+        (
+            "[web]\nweb1\n".encode("utf-16"),
+            "not a text file in UTF-8 but in UTF-16, it seems: save it as UTF-8",
+        ),
+    ],
+)
+def test_what_ansible_cannot_read_of_an_encoding_is_said_in_our_words(data: bytes, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        list_text.check_for_ansible(data, "fleet.ini", marked=False)
+    assert str(caught.value) == f"fleet.ini: {said}"
+
+
+def test_a_byte_order_mark_is_left_to_ansible_where_it_can_read_it() -> None:
+    list_text.check_for_ansible(b"\xef\xbb\xbfweb:\n", "fleet.yml", marked=True)
 
 
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
