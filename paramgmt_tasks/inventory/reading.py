@@ -3,10 +3,11 @@
 import json
 import logging
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from ..model import SSH_OPTIONS, Host, UsageError, reason_of
-from . import ansible, ansible_json, host_lists, list_text, programs
+from . import ansible, ansible_json, host_lists, list_groups, list_text, programs
 from .host_lists import STDIN, VARIABLES_BESIDE, find_list
 from .inventory import Inventory
 
@@ -36,7 +37,7 @@ def read_inventory(name: str, hint: str = "", allow_proxy_command: bool = False)
             path = find_list(name)
             source = str(path)
             if path.is_dir():
-                programs.check_folder(path, source)
+                programs.check_folder(path, name if path == Path(name) else source)
                 return ansible.read(path, source).inventory()
             if path.is_file():
                 if programs.is_program(path):
@@ -63,7 +64,7 @@ def read_list(name: str, hint: str = "", allow_proxy_command: bool = False) -> l
 def _of_program(path: Path, source: str) -> Inventory:
     printed = programs.read(path, source)
     if isinstance(printed, str):
-        return host_lists.parse(printed.split("\n"), f"{source} --list")
+        return replace(list_groups.parse(printed.split("\n"), f"{source} --list"), source=source)
     if _has_variables_beside(path):
         if ansible.program():
             return ansible.read(path, source).inventory()

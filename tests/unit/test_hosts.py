@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from paramgmt_tasks.inventory import host_lists, list_text
+from paramgmt_tasks.inventory import list_text, read_list
 from paramgmt_tasks.model.errors import UsageError
 from paramgmt_tasks.model.hosts import SSH_OPTIONS, duplicates, expand, fold, parse_lines
 
@@ -254,7 +254,7 @@ def test_a_host_can_be_pickled_and_hashed() -> None:
 
 def test_a_byte_order_mark_is_no_part_of_the_first_host(tmp_path: Path) -> None:
     (tmp_path / "list").write_bytes(b"\xef\xbb\xbfweb1 Port=22\nweb2\n")
-    assert [host.entry for host in host_lists.read_list(str(tmp_path / "list"))] == ["web1", "web2"]
+    assert [host.entry for host in read_list(str(tmp_path / "list"))] == ["web1", "web2"]
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
@@ -265,7 +265,7 @@ def test_a_list_in_another_encoding_is_refused_with_the_remedy(
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper((tmp_path / "list").open("rb")))
     for name in ("-", str(tmp_path / "list")):
         with pytest.raises(UsageError) as caught:
-            host_lists.read_list(name)
+            read_list(name)
         assert str(caught.value) == (
             f"host list {name}: not a text file in UTF-8 but in UTF-16, it seems: save it as UTF-8"
         )
@@ -299,7 +299,7 @@ def test_a_byte_order_mark_is_left_to_ansible_where_it_can_read_it() -> None:
 def test_standard_input_is_utf_8_whatever_the_locale_is(monkeypatch: pytest.MonkeyPatch, mark: bytes) -> None:
     data = io.BytesIO(mark + "bücher.example\r\nweb2".encode())
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(data, "ascii", errors="surrogateescape"))
-    assert [host.entry for host in host_lists.read_list("-")] == ["bücher.example", "web2"]
+    assert [host.entry for host in read_list("-")] == ["bücher.example", "web2"]
 
 
 @pytest.mark.parametrize("name", ["-", "/dev/stdin"])
@@ -309,18 +309,18 @@ def test_a_proxycommand_from_standard_input_has_to_be_allowed(
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO(f"web0\n{line}\n"))
     with pytest.raises(UsageError) as caught:
-        host_lists.read_list(name)
+        read_list(name)
     assert str(caught.value) == (
         "standard input, line 2: a ProxyCommand runs here: allow it with --allow-proxy-command"
     )
     monkeypatch.setattr(sys, "stdin", io.StringIO(f"web0\n{line}\n"))
-    assert host_lists.read_list(name, allow_proxy_command=True)[0].entry == "web0"
+    assert read_list(name, allow_proxy_command=True)[0].entry == "web0"
 
 
 def test_standard_input_that_is_no_text_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"web\xff\n"), "utf-8"))
     with pytest.raises(UsageError, match="not a text file in UTF-8"):
-        host_lists.read_list("-")
+        read_list("-")
 
 
 @pytest.fixture
@@ -338,17 +338,17 @@ def below(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_list_above_that_others_can_write_is_refused(
     below: Path, part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert [host.entry for host in host_lists.read_list("web")] == ["web1"]
+    assert [host.entry for host in read_list("web")] == ["web1"]
     (below / part).chmod(0o777)
     with pytest.raises(UsageError) as caught:
-        host_lists.read_list("web")
+        read_list("web")
     assert str(caught.value) == (
         f"host list web: {below / part} is not used, as others can write it: chmod go-w or chown it, "
         f"or name the file: {below / 'hostlists' / 'web.txt'}"
     )
-    assert [host.entry for host in host_lists.read_list(str(below / "hostlists" / "web.txt"))] == ["web1"]
+    assert [host.entry for host in read_list(str(below / "hostlists" / "web.txt"))] == ["web1"]
     monkeypatch.chdir(below)
-    assert [host.entry for host in host_lists.read_list("web")] == ["web1"]
+    assert [host.entry for host in read_list("web")] == ["web1"]
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file away")
@@ -356,14 +356,14 @@ def test_a_list_above_that_others_can_write_is_refused(
 def test_a_list_above_of_another_user_is_refused(below: Path, part: str) -> None:
     os.chown(below / part, 12345, -1)
     with pytest.raises(UsageError, match="is not used, as it belongs to the user 12345"):
-        host_lists.read_list("web")
+        read_list("web")
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file away")
 def test_a_link_that_another_user_made_is_refused(below: Path) -> None:
     (below / "hostlists").rename(below / "own")
     (below / "hostlists").symlink_to(below / "own")
-    assert [host.entry for host in host_lists.read_list("web")] == ["web1"]
+    assert [host.entry for host in read_list("web")] == ["web1"]
     os.chown(below / "hostlists", 12345, -1, follow_symlinks=False)
     with pytest.raises(UsageError, match="is not used, as it belongs to the user 12345"):
-        host_lists.read_list("web")
+        read_list("web")

@@ -148,6 +148,21 @@ def test_a_folder_with_a_program_that_others_can_write_is_not_read(fake: Path) -
         read_inventory("fleet")
 
 
+def test_programs_in_a_folder_that_is_named_like_a_list_are_not_run(fake: Path) -> None:
+    Path("web").mkdir()
+    answer(Path("web/reboot"), "reboot")
+    with pytest.raises(UsageError) as caught:
+        read_inventory("web")
+    assert str(caught.value) == (
+        "web: a folder with a program, web/reboot: if it is an inventory, by which that is run, name it ./web"
+    )
+    for name in ("./web", "web/"):
+        assert entries(read_inventory(name)) == ["by-ansible"]
+    Path("hostlists").mkdir()
+    Path("web").rename("hostlists/cloud")
+    assert entries(read_inventory("cloud")) == ["by-ansible"]
+
+
 # -- names in hostlists/
 
 
