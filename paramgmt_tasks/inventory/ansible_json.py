@@ -138,7 +138,7 @@ def parse(printed: bytes, source: str, what: str) -> Listing:
     for group in list(listing.groups.values()):
         for child in group.children:
             listing.groups.setdefault(child, Group())
-    _complete(listing)
+    complete(listing)
     return listing
 
 
@@ -155,7 +155,7 @@ def variables(printed: bytes, what: str) -> Variables:
     return _mapping(found, f"{what}: all of it")
 
 
-def _complete(listing: Listing) -> None:
+def complete(listing: Listing) -> None:
     """Have all groups below `all`, and those hosts ungrouped that are in no other group, as Ansible has."""
     groups = listing.groups
     grouped = {host for name, group in groups.items() if name not in (ALL, UNGROUPED) for host in group.hosts}

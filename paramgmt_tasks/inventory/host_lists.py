@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..history import past_runs
-from ..model import Host, UsageError, doubt, parse_lines, reason_of
+from ..model import UsageError, doubt, reason_of
 from .inventory import Inventory
+from .list_groups import parse
+from .list_text import decoded, lines_of_standard_input
 
 #: Names of standard input.
 STDIN = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
@@ -17,8 +19,8 @@ SUFFIXES = (".txt", "", ".ini", ".yml", ".yaml", ".json", ".toml")
 VARIABLES_BESIDE = ("group_vars", "host_vars")
 
 
-def read_list(name: str, hint: str = "", allow_proxy_command: bool = False) -> list[Host]:
-    """The hosts of a list: a file, `-` for standard input, a name in hostlists/, or `@failed` of a run.
+def read(name: str, hint: str = "", allow_proxy_command: bool = False) -> Inventory:
+    """The hosts and groups of a list: a file, `-` for standard input, a name in hostlists/, or of a run.
 
     `hint` is added to the error if there is no such file. A list can run programs here, by a ProxyCommand;
     one from standard input only if that is allowed.
@@ -29,40 +31,21 @@ def read_list(name: str, hint: str = "", allow_proxy_command: bool = False) -> l
     if not name.strip():
         raise UsageError(f"host list {name!r}: must be a file, or the name of one in hostlists/")
     if name.startswith("@"):
-        return past_runs.select(name)
+        return Inventory.of(name, past_runs.select(name))
     if name in STDIN and sys.stdin is None:
         raise UsageError(f"host list {name}: standard input is closed")
     try:
         if name in STDIN:
-            return parse_lines(sys.stdin, "standard input", allow_proxy_command)
+            lines = lines_of_standard_input(f"host list {name}")
+            return parse(lines, "standard input", allow_proxy_command)
         path = find_list(name)
-        text = path.read_text("utf-8")
-    except UnicodeDecodeError:
-        raise UsageError(f"host list {name}: not a text file in UTF-8") from None
+        text = decoded(path.read_bytes(), f"host list {name}")
     except OSError as error:
         reason = reason_of(error)
         if isinstance(error, FileNotFoundError):
             reason += hint
         raise UsageError(f"host list {name}: {reason}") from None
-    return parse_lines(text.split("\n"), str(path))
-
-
-def read(name: str, hint: str = "", allow_proxy_command: bool = False) -> Inventory:
-    """What `read_list` reads, as an inventory.
-
-    Raises:
-        UsageError: it cannot be read, or is not to be trusted.
-    """
-    return Inventory.of(name, read_list(name, hint, allow_proxy_command))
-
-
-def parse(lines: list[str], source: str) -> Inventory:
-    """The inventory that these lines of a list are.
-
-    Raises:
-        UsageError: a line cannot be used; names `source` and the line's number.
-    """
-    return Inventory.of(source, parse_lines(lines, source))
+    return parse(text.split("\n"), str(path))
 
 
 def find_list(name: str) -> Path:

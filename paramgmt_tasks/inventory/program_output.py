@@ -5,8 +5,9 @@ import os
 import selectors
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..model import UsageError, one_line, reason_of
@@ -54,8 +55,25 @@ def output_of(
     Raises:
         UsageError: it cannot be started, is not done in time, or prints too much.
     """
+    process = None
     try:
-        process = subprocess.Popen(
+        with _interrupts_later():  # or the one that is being started would be lost
+            process = _started(words, what, env)
+        out, said = _read(process, deadline)
+        status = process.wait(max(0.0, deadline - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        raise UsageError(f"{what}: not done after {PATIENCE} s{remedy}") from None
+    except _TooMuch:
+        raise UsageError(f"{what}: prints more than {LARGEST // 2**20} MB{remedy}") from None
+    finally:
+        if process is not None:
+            _end(process)
+    return Printed(status, out, said.decode("utf-8", "replace"))
+
+
+def _started(words: Sequence[str], what: str, env: Mapping[str, str] | None) -> "subprocess.Popen[bytes]":
+    try:
+        return subprocess.Popen(
             words,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -68,16 +86,22 @@ def output_of(
         if isinstance(error, FileNotFoundError) and os.path.exists(words[0]):
             reason = "what its first line names is not there"
         raise UsageError(f"{what}: cannot be run: {reason}") from None
+
+
+@contextlib.contextmanager
+def _interrupts_later() -> Iterator[None]:
+    """Have Ctrl-C wait until this is over; it comes to the main thread only."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
     try:
-        out, said = _read(process, deadline)
-        status = process.wait(max(0.0, deadline - time.monotonic()))
-    except subprocess.TimeoutExpired:
-        raise UsageError(f"{what}: not done after {PATIENCE} s{remedy}") from None
-    except _TooMuch:
-        raise UsageError(f"{what}: prints more than {LARGEST // 2**20} MB{remedy}") from None
+        yield
     finally:
-        _end(process)
-    return Printed(status, out, said.decode("utf-8", "replace"))
+        signal.signal(signal.SIGINT, before)
+    if came:
+        signal.raise_signal(signal.SIGINT)
 
 
 class _TooMuch(Exception):

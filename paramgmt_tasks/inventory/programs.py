@@ -57,14 +57,22 @@ def _check(path: Path, source: str) -> None:
 def check_folder(folder: Path, source: str) -> None:
     """Make sure of the same for all programs in a folder, which Ansible runs.
 
+    A folder that is named as if it were a host list may be any: what is in it is not run.
+
     Raises:
-        UsageError: others can write one.
+        UsageError: others can write a program, or there is one in a folder that is named without a `/`.
         OSError: one cannot be read.
     """
     for root, _, files in os.walk(folder):
         for file in files:
-            if is_program(Path(root, file)):
-                _check(Path(root, file), source)
+            path = Path(root, file)
+            if is_program(path):
+                _check(path, source)
+                if "/" not in source:
+                    raise UsageError(
+                        f"{source}: a folder with a program, {path}: if it is an inventory, by which that "
+                        f"is run, name it ./{source}"
+                    )
 
 
 def ask(path: Path, source: str, listing: Listing) -> None:

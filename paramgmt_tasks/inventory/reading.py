@@ -3,10 +3,11 @@
 import json
 import logging
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from ..model import SSH_OPTIONS, Host, UsageError, reason_of
-from . import ansible, ansible_json, host_lists, programs
+from . import ansible, ansible_json, host_lists, list_groups, list_text, programs
 from .host_lists import STDIN, VARIABLES_BESIDE, find_list
 from .inventory import Inventory
 
@@ -35,13 +36,16 @@ def read_inventory(name: str, hint: str = "", allow_proxy_command: bool = False)
         try:
             path = find_list(name)
             source = str(path)
-            if path.is_dir():
-                programs.check_folder(path, source)
+            here = Path.cwd()
+            # Where the user is, and above, there is more than an inventory, and programs among it.
+            if path.is_dir() and path.resolve() not in (here, *here.parents):
+                programs.check_folder(path, name if path == Path(name) else source)
                 return ansible.read(path, source).inventory()
             if path.is_file():
                 if programs.is_program(path):
                     return _of_program(path, source)
                 if _is_ansibles(path):
+                    list_text.check_for_ansible(path.read_bytes(), source, path.suffix.lower() in _ANSIBLES)
                     return ansible.read(path, source).inventory()
                 if path.suffix.lower() == ".json":
                     return ansible_json.parse(path.read_bytes(), source, source).inventory()
@@ -62,7 +66,7 @@ def read_list(name: str, hint: str = "", allow_proxy_command: bool = False) -> l
 def _of_program(path: Path, source: str) -> Inventory:
     printed = programs.read(path, source)
     if isinstance(printed, str):
-        return host_lists.parse(printed.split("\n"), f"{source} --list")
+        return replace(list_groups.parse(printed.split("\n"), f"{source} --list"), source=source)
     if _has_variables_beside(path):
         if ansible.program():
             return ansible.read(path, source).inventory()

@@ -13,6 +13,9 @@ from .hosts import (
     fold,
     parse_entry,
     parse_lines,
+    read_line,
+    read_settings,
+    with_settings,
 )
 from .later import later
 from .operations import Copying, LocalCommand, Operation, Pull, Push, RemoteCommand, Script, describe
@@ -89,6 +92,8 @@ __all__ = [
     "parse_lines",
     "ranked",
     "ranks",
+    "read_line",
+    "read_settings",
     "reason_of",
     "share",
     "ssh_options",
@@ -96,4 +101,5 @@ __all__ = [
     "ssh_values",
     "substitute",
     "unless_not_kept",
+    "with_settings",
 ]

@@ -1,10 +1,12 @@
 """Hosts and host lists: entries, ranges, per-line variables and SSH options."""
 
+import difflib
 import re
 import shlex
 import string
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from math import prod
 from types import MappingProxyType
 
@@ -20,6 +22,9 @@ SSH_OPTIONS = frozenset(
 _OPTIONS = {name.lower(): name for name in SSH_OPTIONS}
 #: Those that are programs of this machine.
 _RUN_HERE = ("proxycommand", "knownhostscommand")
+
+#: How similar to an option a name is that is one mistyped: by a letter, if the option has six.
+_SIMILAR = 0.83
 
 #: How many hosts one range may have.
 MOST = 1_000_000
@@ -169,16 +174,32 @@ def parse_line(line: str, defaults: Mapping[str, str] = _NO_OPTIONS) -> list[Hos
     Raises:
         UsageError: anything on the line that cannot be used.
     """
-    return _hosts(_words(line), defaults)
+    pattern, settings = read_line(line)
+    return [with_settings(host, {**defaults, **settings}) for host in _named(pattern)]
 
 
-def _hosts(words: list[str], defaults: Mapping[str, str]) -> list[Host]:
-    if not words:
-        return []
-    pattern, settings = words[0], {**defaults, **_assignments(words[1:])}
+def read_line(line: str, proxy_commands: bool = True) -> tuple[str, dict[str, str]]:
+    """The pattern of a line, empty if there is none, and its variables and options by their names.
+
+    Without `proxy_commands` a program that would run here is refused.
+
+    Raises:
+        UsageError: anything on the line that cannot be used.
+    """
+    words = _words(line)
+    settings = read_settings(words[1:], proxy_commands)
+    return words[0] if words else "", settings
+
+
+def with_settings(host: Host, settings: Mapping[str, str]) -> Host:
+    """A host with variables and options that are told apart by their names."""
     options = {key: value for key, value in settings.items() if key in SSH_OPTIONS}
     variables = {key: value for key, value in settings.items() if key not in SSH_OPTIONS}
-    return [replace(parse_entry(entry), variables=variables, options=options) for entry in expand(pattern)]
+    return replace(host, variables=variables, options=options)
+
+
+def _named(pattern: str) -> list[Host]:
+    return [parse_entry(entry) for entry in expand(pattern)] if pattern else []
 
 
 def _words(line: str) -> list[str]:
@@ -191,22 +212,58 @@ def _words(line: str) -> list[str]:
         raise UsageError(f"unbalanced quotes in {text!r}") from None
 
 
-def _assignments(words: Iterable[str]) -> dict[str, str]:
+def read_settings(words: Iterable[str], proxy_commands: bool = True) -> dict[str, str]:
+    """Variables and options, each `KEY=VALUE`, by their names.
+
+    Raises:
+        UsageError: one cannot be used, or is a program that would run here and may not.
+    """
     settings: dict[str, str] = {}
     for word in words:
         key, equals, value = word.partition("=")
+        if not proxy_commands and key.lower() in _RUN_HERE:
+            raise UsageError(f"a {_OPTIONS[key.lower()]} runs here: allow it with --allow-proxy-command")
         if not equals or not _NAME.fullmatch(key):
             raise UsageError(f"{word!r} is neither KEY=VALUE nor a comment: one host a line")
         if key == "HOST":
             raise UsageError("HOST cannot be set: it always stands for the host as written")
-        # An option in another case is one too, and a variable besides; in capitals it is a variable alone.
-        name = key if key.isupper() else _OPTIONS.get(key.lower(), key)
+        name = _meant(key)
+        if name != key and key.isupper():
+            given = f"{name}={escaped(value)}"
+            raise UsageError(
+                f"{escaped(word)}: write {given} for ssh_config's option, or give the variable another name"
+            )
         if name == "Port":
             _port(value, word)
         elif name in SSH_OPTIONS:
             _check_option(name, value)
         settings[key] = settings[name] = value
     return settings
+
+
+@lru_cache(maxsize=4096)
+def _meant(key: str) -> str:
+    """The option that a name on a line is, in any case; otherwise the name itself, which is a variable.
+
+    Variables are in small letters or in capitals: what is in both, as options are, may be an older name of
+    one, or is mistyped if it is nearly one.
+
+    Raises:
+        UsageError: it is mistyped, or an option that no host can have.
+    """
+    small = key.lower()
+    if small in _OPTIONS or key.islower() or key.isupper():
+        return _OPTIONS.get(small, key)
+    if ssh_options.known(small) not in ("", small) or small in ssh_support.OF_FILES:
+        return ssh_options.name_of(key)
+    near = difflib.get_close_matches(small, _OPTIONS, 1, _SIMILAR)
+    near = near or [option for option in _OPTIONS if sorted(option) == sorted(small)]
+    if near:
+        raise UsageError(
+            f"{key}: did you mean {_OPTIONS[near[0]]}? "
+            f"A variable of this name is written {small} or {key.upper()}"
+        )
+    return key
 
 
 def _check_option(key: str, value: str) -> None:
@@ -229,16 +286,12 @@ def parse_lines(lines: Iterable[str], source: str, proxy_commands: bool = True) 
     defaults: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         try:
-            words = _words(line.removeprefix("\ufeff") if number == 1 else line)
-            if not proxy_commands:
-                for name in (word.partition("=")[0].lower() for word in words[1:]):
-                    if name in _RUN_HERE:
-                        what = _OPTIONS[name]
-                        raise UsageError(f"a {what} runs here: allow it with --allow-proxy-command")
-            if words and words[0] == "*":
-                defaults.update(_assignments(words[1:]))
+            text = line.removeprefix("\ufeff") if number == 1 else line
+            pattern, settings = read_line(text, proxy_commands)
+            if pattern == "*":
+                defaults.update(settings)
             else:
-                hosts += _hosts(words, defaults)
+                hosts += [with_settings(host, {**defaults, **settings}) for host in _named(pattern)]
         except UsageError as error:
             raise UsageError(f"{source}, line {number}: {error}") from None
     return hosts

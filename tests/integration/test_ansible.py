@@ -2,11 +2,15 @@
 
 import json
 import os
+import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from helpers import until
 
 from paramgmt_tasks import Host, UsageError
 from paramgmt_tasks.inventory import Inventory, ansible, read_inventory
@@ -78,9 +82,7 @@ FILES = {
     "beside/script.sh": SCRIPT,
     "beside/group_vars/z.yml": "more: 3\n",
 }  # fmt: skip
-NAMES = sorted(
-    {name.split("/")[0] if name.startswith("folder") else name for name in FILES if "vars" not in name}
-)
+NAMES = sorted({"./folder" if name.startswith("folder") else name for name in FILES if "vars" not in name})
 
 
 @pytest.fixture(autouse=True)
@@ -125,7 +127,7 @@ def test_variables_are_merged_as_ansible_merges_them() -> None:
     inventory = read_inventory("fleet.ini")
     assert of(inventory, "web02").variables == {"colour": "blue", "x": "1"}
     assert of(inventory, "db1").variables["colour"] == "red"
-    folder = read_inventory("folder")
+    folder = read_inventory("./folder")
     assert of(folder, "web01").variables["from_host_vars"] == "2"
     assert of(folder, "web03").variables["from_group_vars"] == "1"
     assert "from_group_vars" not in of(folder, "solo").variables
@@ -173,9 +175,9 @@ def test_one_file_of_a_folder_that_cannot_be_read_is_an_error(
     with pytest.raises(
         UsageError, match=r"^folder: ansible-inventory cannot read .*/folder/bad.yml: .*=0 goes on"
     ):
-        read_inventory("folder")
+        read_inventory("./folder")
     monkeypatch.setenv("ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED", "0")
-    assert read_inventory("folder").hosts
+    assert read_inventory("./folder").hosts
     assert any("Unable to parse" in message for message in caplog.messages)
 
 
@@ -195,7 +197,7 @@ def test_the_configuration_of_the_user_counts_but_not_for_what_is_printed(
     )
     monkeypatch.setenv("ANSIBLE_FORCE_COLOR", "1")
     monkeypatch.setenv("LC_ALL", "C")
-    inventory = read_inventory("folder")
+    inventory = read_inventory("./folder")
     assert of(inventory, "web02").variables["colour"] == "blue"
     assert "blue" not in inventory.groups
 
@@ -225,3 +227,46 @@ def test_an_inventory_of_hostlists_is_found_by_name(tmp_path: Path, inv: Run) ->
     os.rename("folder", "hostlists/all")
     assert inv("rhosts", "--hosts", "prod").stdout.split()[:2] == ["zeta", "alpha"]
     assert "web01" in inv("rhosts", "--hosts", "all").stdout.split()
+
+
+def test_hosts_of_an_inventory_are_reached_as_it_says(tmp_path: Path, inv: Run, sshd: Any) -> None:
+    options = sshd.options()
+    (tmp_path / "lab.yml").write_text(f"""\
+web:
+  hosts:
+    web1: {{ansible_host: 127.1.0.1, RACK: a}}
+    web2: {{ansible_host: 127.1.0.2, RACK: b}}
+    web3: {{ansible_host: 127.1.0.3, RACK: c}}
+  vars:
+    ansible_port: {options["Port"]}
+    ansible_user: {options["User"]}
+    ansible_ssh_private_key_file: {options["IdentityFile"]}
+    NAME: "{{{{ inventory_hostname }}}}.lab"
+old: {{hosts: {{web2: }}}}
+""")
+    words = ["-o", f"UserKnownHostsFile={options['UserKnownHostsFile']}", "-o", "StrictHostKeyChecking=yes"]
+    done = inv("rcmd", "--hosts", "lab.yml", "--limit", "@web!@old", *words, "--", "echo ?HOST ?RACK ?NAME")
+    assert done.stderr == ""
+    assert [line for line in done.stdout.splitlines() if line.startswith("web")] == [
+        "web1 a web1.lab",
+        "web3 c web3.lab",
+    ]
+
+
+def test_a_program_that_fails_is_one_line_and_status_2(tmp_path: Path, inv: Run) -> None:
+    (tmp_path / "cloud.sh").write_text("#!/bin/sh\necho no token >&2; exit 3\n")
+    (tmp_path / "cloud.sh").chmod(0o755)
+    done = inv("rhosts", "--hosts", "cloud.sh")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "rhosts: cloud.sh --list: exit status 3: no token\n"
+
+
+def test_ctrl_c_ends_a_program_and_says_nothing(tmp_path: Path) -> None:
+    (tmp_path / "slow.sh").write_text("#!/bin/sh\necho $$ > pid\nexec sleep 300\n")
+    (tmp_path / "slow.sh").chmod(0o755)
+    words = [sys.executable, "-m", "paramgmt_tasks", "rhosts", "--hosts", "slow.sh"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=30) == (b"", b"")
+    assert not os.path.exists(f"/proc/{(tmp_path / 'pid').read_text().strip()}")

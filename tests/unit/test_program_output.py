@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -95,3 +96,18 @@ def test_what_cannot_be_run_says_why(tmp_path: Path) -> None:
 def test_large_output_comes_whole() -> None:
     words = [sys.executable, "-c", "print('x' * 10_000_000)"]
     assert len(output_of(words, "fleet.py", time.monotonic() + 30).out) == 10_000_001
+
+
+def test_an_interrupt_while_a_program_is_started_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    started = []
+
+    def start(*words: object, **more: object) -> "subprocess.Popen[bytes]":
+        started.append(popen(*words, **more))  # type: ignore[call-overload]
+        signal.raise_signal(signal.SIGINT)
+        return started[0]
+
+    popen = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", start)
+    with pytest.raises(KeyboardInterrupt):
+        output_of(["sleep", "300"], "x", time.monotonic() + 60)
+    assert started[0].poll() == -signal.SIGTERM

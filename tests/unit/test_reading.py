@@ -148,6 +148,21 @@ def test_a_folder_with_a_program_that_others_can_write_is_not_read(fake: Path) -
         read_inventory("fleet")
 
 
+def test_programs_in_a_folder_that_is_named_like_a_list_are_not_run(fake: Path) -> None:
+    Path("web").mkdir()
+    answer(Path("web/reboot"), "reboot")
+    with pytest.raises(UsageError) as caught:
+        read_inventory("web")
+    assert str(caught.value) == (
+        "web: a folder with a program, web/reboot: if it is an inventory, by which that is run, name it ./web"
+    )
+    for name in ("./web", "web/"):
+        assert entries(read_inventory(name)) == ["by-ansible"]
+    Path("hostlists").mkdir()
+    Path("web").rename("hostlists/cloud")
+    assert entries(read_inventory("cloud")) == ["by-ansible"]
+
+
 # -- names in hostlists/
 
 
@@ -354,3 +369,9 @@ def test_a_folder_that_is_called_like_a_host_is_no_list_in_expressions(here: Pat
     Path("hostlists/web1").mkdir(parents=True)
     assert known.has_list("web1")
     assert [host.entry for host in known.listed("web1")] == ["by-ansible"]
+
+
+@pytest.mark.parametrize("name", [".", "..", "./", "/"])
+def test_the_folder_where_the_user_is_and_those_above_are_no_inventories(name: str, fake: Path) -> None:
+    with pytest.raises(UsageError, match=r"^host list .*: is a directory"):
+        read_inventory(name)

@@ -1,0 +1,92 @@
+"""The shell commands of ClusterShell's sources: bounded, and with what they say if they fail.
+
+ClusterShell itself waits for them for ever, and loses what they say.
+"""
+
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Mapping
+from contextlib import suppress
+from string import Template
+
+from ClusterShell.NodeUtils import UpcallGroupSource
+
+from ..model import UsageError, one_line, reason_of
+
+#: Seconds that a command may take.
+PATIENCE = 30.0
+#: What a group that is part of a command may not have.
+_UNSAFE = re.compile(r"[^\w.,:=+%~/-]|^-")
+
+
+class SourceFailed(UsageError):
+    """A command of a source failed; its text says all."""
+
+
+class Commands(UpcallGroupSource):  # type: ignore[misc]
+    """A source whose commands are run here, each once."""
+
+    def __init__(self, source: UpcallGroupSource) -> None:
+        super().__init__(source.name, cfgdir=source.cfgdir)
+        self.upcalls = source.upcalls
+        self._printed: dict[str, str | SourceFailed] = {}
+
+    def _upcall_read(self, cmdtpl: str, args: Mapping[str, str]) -> str:
+        """What a command prints.
+
+        Raises:
+            SourceFailed: it cannot be run, fails, or takes too long; with what it printed.
+        """
+        group = args.get("GROUP", "")
+        if _UNSAFE.search(group):
+            raise SourceFailed(f"groups of {self.name}: {group!r} cannot be part of a shell command")
+        line = Template(self.upcalls[cmdtpl]).safe_substitute(args)
+        if line not in self._printed:
+            try:
+                self._printed[line] = _run(line, self.cfgdir)
+            except UsageError as error:
+                self._printed[line] = SourceFailed(f"groups of {self.name}: {error}")
+        printed = self._printed[line]
+        if isinstance(printed, SourceFailed):
+            raise printed
+        return printed
+
+
+def _run(line: str, folder: str) -> str:
+    """What a shell command prints.
+
+    Raises:
+        UsageError: it cannot be run, fails, or takes too long; with what it printed.
+    """
+    shown = one_line(line)
+    try:
+        process = subprocess.Popen(
+            line,
+            shell=True,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            errors="backslashreplace",
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as error:
+        reason = reason_of(error) if isinstance(error, OSError) else str(error)
+        raise UsageError(f"{shown}: {reason}") from None
+    with process:
+        try:
+            out, said = process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise UsageError(f"{shown}: not done after {PATIENCE:.0f} s") from None
+        finally:
+            # Whatever it has left behind, which would hold its streams open, and what is interrupted.
+            if process.returncode is None:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+    if process.returncode:
+        remark = one_line(said) or one_line(out)
+        raise UsageError(f"{shown}: exit status {process.returncode}" + (f": {remark}" if remark else ""))
+    return out.strip()
