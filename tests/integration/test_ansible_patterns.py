@@ -148,7 +148,7 @@ keyed_groups:
 - {key: place, prefix: '', separator: ''}
 """,
 }
-INVENTORIES = ("nested.ini", "children.yml", "ranges.ini", "folder", "constructed")
+INVENTORIES = ("nested.ini", "children.yml", "ranges.ini", "./folder", "constructed")
 
 #: Patterns, by what the page calls them.
 PATTERNS = {
@@ -350,7 +350,7 @@ def test_what_differs_on_purpose(reason: str) -> None:
 @pytest.mark.parametrize(
     ("inventory", "words"),
     [
-        ("folder", ["webservers:dbservers:&staging:!phoenix"]),
+        ("./folder", ["webservers:dbservers:&staging:!phoenix"]),
         ("constructed", ["all", "--limit", "southeast:!phoenix"]),
         ("ranges.ini", ["webservers[0:2]:dbservers", "--limit", "!db-b"]),
     ],

@@ -182,7 +182,9 @@ def effect(fleet: Any, here: Path, line: str) -> object:
         home = homes / address
         texts = {str(path.relative_to(home)): path.read_text() for path in _files(home)}
         found[name] = Counter(f"{path}: {text}" for path, text in texts.items())
-    lists = any(word in line for word in ("rhosts", "--list-hosts", "nodeset", "pdsh -q"))
+    lists = any(
+        word in line for word in ("rhosts", "rgroups", "--list-hosts", "--graph", "nodeset", "pdsh -q")
+    )
     return found, pulled, _listed(done.stdout) if lists else None
 
 
