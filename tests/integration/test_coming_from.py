@@ -188,7 +188,10 @@ def effect(fleet: Any, here: Path, line: str) -> object:
     return found, pulled, _listed(done.stdout) if lists else None
 
 
-def _listed(text: str) -> set[str]:
+def _listed(text: str) -> object:
+    """The hosts in a text; of one that has none, such as their count, the text."""
+    if text.strip().isdecimal():
+        return text.strip()
     return set(NodeSet(",".join(re.findall(r"\b(?:web|db)(?:\d\b|\[[\d,-]+\])", text)), resolver=None))
 
 
