@@ -72,6 +72,8 @@ def _parser(name: str, description: str) -> _Parser:
 
 def _options(name: str) -> list[Option]:
     """The options of a task but those for hosts, which ParaMgmt's executables call otherwise."""
+    if name == "rhosts":
+        return []  # those of the task are no part of ParaMgmt
     return [option for option in OPTIONS[name] if option.group != "Hosts"]
 
 

@@ -8,6 +8,7 @@ from invoke import Collection
 from .benchmark import benchmark
 from .benchmark import collection as benchmarks
 from .command_line import near_option
+from .groups import rgroups
 from .notes import usage_errors
 from .operations import lcmd, operation_of, print_hosts, rcmd, rhosts, rpull, rpush, rscript
 from .option_table import OPPOSITES, OPTIONS, Option
@@ -32,6 +33,7 @@ __all__ = [
     "perform",
     "print_hosts",
     "rcmd",
+    "rgroups",
     "rhosts",
     "rpull",
     "rpush",
@@ -41,4 +43,6 @@ __all__ = [
     "usage_errors",
 ]
 
-namespace = Collection("paramgmt", rhosts, lcmd, rcmd, rpush, rpull, rscript, runs, demo, sandbox, benchmarks)
+namespace = Collection(
+    "paramgmt", rhosts, rgroups, lcmd, rcmd, rpush, rpull, rscript, runs, demo, sandbox, benchmarks
+)

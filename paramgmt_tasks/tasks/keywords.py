@@ -21,7 +21,7 @@ Variables: TypeAlias = str | Iterable[str] | Mapping[str, str | int | float] | N
 
 
 class HostOptions(TypedDict, total=False):
-    """The options of `rhosts`, which all other tasks have too."""
+    """The options by which hosts are chosen, which all tasks have that work on hosts."""
 
     hosts: Lists
     machines: Hosts
@@ -32,6 +32,25 @@ class HostOptions(TypedDict, total=False):
     seed: Number
     first: Number
     allow_proxy_command: Switch
+
+
+class ListingOptions(HostOptions, total=False):
+    """The options of `rhosts`."""
+
+    count: Switch
+    fold: Switch
+    expand: Switch
+    variables: Switch
+    json: Switch
+
+
+class GroupOptions(TypedDict, total=False):
+    """The options of `rgroups`."""
+
+    hosts: Lists
+    inventory: Lists
+    allow_proxy_command: Switch
+    json: Switch
 
 
 class RunOptions(HostOptions, total=False):

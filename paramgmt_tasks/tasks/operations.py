@@ -9,6 +9,7 @@ from invoke import Context
 from ..model import Host, LocalCommand, Operation, Pull, Push, RemoteCommand, Report, Script, UsageError
 from .command_line import OperationTask
 from .invoke_internals import TypedWords
+from .listing import chosen, shown
 from .notes import note_duplicates, usage_errors
 from .option_table import OPTIONS
 from .options import Options
@@ -20,7 +21,7 @@ from .values import switch
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from .keywords import CommandOptions, HostOptions, PullOptions, PushOptions, RemoteOptions, RunOptions
+    from .keywords import CommandOptions, ListingOptions, PullOptions, PushOptions, RemoteOptions, RunOptions
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -38,7 +39,7 @@ def _task(words: str = "", words_help: str = "") -> Callable[[Callable[_P, _R]],
 
 
 @_task()
-def rhosts(c: Context, **options: "Unpack[HostOptions]") -> list[Host]:
+def rhosts(c: Context, **options: "Unpack[ListingOptions]") -> list[Host]:
     """Print each host of the list."""
     with usage_errors("rhosts"):
         return print_hosts(options_of(c, options))
@@ -104,14 +105,16 @@ def _may_be_followed(words: _Words) -> bool:
 
 
 def print_hosts(options: Options) -> list[Host]:
-    """Print the hosts, a line each.
+    """Print the hosts, a line each, or as the options say.
 
     Raises:
-        UsageError: a list that cannot be used.
+        UsageError: a list that cannot be used, or options that exclude each other.
     """
+    form = chosen(options)
     hosts = options.hosts()
+    lines = shown(hosts, form)
     note_duplicates(hosts)
-    write_lines(host.entry for host in hosts)
+    write_lines(lines)
     return hosts
 
 

@@ -126,6 +126,14 @@ HOSTS = _group(
     Option("first", str, "Keep the first hosts: a number, or a share such as 10%"),
     Option("allow_proxy_command", bool, "Take ProxyCommands, which run here, from a list on standard input"),
 )
+#: The ways to print hosts, one of which can be chosen, beside `json`.
+_LISTING = _group(
+    "Hosts",
+    Option("count", bool, "Print how many hosts there are"),
+    Option("fold", bool, "Print the hosts as one short text: web[01-20] db1"),
+    Option("expand", bool, "Print all hosts on one line, with spaces between them"),
+    Option("variables", bool, "Print each host with its variables and options, as a list has them"),
+)
 _DOING = _group(
     "Run",
     Option("dry_run", bool, "Print what would be done on each host and do nothing"),
@@ -164,13 +172,14 @@ _DOING = _group(
         setting=checked(share),
     ),
 )
+(_JSON,) = _group("Output", Option("json", bool, "Show each result, host or group as a line of JSON"))
 _SHOWING = _group(
     "Output",
     Option("no_color", bool, "No colours, also on a terminal", "c", more="`NO_COLOR` does the same."),
     Option("gather", bool, "Show identical output once, under the hosts that have it"),
     Option("diff", bool, "As --gather, with how each output differs from that of most hosts"),
     Option("live", bool, "Show lines as they come, each with its host"),
-    Option("json", bool, "Show each result as a line of JSON"),
+    _JSON,
     Option(
         "max_output",
         str,
@@ -329,7 +338,11 @@ _CHANGED, _UNSAFE_LINKS = _group(
 
 #: The options of each task, in the order of its help.
 OPTIONS: Mapping[str, tuple[Option, ...]] = {
-    "rhosts": HOSTS,
+    "rhosts": (*HOSTS, *_LISTING, _JSON),
+    "rgroups": (
+        *(option for option in HOSTS if option.name in ("hosts", "inventory", "allow_proxy_command")),
+        _JSON,
+    ),
     "lcmd": (*HOSTS, *_RUN),
     "rcmd": (*HOSTS, *_RUN, *REMOTE, _TOGETHER),
     "rpush": (*HOSTS, *_RUN, *REMOTE, *_COPY, _CHANGED),

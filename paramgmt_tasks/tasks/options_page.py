@@ -77,10 +77,15 @@ def _row(option: Option) -> str:
 
 def _tasks(option: Option) -> str:
     """Which tasks have the option."""
-    names = [name for name, options in OPTIONS.items() if option in options]
-    remote = [name for name in OPTIONS if name not in ("rhosts", "lcmd")]
-    called = {tuple(OPTIONS): "all", ("lcmd", *remote): "all but `rhosts`", tuple(remote): "remote"}
-    return called.get(tuple(names)) or ", ".join(f"`{name}`" for name in names)
+    names = [name for name, options in OPTIONS.items() if option in options and name != "rgroups"]
+    remote = [name for name in OPTIONS if name not in ("rhosts", "rgroups", "lcmd")]
+    called = {
+        ("rhosts", "lcmd", *remote): "all",
+        ("lcmd", *remote): "all but `rhosts`",
+        tuple(remote): "remote",
+    }
+    tasks = called.get(tuple(names)) or ", ".join(f"`{name}`" for name in names)
+    return f"{tasks} and `rgroups`" if option in OPTIONS["rgroups"] else tasks
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import get_type_hints
 
 import pytest
 
-from paramgmt_tasks.tasks import keywords, lcmd, rcmd, rhosts, rpull, rpush, rscript
+from paramgmt_tasks.tasks import keywords, lcmd, rcmd, rgroups, rhosts, rpull, rpush, rscript
 
 ROOT = Path(__file__).parent.parent.parent
 RIGHT = """\
@@ -80,7 +80,8 @@ def test_the_tasks_are_typed_for_whoever_uses_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("task", "kind"),
     [
-        (rhosts, keywords.HostOptions),
+        (rhosts, keywords.ListingOptions),
+        (rgroups, keywords.GroupOptions),
         (lcmd, keywords.RunOptions),
         (rcmd, keywords.CommandOptions),
         (rpush, keywords.PushOptions),

@@ -163,8 +163,13 @@ def test_a_task_offers_the_options_that_are_documented_for_it_and_no_others(
 ) -> None:
     tables = PAGE.read_text().partition("## Hosts")[2].partition("## Configuration")[0]
     rows = re.findall(r"^\| (.*?) \| (.*?) \| .* \|$", tables, flags=re.MULTILINE)
-    remote = task not in ("rhosts", "lcmd")
-    those = {"all": True, "all but `rhosts`": task != "rhosts", "remote": remote}
+    remote = task not in ("rhosts", "rgroups", "lcmd")
+    those = {
+        "all": task != "rgroups",
+        "all and `rgroups`": True,
+        "all but `rhosts`": task not in ("rhosts", "rgroups"),
+        "remote": remote,
+    }
     documented = {
         re.search(r"--[a-z-]+", option)[0]  # type: ignore[index]
         for option, tasks in rows
