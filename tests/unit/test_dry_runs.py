@@ -17,6 +17,7 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 #: Words for each task, and how what it says begins. What only reads does the same as ever.
 CASES: dict[str, tuple[list[str], str]] = {
     "rhosts": (["-m", "127.0.0.1:1"], "127.0.0.1:1\n"),
+    "rgroups": (["-f", "grouped"], "@all        1  127.0.0.1:1\n"),
     "lcmd": (["-m", "a", "touch ran"], "lcmd [a]: touch ran\n"),
     "rcmd": (["-m", "127.0.0.1:1", "touch ran"], "rcmd [127.0.0.1:1]: touch ran\n"),
     "rpush": (["-m", "127.0.0.1:1", "kept"], "rpush [127.0.0.1:1]: kept => 127.0.0.1:1:~/\n"),
@@ -87,6 +88,7 @@ def world(tmp_path: Path, blank_home: Path, monkeypatch: pytest.MonkeyPatch) -> 
     (cwd / "kept").write_text("touch ran\n")
     (cwd / "one").write_text("127.0.0.1:1\n")
     (cwd / "two").write_text("127.0.0.2:1\n")
+    (cwd / "grouped").write_text("[web]\n127.0.0.1:1\n")
     (cwd / "hostlists" / "sandbox.txt").write_text("web1\n")
     (cwd / ".sandbox" / "hosts").write_text("web1\n")
     record = tmp_path / "state" / "paramgmt" / "runs" / "20261127-120000-000"
