@@ -3,6 +3,7 @@
 The patterns are those of Ansible's page "Patterns: targeting hosts and groups", each kind in every inventory.
 """
 
+import random
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -305,7 +306,7 @@ def ours(inventory: str, asked: list[tuple[str, str | None]]) -> list[list[str] 
             hosts = selection.added([pattern], "-m")
             if limit:
                 hosts = selection.limited(hosts, limit, "--limit")
-            answers.append([host.entry for host in hosts])
+            answers.append([host.entry for host in hosts] or "no hosts")  # which tasks refuse
         except UsageError as error:
             answers.append(str(error))
     return answers
@@ -360,3 +361,35 @@ def test_the_programs_themselves_list_the_same(inv: Inv, run: Inv, inventory: st
     done = inv("rhosts", "--inventory", inventory, "--machines", *words)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.split() == printed.stdout.split("\n", 1)[1].split()
+
+
+@pytest.mark.parametrize("inventory", ["nested.ini", "children.yml"])
+def test_random_patterns_mean_the_hosts_that_ansible_lists(inventory: str) -> None:
+    chance = random.Random(18)
+    asked = [chance.choice([(_pattern(chance), None), ("all", _pattern(chance))]) for _ in range(200)]
+    differing = {}
+    for pair, theirs, found in zip(asked, ansible(inventory, asked), ours(inventory, asked), strict=True):
+        if isinstance(theirs, str) != isinstance(found, str) or (
+            not isinstance(theirs, str) and sorted(theirs) != sorted(found)
+        ):
+            differing[pair] = (theirs, found)
+    assert not differing
+
+
+def _pattern(chance: random.Random) -> str:
+    """Terms that all mean some host, each joined in one of Ansible's ways; one adds at least."""
+    groups = ["webservers", "dbservers", "southeast", "usa", "staging", "phoenix", "all"]
+    hosts = [
+        "lonely",
+        "one.example.com",
+        "web1.example.com",
+        "db-west",
+        "*.example.com",
+        "~.*-west$",
+        "192.0.*",
+    ]
+    terms = [*groups, *groups, *hosts, "webservers[0]", "webservers[-1]", "usa[1:2]", "dbservers[1:]"]
+    chosen = chance.sample(terms, chance.randrange(1, 6))
+    chosen[1:] = [chance.choice(["", "", "&", "!"]) + term for term in chosen[1:]]
+    chance.shuffle(chosen)
+    return chance.choice([":", ","]).join(chosen)
