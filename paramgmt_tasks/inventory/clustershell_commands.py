@@ -29,7 +29,7 @@ class Commands(UpcallGroupSource):  # type: ignore[misc]
     """A source whose commands are run here, each once."""
 
     def __init__(self, source: UpcallGroupSource) -> None:
-        super().__init__(source.name, cfgdir=source.cfgdir)
+        super().__init__(source.name, source.upcalls.get("map"), cfgdir=source.cfgdir)
         self.upcalls = source.upcalls
         self._printed: dict[str, str | SourceFailed] = {}
 

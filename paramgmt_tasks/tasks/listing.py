@@ -5,10 +5,11 @@ import re
 import shlex
 from collections.abc import Sequence
 
-from ..model import Host, UsageError, fold
+from ..model import Host, UsageError, fold, parse_entry
 from .options import Options
 
 _FORMS = ("count", "fold", "expand", "json", "variables")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 #: What no value in a list can have, quoted or not.
 _NOT_IN_LISTS = re.compile(r"[#\x00-\x08\x0a-\x1f\x7f-\x9f]")
 
@@ -61,8 +62,16 @@ def _line(host: Host) -> str:
         UsageError: a value that no list can have.
     """
     words = [host.entry]
-    for name, value in {**host.variables, **host.options}.items():
-        if _NOT_IN_LISTS.search(value):
+    for name, value in {**_of_its_own(host), **host.variables, **host.options}.items():
+        if _NOT_IN_LISTS.search(value) or not _NAME.fullmatch(name):
             raise UsageError(f"{host.entry}: {name} has a character that no list can have: use --json")
         words.append(f"{name}={shlex.quote(value)}")
     return " ".join(words)
+
+
+def _of_its_own(host: Host) -> dict[str, str]:
+    """What a host has beside its entry, as options: it may come from another program."""
+    entry = parse_entry(host.entry)
+    own = {"HostName": host.address, "User": host.user, "Port": host.port}
+    said = {"HostName": entry.address, "User": entry.user, "Port": entry.port}
+    return {name: str(value) for name, value in own.items() if value is not None and value != said[name]}

@@ -499,7 +499,7 @@ def test_clustershell_runs_commands_as_it_is_replaced() -> None:
 
     assert list(inspect.signature(UpcallGroupSource._upcall_read).parameters) == ["self", "cmdtpl", "args"]
     asked: list[tuple[str, dict[str, str]]] = []
-    source = Source("own", cfgdir="/folder")
+    source = Source("own", "map", cfgdir="/folder")
     source.upcalls = UpcallGroupSource("own", "show $GROUP", list_upcall="list").upcalls
     assert source.upcalls == {"map": "show $GROUP", "list": "list"}
     assert (source.resolv_map("web"), source.resolv_list()) == ("n1", "n1")
