@@ -13,7 +13,17 @@ from invoke import Exit
 
 from .._version import __version__
 from ..model import Host
-from ..tasks import OPPOSITES, OPTIONS, Option, Options, operation_of, perform, print_hosts, usage_errors
+from ..tasks import (
+    OPPOSITES,
+    OPTIONS,
+    Option,
+    Options,
+    near_option,
+    operation_of,
+    perform,
+    print_hosts,
+    usage_errors,
+)
 
 #: Options that ParaMgmt has, by their names here, with its own short and long ones.
 _CLASSIC = {
@@ -77,6 +87,12 @@ def _add(parser: argparse.ArgumentParser, option: Option) -> None:
         )
 
 
+def _long_names(name: str) -> list[str]:
+    """All long options of an executable, without their dashes."""
+    own = [flag for option in _options(name) for flag in option.long_names]
+    return [*own, "hosts", "hostfile", "exclude", "help", "version"]
+
+
 def _abbreviated(tokens: Sequence[str], name: str) -> list[str]:
     """Long options of ParaMgmt's in full: one that came since must not make their short forms ambiguous."""
     own = _options(name)
@@ -97,7 +113,11 @@ def _abbreviated(tokens: Sequence[str], name: str) -> list[str]:
 def _parse(parser: argparse.ArgumentParser, name: str, argv: Sequence[str]) -> argparse.Namespace:
     """The words after `--` are the command's; if some are before it too, all are, without the `--`."""
     at = list(argv).index("--") if "--" in argv else len(argv)
-    given = parser.parse_args(_abbreviated(argv[:at], name))
+    given, unknown = parser.parse_known_args(_abbreviated(argv[:at], name))
+    if unknown:
+        mistyped = next((token for token in unknown if token.startswith("-")), "")
+        near = near_option(mistyped, _long_names(name)) if mistyped else ""
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{near}")
     if hasattr(given, "words"):
         given.words += argv[at + 1 :]
         if not given.words:

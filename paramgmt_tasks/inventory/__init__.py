@@ -1,5 +1,6 @@
 """Where hosts come from: lists, inventories, groups and the record of runs, and expressions over them."""
 
+from . import offered
 from .group_sources import GroupSources
 from .host_lists import find_list
 from .inventory import Inventory
@@ -14,6 +15,7 @@ __all__ = [
     "Selection",
     "find_list",
     "named_lists",
+    "offered",
     "picked",
     "read_inventory",
     "read_list",

@@ -1,5 +1,6 @@
 """The hosts that an Ansible inventory lists under `all` itself: they come first, and nothing prints that."""
 
+import contextlib
 import re
 import string
 from collections.abc import Iterable, Iterator
@@ -36,11 +37,15 @@ def _of_yaml(text: str) -> Iterable[str]:
     import yaml
 
     # As it stands, whatever tags such as !vault would make of it.
-    loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+    top: object = None
+    for loader in (getattr(yaml, "CBaseLoader", yaml.BaseLoader), yaml.BaseLoader):
+        with contextlib.suppress(Exception):  # the one in C may be of another import of yaml, and its errors
+            top = yaml.load(text, Loader=loader)
+        if isinstance(top, (dict, list)):
+            break
     try:
-        top = yaml.load(text, Loader=loader)
-        return list(top["all"]["hosts"])
-    except (yaml.YAMLError, RecursionError, LookupError, TypeError):
+        return list(top["all"]["hosts"])  # type: ignore[index]
+    except (LookupError, TypeError):
         return []
 
 

@@ -9,6 +9,7 @@ from ..history import past_runs
 from ..model import UsageError, doubt, reason_of
 from .inventory import Inventory
 from .list_groups import parse
+from .list_text import decoded, lines_of_standard_input
 
 #: Names of standard input.
 STDIN = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
@@ -35,11 +36,10 @@ def read(name: str, hint: str = "", allow_proxy_command: bool = False) -> Invent
         raise UsageError(f"host list {name}: standard input is closed")
     try:
         if name in STDIN:
-            return parse(sys.stdin, "standard input", allow_proxy_command)
+            lines = lines_of_standard_input(f"host list {name}")
+            return parse(lines, "standard input", allow_proxy_command)
         path = find_list(name)
-        text = path.read_text("utf-8")
-    except UnicodeDecodeError:
-        raise UsageError(f"host list {name}: not a text file in UTF-8") from None
+        text = decoded(path.read_bytes(), f"host list {name}")
     except OSError as error:
         reason = reason_of(error)
         if isinstance(error, FileNotFoundError):

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..model import SSH_OPTIONS, Host, UsageError, reason_of
-from . import ansible, ansible_json, host_lists, list_groups, programs
+from . import ansible, ansible_json, host_lists, list_groups, list_text, programs
 from .host_lists import STDIN, VARIABLES_BESIDE, find_list
 from .inventory import Inventory
 
@@ -36,13 +36,16 @@ def read_inventory(name: str, hint: str = "", allow_proxy_command: bool = False)
         try:
             path = find_list(name)
             source = str(path)
-            if path.is_dir():
+            here = Path.cwd()
+            # Where the user is, and above, there is more than an inventory, and programs among it.
+            if path.is_dir() and path.resolve() not in (here, *here.parents):
                 programs.check_folder(path, name if path == Path(name) else source)
                 return ansible.read(path, source).inventory()
             if path.is_file():
                 if programs.is_program(path):
                     return _of_program(path, source)
                 if _is_ansibles(path):
+                    list_text.check_for_ansible(path.read_bytes(), source, path.suffix.lower() in _ANSIBLES)
                     return ansible.read(path, source).inventory()
                 if path.suffix.lower() == ".json":
                     return ansible_json.parse(path.read_bytes(), source, source).inventory()

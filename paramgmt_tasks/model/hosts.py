@@ -1,10 +1,12 @@
 """Hosts and host lists: entries, ranges, per-line variables and SSH options."""
 
+import difflib
 import re
 import shlex
 import string
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from math import prod
 from types import MappingProxyType
 
@@ -20,6 +22,9 @@ SSH_OPTIONS = frozenset(
 _OPTIONS = {name.lower(): name for name in SSH_OPTIONS}
 #: Those that are programs of this machine.
 _RUN_HERE = ("proxycommand", "knownhostscommand")
+
+#: How similar to an option a name is that is one mistyped: by a letter, if the option has six.
+_SIMILAR = 0.83
 
 #: How many hosts one range may have.
 MOST = 1_000_000
@@ -222,14 +227,43 @@ def read_settings(words: Iterable[str], proxy_commands: bool = True) -> dict[str
             raise UsageError(f"{word!r} is neither KEY=VALUE nor a comment: one host a line")
         if key == "HOST":
             raise UsageError("HOST cannot be set: it always stands for the host as written")
-        # An option in another case is one too, and a variable besides; in capitals it is a variable alone.
-        name = key if key.isupper() else _OPTIONS.get(key.lower(), key)
+        name = _meant(key)
+        if name != key and key.isupper():
+            given = f"{name}={escaped(value)}"
+            raise UsageError(
+                f"{escaped(word)}: write {given} for ssh_config's option, or give the variable another name"
+            )
         if name == "Port":
             _port(value, word)
         elif name in SSH_OPTIONS:
             _check_option(name, value)
         settings[key] = settings[name] = value
     return settings
+
+
+@lru_cache(maxsize=4096)
+def _meant(key: str) -> str:
+    """The option that a name on a line is, in any case; otherwise the name itself, which is a variable.
+
+    Variables are in small letters or in capitals: what is in both, as options are, may be an older name of
+    one, or is mistyped if it is nearly one.
+
+    Raises:
+        UsageError: it is mistyped, or an option that no host can have.
+    """
+    small = key.lower()
+    if small in _OPTIONS or key.islower() or key.isupper():
+        return _OPTIONS.get(small, key)
+    if ssh_options.known(small) not in ("", small) or small in ssh_support.OF_FILES:
+        return ssh_options.name_of(key)
+    near = difflib.get_close_matches(small, _OPTIONS, 1, _SIMILAR)
+    near = near or [option for option in _OPTIONS if sorted(option) == sorted(small)]
+    if near:
+        raise UsageError(
+            f"{key}: did you mean {_OPTIONS[near[0]]}? "
+            f"A variable of this name is written {small} or {key.upper()}"
+        )
+    return key
 
 
 def _check_option(key: str, value: str) -> None:

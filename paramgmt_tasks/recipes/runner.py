@@ -49,7 +49,7 @@ class BenchmarkRun:
         self.recipe = recipe
         # One engine for all steps, so that each host is connected once.
         engine = "threads" if settings.engine == "auto" else settings.engine
-        self.settings = replace(settings, timeout=None, stdin=None, engine=engine)
+        self.settings = replace(settings, timeout=None, stdin=None, tty=False, engine=engine)
         self.root = root
         #: Where the results of `run` go, once it has begun.
         self.folder: Path | None = None

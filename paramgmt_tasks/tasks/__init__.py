@@ -7,6 +7,7 @@ from invoke import Collection
 
 from .benchmark import benchmark
 from .benchmark import collection as benchmarks
+from .command_line import near_option
 from .groups import rgroups
 from .notes import usage_errors
 from .operations import lcmd, operation_of, print_hosts, rcmd, rhosts, rpull, rpush, rscript
@@ -27,6 +28,7 @@ __all__ = [
     "demo",
     "lcmd",
     "namespace",
+    "near_option",
     "operation_of",
     "perform",
     "print_hosts",

@@ -101,6 +101,8 @@ def _carry_out(
     with usage_errors(recipe.name):
         asked = RecipeOptions(recipe, given)
         options = options_of(c, given)
+        if options.is_given("timeout") and "timeout" not in given:
+            raise UsageError("a limit for commands of Invoke (-T) is none for a benchmark: leave it out")
         progress = _SweepProgress(sys.stderr)
         if tuple(steps) == ("analyze",):  # for which the folder is enough
             results = _analyze(asked, options, progress)

@@ -5,15 +5,18 @@ tasks and run nothing. So options go before the words, the words that follow `--
 task, and anything else is an error that says so.
 """
 
+import difflib
 import inspect
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, Generic, NoReturn, ParamSpec, TypeVar
 
 from invoke import Exit, Task
 from invoke.exceptions import ParseError
 from invoke.parser import Argument, ParseResult
 
+from . import completion
 from .invoke_internals import (
     ABSENT,
     CommandLine,
@@ -57,9 +60,15 @@ class OperationTask(Task[Any], Generic[_P, _R]):
         given: dict[str, Any] = {name: value for name, value in kwargs.items() if value is not ABSENT}
         unknown = set(given) - {option.name for option in self.options} - {self.words, *self.keywords}
         if unknown:
-            raise TypeError(f"{self.name}() got unexpected options: {', '.join(sorted(unknown))}")
+            names = [f"{name}{self._meant(name)}" for name in sorted(unknown)]
+            raise TypeError(f"{self.name}() got unexpected options: {', '.join(names)}")
         result: _R = super().__call__(*args, **given)
         return result
+
+    def _meant(self, name: str) -> str:
+        """A remark on a keyword that is called like one that there is not."""
+        found = difflib.get_close_matches(name, [option.name for option in self.options], 1)
+        return f" (near: {found[0]})" if found else ""
 
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
         """The task's arguments, as Invoke asks for them before it parses the command line.
@@ -71,7 +80,7 @@ class OperationTask(Task[Any], Generic[_P, _R]):
         if line is None:
             pass
         elif line.completes:
-            self._leave_to_the_shell(line)
+            self._complete(line)
         elif line.calls(line.help_asked, self):
             self._show_help(line, str(line.help_asked))
         elif self.words:
@@ -118,35 +127,47 @@ class OperationTask(Task[Any], Generic[_P, _R]):
             self._end_of_word(line, body[start:])
             start = self._find(body, start + 1)
 
-    def _leave_to_the_shell(self, line: CommandLine) -> None:
-        """End a completion without candidates if none of Invoke's are right; then the shell offers files.
+    def _complete(self, line: CommandLine) -> None:
+        """Offer values of options, and end a completion without candidates if none of Invoke's are right.
 
-        Invoke would offer tasks and options for the values of options, for words, and for what follows `--`.
+        Then the shell offers files. Invoke would offer tasks and options for the values of options, for
+        words, and for what follows `--`.
 
         Raises:
             Exit: what is typed is one of these, or in a quote that is still open.
         """
-        try:
-            body, dashes, command = _split(shlex.split(line.to_complete))
-        except ValueError:
-            raise Exit from None
+        body, dashes, command = _split(_unquoted(line.to_complete))
         if command:
             raise Exit
         if dashes:
             return  # or the beginning of an option
+        body, kept = completion.joined(body)
         at = 1  # the program's name is first
         while (start := self._find(body, at)) is not None:
             at = start + 1
             try:
                 rest = line.parse(body[start:], self.options).unparsed
-            except ParseError:
-                return  # an option without its value: Invoke offers nothing
-            if not rest and at < len(body) and (self.words or not body[-1].startswith("-")):
-                raise Exit
+            except ParseError:  # an option without its value: Invoke offers nothing
+                rest = []
+            if not rest and at < len(body):
+                self._offer(line, body[start:], kept)
+                if self.words or not body[-1].startswith("-"):
+                    raise Exit
             if self.words and rest and not rest[0].startswith("-"):
                 if len(rest) == 1 or rest[1].startswith("-"):
                     raise Exit
                 at = len(body) - len(rest) + 1
+
+    def _offer(self, line: CommandLine, words: Sequence[str], kept: int) -> None:
+        """Print what the value of an option that is being typed may become.
+
+        Raises:
+            Exit: there is something.
+        """
+        found = completion.candidates(self.options, words, kept, line.configured)
+        if found:
+            print("\n".join(found))
+            raise Exit
 
     def _find(self, body: list[str], at: int) -> int | None:
         """Where this task is called next."""
@@ -176,8 +197,15 @@ class OperationTask(Task[Any], Generic[_P, _R]):
         if not rest:
             return None
         if rest[0].startswith("-"):
-            raise Exit(f"{called}: no option {rest[0]!r}: see {line.program_name} {called} --help", code=2)
+            near = self._near(rest[0])
+            raise Exit(
+                f"{called}: no option {rest[0]!r}{near}: see {line.program_name} {called} --help", code=2
+            )
         return len(tokens) - len(rest) + 1
+
+    def _near(self, token: str) -> str:
+        """A remark on an option that is called like one that there is not."""
+        return near_option(token, (name for option in self.options for name in option.long_names))
 
     def _refuse_of_others(self, line: CommandLine, called: str, result: ParseResult) -> None:
         """Name an option of the program's own that no operation would heed, or that goes before the task.
@@ -186,6 +214,12 @@ class OperationTask(Task[Any], Generic[_P, _R]):
             Exit: there is one.
         """
         name = line.program_name
+        if line.asks_for_sudo_password:
+            raise Exit(
+                f"{called}: --prompt-for-sudo-password is {name}'s own, for commands of Invoke: "
+                "--ask-password is for hosts",
+                code=2,
+            )
         if own := line.option_of_fabric(result[0]):
             raise Exit(
                 f"{called}: --{own} here is {name}'s own, for Fabric's connections; "
@@ -250,6 +284,24 @@ class OperationTask(Task[Any], Generic[_P, _R]):
             print(f"{group or 'Its own'}:")
             line.print_columns(rows)
         raise Exit
+
+
+def _unquoted(text: str) -> list[str]:
+    """The words of a command line, of which the last one may be in a quote that is still open."""
+    for closing in ("", "'", '"'):
+        with suppress(ValueError):
+            return shlex.split(text + closing)
+    return ["", "--", ""]  # nothing of which more is known
+
+
+def near_option(token: str, flags: Iterable[str]) -> str:
+    """A remark on which of `flags`, without their dashes, was meant by one that is none of them.
+
+    >>> near_option("--fanuot=3", ["fanout", "first"]), near_option("-z", ["zone"])
+    (' (near: --fanout)', '')
+    """
+    found = difflib.get_close_matches(token.partition("=")[0].lstrip("-").replace("_", "-"), flags, 1)
+    return f" (near: --{found[0]})" if found else ""
 
 
 def _split(argv: list[str]) -> tuple[list[str], bool, list[str]]:

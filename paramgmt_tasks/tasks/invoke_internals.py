@@ -223,6 +223,17 @@ class CommandLine:
         return str(self._program.core.remainder)
 
     @property
+    def configured(self) -> Mapping[str, Sequence[str]]:
+        """The lists of the configuration, by the options that they are for, as far as files have them."""
+        section = self._program.config.get("paramgmt")
+        settings = section if isinstance(section, Mapping) or hasattr(section, "items") else {}
+        return {
+            str(name): value.split() if isinstance(value, str) else [str(each) for each in value]
+            for name, value in settings.items()
+            if isinstance(value, (str, list))
+        }
+
+    @property
     def help_asked(self) -> object:
         """The task whose help is asked for by `--help TASK`, if any."""
         return self._program.args["help"].value
@@ -248,6 +259,11 @@ class CommandLine:
     def drop_remainder(self) -> None:
         """Have the words after `--` be this task's alone: `fab` would run them, on hosts of its own."""
         self._program.core.remainder = ""
+
+    @property
+    def asks_for_sudo_password(self) -> bool:
+        """Whether Invoke has asked for a password of its own."""
+        return bool(self._program.args["prompt-for-sudo-password"].value)
 
     def option_of_fabric(self, after: ParserContext) -> str | None:
         """The option for Fabric's own connections that `fab` was given, if any: no operation would heed it.

@@ -6,6 +6,7 @@ and defaults of the configuration, what Settings get, and docs/options.md.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from ..model import Settings
 from .values import (
@@ -36,6 +37,7 @@ class Option:
     `group` is the heading below which the option is listed.
     `default` holds if nobody gives the option. `setting` reads the field of Settings with the option's name
     from the option's value; None from it is the field's own default.
+    A shell offers as its value one of `choices`, or `names`: of `lists`, or of `hosts` and groups of them.
     """
 
     name: str
@@ -46,6 +48,12 @@ class Option:
     more: str = ""
     default: str | None = None
     setting: Reader | None = None
+    choices: tuple[str, ...] = ()
+    names: Literal["", "lists", "hosts"] = ""
+
+    def __deepcopy__(self, memo: dict[int, object]) -> "Option":
+        """Itself, as nothing of it changes: Invoke copies all tasks of a module, with what they have."""
+        return self
 
     @property
     def flag(self) -> str:
@@ -56,6 +64,11 @@ class Option:
     def opposite(self) -> str:
         """What turns a switch off, without its dashes: `no-gather`, and `verify` of `no_verify`."""
         return self.flag.removeprefix("no-") if self.flag.startswith("no-") else f"no-{self.flag}"
+
+    @property
+    def long_names(self) -> tuple[str, ...]:
+        """All that is typed for it without its dashes, short names aside."""
+        return (self.flag, self.opposite) if self.kind is bool else (self.flag,)
 
     @property
     def typed(self) -> str:
@@ -77,6 +90,7 @@ HOSTS = _group(
         "All hosts of a list or inventory: a file, '-' for standard input, a name in hostlists/, "
         "a @group, or @failed of a run (repeatable)",
         "f",
+        names="lists",
     ),
     Option(
         "machines",
@@ -84,19 +98,28 @@ HOSTS = _group(
         "Hosts given here: an expression such as web[01-20],db or '@web&@prod' (repeatable)",
         "m",
         more="They come before those of lists. See [expressions](guide/hosts.md#expressions).",
+        names="hosts",
     ),
     Option(
         "inventory",
         list,
         "Inventory whose hosts and groups are known, and not added by that (repeatable)",
+        names="lists",
     ),
-    Option("limit", str, "Of all these, keep only hosts that an expression means: 'web*!@down'", "l"),
+    Option(
+        "limit",
+        str,
+        "Of all these, keep only hosts that an expression means: 'web*!@down'",
+        "l",
+        names="hosts",
+    ),
     Option(
         "exclude",
         list,
         "Hosts to leave out: expressions, each part of which must be there (repeatable)",
         "x",
         more="One that meets no host is an error.",
+        names="hosts",
     ),
     Option("pick", str, "Keep so many hosts, picked at random"),
     Option("seed", str, "Number that --pick follows, so that it picks the same hosts again"),
@@ -171,7 +194,12 @@ _SHOWING = _group(
         more="Only you can read it.",
     ),
     Option("quiet", bool, "Show no results; failed hosts are still named on standard error"),
-    Option("order", str, "Show results as they finish, `finished`, or in the order of the hosts (hosts)"),
+    Option(
+        "order",
+        str,
+        "Show results as they finish, `finished`, or in the order of the hosts (hosts)",
+        choices=("hosts", "finished"),
+    ),
 )
 _RUN = (*_DOING, *_SHOWING)
 _REACHING = _group(
@@ -193,6 +221,7 @@ _REACHING = _group(
         "Check of host keys: strict, accept-new or ignore (accept-new)",
         more="`strict` accepts known hosts only, `accept-new` also records new ones.",
         setting=checked(text),
+        choices=("strict", "accept-new", "ignore"),
     ),
     Option(
         "ssh_option",
@@ -210,6 +239,7 @@ _REACHING = _group(
         "How to run as another user: sudo, su, doas or a command such as 'pbrun -u {user}' (sudo)",
         more="See [commands](guide/commands.md#as-another-user).",
         setting=checked(text),
+        choices=("sudo", "su", "doas"),
     ),
     Option("tty", bool, "Run commands on a terminal; both outputs are one then", setting=flag),
     Option(
@@ -236,6 +266,7 @@ _ENGINE = _group(
         more="See [scaling](scaling.md).",
         default="auto",
         setting=checked(text),
+        choices=("auto", "threads", "processes", "dask"),
     ),
     Option(
         "workers",

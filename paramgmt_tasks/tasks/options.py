@@ -99,6 +99,9 @@ class Options:
         Raises:
             UsageError: a filter cannot be used, or meets none: what it was to spare would not be spared.
         """
+        for name in ("limit", "pick", "first"):
+            if self._given.get(name) == "":  # such as of a variable that is not set
+                raise UsageError(f"{self.value(name).prefix} '': means no host: leave it out for all hosts")
         kept, limit = hosts, self.text("limit")
         if limit is not None:
             kept = selection.limited(hosts, limit, self.value("limit").prefix)

@@ -37,7 +37,8 @@ The keys are the options' names with underscores. Only the configuration has `{c
 
 Each switch has its opposite, for where it is configured: `--no-gather`, `--no-sudo`; `--color`,
 `--overwrite`, `--verify`. A configured switch is `true`, `yes`, `on`, `1` or `false`, `no`, `off`,
-`0`. `inv --dry` is a dry run of every task, and with `inv -w` hosts that fail do not end the call.
+`0`. Before the task, `inv --dry` is a dry run of every task, `inv -T 60` is `--timeout 60`, `inv -p`
+is `--tty`, and with `inv -w` hosts that fail do not end the call.
 
 The values of `--env` are on no command line of the hosts, nor in sudo's log: they come over the
 connection. `--env KEY` keeps one out of `inv`'s own as well. In `/proc` the same user and root can

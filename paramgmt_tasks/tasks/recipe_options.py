@@ -17,7 +17,12 @@ _T = TypeVar("_T")
 
 _SWEEP = (
     Option("fresh", bool, "Start over, also where a run that was broken off could go on"),
-    Option("order", str, "Order of the runs: interleaved (without it) or random"),
+    Option(
+        "order",
+        str,
+        "Order of the runs: interleaved (without it) or random",
+        choices=("interleaved", "random"),
+    ),
     Option("seed", str, "Number that a random order follows"),
     Option("stop_on_failure", bool, "Stop at the first run that fails; without it the rest goes on"),
     Option("results", str, "Folder for the results (results/NAME); for pull and analyze also that of a run"),
@@ -32,7 +37,12 @@ _REACHING = tuple(option for option in REMOTE if option.name not in _NOT_HERE)
 def recipe_options(recipe: "Recipe") -> tuple[Option, ...]:
     """The options of the hosts, of the recipe itself, of the sweep, and of reaching hosts."""
     roles = tuple(
-        Option(role.name, list, f"Hosts of the {role.name}: a file, a name in hostlists/, or a @group")
+        Option(
+            role.name,
+            list,
+            f"Hosts of the {role.name}: a file, a name in hostlists/, or a @group",
+            names="lists",
+        )
         for role in recipe.roles
     )
     own = tuple(

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from invoke import Collection, Context, task
+from invoke import Collection, Context
 
 from ..history import PastRun, past_runs, run_folders
 from ..model import Outcome, UsageError, escaped, fold, one_line
@@ -13,7 +13,6 @@ from .streams import write_lines
 _SLOWEST = 5
 
 
-@task(name="list", default=True)
 def listing(c: Context) -> None:
     """List the runs that are recorded, the last one last."""
     with usage_errors("runs"):
@@ -66,6 +65,6 @@ def _lines(past: PastRun) -> list[str]:
 
 runs = Collection(
     "runs",
-    listing,
     OperationTask(show, options=(), words="run", words_help="The run's name, or its beginning"),
 )
+runs.add_task(OperationTask(listing, options=()), "list", default=True)

@@ -3,20 +3,25 @@
 import os
 import shlex
 import shutil
-import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from invoke import Collection, Context, Exit, task
+from invoke import Collection, Context, Exit
 
+from .command_line import OperationTask
 from .notes import usage_errors
 from .operations import lcmd, rcmd, rhosts, rpull, rpush, rscript
+from .option_table import Option
 from .session import options_of
 from .values import positive
 
 if TYPE_CHECKING:
     from ..sandbox import Sandbox
     from .keywords import HostOptions
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 _SCRIPT = """\
 #!/bin/sh
@@ -40,7 +45,14 @@ def _list() -> Path:
     return _project() / "hostlists" / "sandbox.txt"
 
 
-@task(help={"count": "How many servers"}, auto_shortflags=False)
+_COUNT = Option("count", str, "How many servers")
+
+
+def _task(*options: Option) -> Callable[[Callable[_P, _R]], OperationTask[_P, _R]]:
+    return lambda body: OperationTask(body, options=options)
+
+
+@_task(_COUNT)
 def up(c: Context, count: str = "8") -> None:
     """Start a fleet of SSH servers on this machine, as the host list `sandbox`."""
     with usage_errors("sandbox.up"):
@@ -55,7 +67,7 @@ def up(c: Context, count: str = "8") -> None:
     print(f"{count} servers are up. Try:  inv rcmd --hosts sandbox whoami")
 
 
-@task
+@_task()
 def down(c: Context) -> None:
     """Stop the fleet and remove all that is its own."""
     if c.config.run.dry:
@@ -67,7 +79,7 @@ def down(c: Context) -> None:
     print("The sandbox is down." if was_up else "The sandbox was not up.")
 
 
-@task
+@_task()
 def status(c: Context) -> None:
     """Say whether the fleet is up; exit status 1 where it is not."""
     sandbox = _sandbox()
@@ -82,21 +94,25 @@ def status(c: Context) -> None:
 sandbox = Collection("sandbox", up, down, status)
 
 
-@task(help={"count": "How many servers"}, auto_shortflags=False)
+@_task(_COUNT)
 def demo(c: Context, count: str = "3") -> None:
     """Show each operation on a fleet of SSH servers brought up for it, and take it down."""
+    import tempfile
+
     from ..sandbox import Sandbox
 
+    with usage_errors("demo"):
+        servers = positive(f"--count {count}", count)
     if c.config.run.dry:
-        print(f"demo: {count} SSH servers on this machine, each operation on them, and their end")
+        print(f"demo: {servers} SSH servers on this machine, each operation on them, and their end")
         return
     with usage_errors("demo"), tempfile.TemporaryDirectory(prefix="paramgmt-demo-") as folder:
         unrecorded = _unrecorded(c)
         fleet = Sandbox(Path(folder) / "fleet")
         before = os.getcwd()
         try:
-            print(f"Bringing up {count} SSH servers on this machine...", flush=True)
-            fleet.up(positive(f"--count {count}", count))
+            print(f"Bringing up {servers} SSH servers on this machine...", flush=True)
+            fleet.up(servers)
             os.chdir(folder)
             _play(unrecorded, fleet.hosts)
         finally:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: The section of Invoke's configuration.
 _SECTION = "paramgmt"
+#: How similar to its name another section's is that is mistyped, as by one letter.
+_SIMILAR = 0.87
 _SESSION = "_paramgmt_session"
 
 
@@ -31,6 +33,7 @@ def options_of(c: Context, given: Mapping[str, object]) -> Options:
     Raises:
         UsageError: a setting that there is not.
     """
+    _refuse_mistyped_section(c.config)
     section = c.config.get(_SECTION)
     if section is not None and not hasattr(section, "items"):
         raise UsageError(f"paramgmt in the configuration: {section}: must be settings, such as hosts: web")
@@ -46,9 +49,38 @@ def options_of(c: Context, given: Mapping[str, object]) -> Options:
         is_switch = isinstance(configured.get(name), bool)
         if name not in configured or (is_switch and not goes_before_environment(c.config, _SECTION, name)):
             configured[name] = text
-    if c.config.run.dry:
-        given = {**given, "dry_run": True}
-    return Options(given, configured)
+    return Options(_with_invokes_own(c.config, given), configured)
+
+
+def _with_invokes_own(config: Config, given: Mapping[str, object]) -> Mapping[str, object]:
+    """What is given, with what Invoke's own options ask of all commands: `--dry`, `-T` and `--pty`.
+
+    A limit and a terminal in the project's configuration are for Invoke's own commands alone.
+    """
+    own: dict[str, object] = {}
+    if (limit := config.timeouts.command) and goes_before_environment(config, "timeouts", "command"):
+        own["timeout"] = limit
+    if config.run.pty and goes_before_environment(config, "run", "pty"):
+        own["tty"] = True
+    return {**own, **given, **({"dry_run": True} if config.run.dry else {})}
+
+
+def _refuse_mistyped_section(config: Config) -> None:
+    """Name a section, in a file or in the environment, that is nearly called as ours is.
+
+    Raises:
+        UsageError: there is one.
+    """
+    before = f"{config.env_prefix or config.prefix}_".upper()
+    of_environment = {
+        name.removeprefix(before).partition("_")[0].lower(): name
+        for name in os.environ
+        if name.startswith(before)
+    }
+    sections = {**of_environment, **{str(name): str(name) for name in config}}
+    sections.pop(_SECTION, None)
+    for near in difflib.get_close_matches(_SECTION, sections, 1, _SIMILAR):
+        raise UsageError(f"{sections[near]}, in the configuration: did you mean {_SECTION}?")
 
 
 def _environment(config: Config) -> dict[str, str]:

@@ -16,6 +16,7 @@ from helpers import children, command_line, running, until
 
 from paramgmt_tasks import Fleet, Host, HostResult, Outcome, RemoteCommand, Run, Settings, UsageError
 from paramgmt_tasks.engines.session import Pool
+from paramgmt_tasks.model import parse_lines
 
 BIN = Path(sys.executable).parent
 ROOT = Path(__file__).parent.parent.parent
@@ -43,6 +44,44 @@ def test_every_operation(sshd, settings: Settings, tmp_path: Path) -> None:
         assert fleet.run("head -c 2000000 /dev/zero").report().results[3].stdout == bytes(2_000_000)
     for host in hosts:
         assert (tmp_path / host.entry / "back").read_bytes() == source.read_bytes()
+
+
+#: What no host can be called, or none is: empty or long labels, what IDNA refuses, and its borders.
+NAMES_OF_NOBODY = (
+    "web1..invalid",
+    ".invalid",
+    f"{'a' * 64}.invalid",
+    ".".join(["a" * 60] * 5),
+    "bücher.invalid",
+    "☃.invalid",
+    "שלום.invalid",
+    "\u0300a.invalid",
+    "ß.invalid",
+    "xn--.invalid",
+    "_srv.invalid",
+    "web1.invalid.",
+)
+
+
+@pytest.mark.parametrize(
+    "way", ["{name}", "h HostName={name}", "h ProxyJump={name}", "h ProxyJump=u@{name}:22,j"]
+)
+def test_a_name_that_cannot_be_looked_up_is_that_hosts_unreachable(
+    sshd, settings: Settings, way: str
+) -> None:
+    hosts = parse_lines([way.format(name=name) for name in NAMES_OF_NOBODY], "list")
+    with Fleet([*hosts, *sshd.hosts(1)], replace(settings, attempts=1)) as fleet:
+        *results, good = fleet.run("true").report()
+    assert good.ok
+    assert {result.outcome for result in results} == {Outcome.UNREACHABLE}
+    assert all(result.reason.endswith(("unknown host name", "…")) for result in results)
+
+
+@pytest.mark.parametrize("name", NAMES_OF_NOBODY[:5])
+def test_such_a_name_for_all_hosts_is_each_ones_unreachable(sshd, settings: Settings, name: str) -> None:
+    for options in ((("HostName", name),), (("ProxyJump", name),)):
+        with Fleet(["a", "b"], replace(settings, attempts=1, ssh_options=options)) as fleet:
+            assert [result.outcome for result in fleet.run("true").report()] == [Outcome.UNREACHABLE] * 2
 
 
 BAD_OPTIONS = {

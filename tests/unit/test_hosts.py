@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from paramgmt_tasks.inventory import read_list
+from paramgmt_tasks.inventory import list_text, read_list
 from paramgmt_tasks.model.errors import UsageError
-from paramgmt_tasks.model.hosts import duplicates, expand, fold, parse_lines
+from paramgmt_tasks.model.hosts import SSH_OPTIONS, duplicates, expand, fold, parse_lines
 
 CASES = json.loads((Path(__file__).parent / "cases" / "hosts.json").read_text())
 
@@ -59,10 +59,90 @@ def test_windows_line_ends_do_not_become_part_of_a_host() -> None:
     assert [host.entry for host in parse_lines(["a\r", "b\r\n"], "x")] == ["a", "b"]
 
 
-def test_an_option_in_another_case_is_one_and_a_variable_and_in_capitals_a_variable_alone() -> None:
-    (host,) = parse_lines(["web Hostname=10.0.0.1 port=2222 PORT=80 Tag=lab SetEnv='A=1 B=2'"], "x")
+def test_an_option_in_another_case_is_one_and_a_variable() -> None:
+    (host,) = parse_lines(["web Hostname=10.0.0.1 port=2222 Tag=lab SetEnv='A=1 B=2'"], "x")
     assert host.options == {"HostName": "10.0.0.1", "Port": "2222", "Tag": "lab", "SetEnv": "A=1 B=2"}
-    assert host.values == {"Hostname": "10.0.0.1", "port": "2222", "PORT": "80", "HOST": "web"}
+    assert host.values == {"Hostname": "10.0.0.1", "port": "2222", "HOST": "web"}
+
+
+@pytest.mark.parametrize("option", sorted(SSH_OPTIONS))
+def test_each_option_is_known_in_any_case_but_in_capitals_could_be_meant_as_a_variable(option: str) -> None:
+    value = {"Port": "22"}.get(option, "x")
+    for name in {option.lower(), option.swapcase(), option.title()} - {option.upper()}:
+        said = ""
+        try:
+            (host,) = parse_lines([f"web {name}={value}"], "x")
+            said = f"x, line 1: {' '.join(host.options)}="
+        except UsageError as error:  # it cannot have this value
+            said = str(error)
+        assert said.startswith(f"x, line 1: {option}=")
+    with pytest.raises(UsageError) as refused:
+        parse_lines(["web", f"web {option.upper()}={value}"], "x")
+    assert str(refused.value) == (
+        f"x, line 2: {option.upper()}={value}: write {option}={value} for ssh_config's option, "
+        "or give the variable another name"
+    )
+
+
+def test_a_line_for_those_after_it_may_have_no_option_in_capitals_either() -> None:
+    with pytest.raises(UsageError, match="line 1: PORT=80: write Port=80 for ssh_config's option"):
+        parse_lines(["* PORT=80", "web"], "x")
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("HostNme", "HostName"),
+        ("IdentiyFile", "IdentityFile"),
+        ("identiyFile", "IdentityFile"),
+        ("ProxyJumb", "ProxyJump"),
+        ("Prot", "Port"),
+        ("Usr", "User"),
+        ("Host_Name", "HostName"),
+    ],
+)
+def test_what_is_nearly_an_option_is_refused_and_names_it(name: str, meant: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        parse_lines([f"web {name}=1"], "x")
+    assert str(refused.value) == (
+        f"x, line 1: {name}: did you mean {meant}? "
+        f"A variable of this name is written {name.lower()} or {name.upper()}"
+    )
+    for variable in (name.lower(), name.upper()):
+        (host,) = parse_lines([f"web {variable}=1"], "x")
+        assert (host.options, host.variables) == ({}, {variable: "1"})
+
+
+def test_one_letter_too_many_too_few_or_another_in_an_option_never_passes() -> None:
+    chosen = random.Random(3)
+    for option in sorted(SSH_OPTIONS):
+        for _ in range(20):
+            at, letter = chosen.randrange(1, len(option)), chosen.choice("aeinrst")
+            before, rest = option[:at], option[at:]
+            slips = [f"{before}{letter}{rest}", f"{before[:-1]}{rest[0]}{before[-1]}{rest[1:]}"]
+            slips += [f"{before}{rest[1:]}"] if len(option) > 3 else []
+            slips += [f"{before}{letter}{rest[1:]}"] if len(option) > 5 else []
+            for name in slips:
+                if name.lower() in map(str.lower, SSH_OPTIONS) or name.islower() or name.isupper():
+                    continue
+                with pytest.raises(UsageError, match=f"{name}: did you mean"):
+                    parse_lines([f"web {name}=1"], "x")
+
+
+@pytest.mark.parametrize("name", ["Role", "RackNo", "PEER", "zone", "IPAddress", "Gateway", "_A", "Protocol"])
+def test_other_names_are_variables(name: str) -> None:
+    assert parse_lines([f"web {name}=1"], "x")[0].variables == {name: "1"}
+
+
+def test_an_older_name_of_an_option_is_the_option_too() -> None:
+    (host,) = parse_lines(["web PubkeyAcceptedKeyTypes=ssh-ed25519 ChallengeResponseAuthentication=no"], "x")
+    assert host.options == {"PubkeyAcceptedAlgorithms": "ssh-ed25519", "KbdInteractiveAuthentication": "no"}
+
+
+@pytest.mark.parametrize("name", ["Include", "Match", "IgnoreUnknown"])
+def test_an_option_of_files_is_refused_on_a_line(name: str) -> None:
+    with pytest.raises(UsageError, match=f"line 1: {name} stands in files of ssh_config only"):
+        parse_lines([f"web {name}=x"], "x")
 
 
 @pytest.mark.parametrize("word", ["port=x", "hostname=a;b", "tunnel=maybe", "Ciphers="])
@@ -175,6 +255,51 @@ def test_a_host_can_be_pickled_and_hashed() -> None:
 def test_a_byte_order_mark_is_no_part_of_the_first_host(tmp_path: Path) -> None:
     (tmp_path / "list").write_bytes(b"\xef\xbb\xbfweb1 Port=22\nweb2\n")
     assert [host.entry for host in read_list(str(tmp_path / "list"))] == ["web1", "web2"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_a_list_in_another_encoding_is_refused_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    (tmp_path / "list").write_bytes("web1\nweb2\n".encode(encoding))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper((tmp_path / "list").open("rb")))
+    for name in ("-", str(tmp_path / "list")):
+        with pytest.raises(UsageError) as caught:
+            read_list(name)
+        assert str(caught.value) == (
+            f"host list {name}: not a text file in UTF-8 but in UTF-16, it seems: save it as UTF-8"
+        )
+    sys.stdin.close()
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (
+            b"\xef\xbb\xbf[web]\nweb1\n",
+            "begins with a byte order mark, which Ansible cannot read: save it without",
+        ),
+        (
+            "[web]\nweb1\n".encode("utf-16"),
+            "not a text file in UTF-8 but in UTF-16, it seems: save it as UTF-8",
+        ),
+    ],
+)
+def test_what_ansible_cannot_read_of_an_encoding_is_said_in_our_words(data: bytes, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        list_text.check_for_ansible(data, "fleet.ini", marked=False)
+    assert str(caught.value) == f"fleet.ini: {said}"
+
+
+def test_a_byte_order_mark_is_left_to_ansible_where_it_can_read_it() -> None:
+    list_text.check_for_ansible(b"\xef\xbb\xbfweb:\n", "fleet.yml", marked=True)
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_standard_input_is_utf_8_whatever_the_locale_is(monkeypatch: pytest.MonkeyPatch, mark: bytes) -> None:
+    data = io.BytesIO(mark + "bücher.example\r\nweb2".encode())
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(data, "ascii", errors="surrogateescape"))
+    assert [host.entry for host in read_list("-")] == ["bücher.example", "web2"]
 
 
 @pytest.mark.parametrize("name", ["-", "/dev/stdin"])

@@ -26,7 +26,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 HOSTS = [
     Host("web1", "web1", options={"Port": "22"}),
-    Host("nic@web2:7", "web2", "nic", 7, variables={"PEER": "x"}, options={"Port": "22"}),
+    Host("nic@web2:7", "web2", "nic", 7, variables={"PEER": "x", "PORT": "80"}, options={"Port": "22"}),
     Host("web3", "web3"),
     Host("web1", "web1"),
 ]

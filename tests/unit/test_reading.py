@@ -369,3 +369,9 @@ def test_a_folder_that_is_called_like_a_host_is_no_list_in_expressions(here: Pat
     Path("hostlists/web1").mkdir(parents=True)
     assert known.has_list("web1")
     assert [host.entry for host in known.listed("web1")] == ["by-ansible"]
+
+
+@pytest.mark.parametrize("name", [".", "..", "./", "/"])
+def test_the_folder_where_the_user_is_and_those_above_are_no_inventories(name: str, fake: Path) -> None:
+    with pytest.raises(UsageError, match=r"^host list .*: is a directory"):
+        read_inventory(name)
