@@ -75,6 +75,8 @@ def _terms(text: str) -> Iterator[tuple[str, str]]:
         at = _end(text, start)
         for number, part in enumerate(_parts(text[start:at])):
             before += ":" * (number > 0)
+            if number and part[:1] in (INTERSECTION, DIFFERENCE):  # behind a regular expression
+                before, part = before + part[0], part[1:]
             if part:
                 yield before, part
                 before = ""
@@ -86,10 +88,12 @@ def _end(text: str, start: int) -> int:
     """Where the term ends that begins at `start`."""
     if regex := _REGEX.match(text, start):
         return regex.end()
-    opening, closing, ending = ("([{", ")]}", ",") if text.startswith("~", start) else ("[", "]", ",&!^")
+    opening, closing, ending = "[", "]", ",&!^"
     depth = 0
     for at in range(start, len(text)):
         character = text[at]
+        if character == "~" and depth == 0 and (at == start or text[at - 1] == ":"):
+            opening, closing, ending = "([{", ")]}", ","  # of a regular expression
         depth += (character in opening) - (character in closing)
         if depth <= 0 and (character in ending or character.isspace()):
             return at

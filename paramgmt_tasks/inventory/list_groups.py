@@ -7,7 +7,6 @@ variables that say how a host is reached.
 
 import difflib
 import re
-import string
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import cast
@@ -23,14 +22,13 @@ from ..model import (
     with_settings,
 )
 from .ansible_json import ALL, UNGROUPED, Group, Listing, complete
+from .ansible_ranges import in_our_notation
 from .ansible_values import filled
 from .ansible_variables import LeftOut, host_of
 from .inventory import Inventory
 
 _HEADING = re.compile(r"\[\s*([A-Za-z_][\w.-]*)\s*(?::\s*(\w*)\s*)?\]")
 _HOSTS, _CHILDREN, _VARIABLES = "", "children", "vars"
-_NUMBERS = re.compile(r"\[(\d+):(\d+)(?::(\d+))?\]")
-_LETTERS = re.compile(r"\[([A-Za-z]):([A-Za-z])(?::(\d+))?\]")
 _QUOTED = re.compile(r"""(['"])(.*?)\1\s*(?:#.*)?""")
 #: Variables that say how a host is reached begin so.
 _ANSIBLES = "ansible_"
@@ -44,13 +42,13 @@ def parse(lines: Iterable[str], source: str, proxy_commands: bool = True) -> Inv
     Raises:
         UsageError: a line cannot be used; names `source` and the line's number.
     """
-    lines = [_without_ranges_of_ansible(line) for line in lines]
+    lines = [_without_comment(line) for line in lines]
     if any(map(_heading, lines)):
         return _Reading(source, proxy_commands).inventory(lines)
     left_out = LeftOut(source)
     hosts = [
         _reached(host, source, left_out, proxy_commands)
-        for host in parse_lines(lines, source, proxy_commands)
+        for host in parse_lines(_in_our_notation(lines, source), source, proxy_commands)
     ]
     left_out.tell()
     return Inventory.of(source, hosts)
@@ -120,7 +118,7 @@ class _Reading:
         if pattern == "*":
             self._defaults.update(settings)
             return
-        for entry in expand(pattern):
+        for entry in expand(in_our_notation(pattern)):
             named = self._hosts.get(entry)
             if named is None:
                 parse_entry(entry)
@@ -166,33 +164,27 @@ def _unquoted(value: str) -> str:
     return re.split(r"\s#", text, maxsplit=1)[0].strip()
 
 
-def _without_ranges_of_ansible(line: str) -> str:
-    """A line as ours are: `;` begins a comment, and `web[01:20]` is `web[01-20]`."""
+def _without_comment(line: str) -> str:
+    """A line without a byte order mark; nothing of one that `;` makes a comment."""
     line = line.removeprefix("\ufeff")
-    if line.lstrip().startswith(";"):
-        return ""
-    if ":" not in line or "[" not in line:
-        return line
-    name, blank, rest = re.match(r"(\s*\S*)(\s?)(.*)", line, re.DOTALL).groups()  # type: ignore[union-attr]
-    name = _NUMBERS.sub(lambda found: f"[{found[1]}-{found[2]}{'/' + found[3] if found[3] else ''}]", name)
-    return f"{','.join(_with_letters(name))}{blank}{rest}"
+    return "" if line.lstrip().startswith(";") else line
 
 
-def _with_letters(name: str) -> Iterator[str]:
-    """The names of one with ranges of letters.
+def _in_our_notation(lines: Iterable[str], source: str) -> Iterator[str]:
+    """Lines of a list without headings, with our ranges in place of Ansible's.
 
-    >>> list(_with_letters("db-[a:e:2]x[A:B]"))
-    ['db-axA', 'db-axB', 'db-cxA', 'db-cxB', 'db-exA', 'db-exB']
+    Raises:
+        UsageError: one cannot be used; names `source` and the line's number.
     """
-    found = _LETTERS.search(name)
-    if found is None:
-        yield name
-        return
-    letters = string.ascii_letters
-    first, last = letters.index(found[1]), letters.index(found[2])
-    for letter in letters[first : last + 1 : int(found[3] or 1) or 1]:
-        for rest in _with_letters(name[found.end() :]):
-            yield f"{name[: found.start()]}{letter}{rest}"
+    for number, line in enumerate(lines, 1):
+        if ":" not in line or "[" not in line:  # as almost all
+            yield line
+            continue
+        pattern = "".join(line.partition("#")[0].split(maxsplit=1)[:1])
+        try:
+            yield line.replace(pattern, in_our_notation(pattern), 1)
+        except UsageError as error:
+            raise UsageError(f"{source}, line {number}: {error}") from None
 
 
 def _reached(host: Host, source: str, left_out: LeftOut, proxy_commands: bool) -> Host:

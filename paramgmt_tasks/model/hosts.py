@@ -127,6 +127,8 @@ def expand(pattern: str) -> list[str]:
     Raises:
         UsageError: a range that cannot be read.
     """
+    if _PLAIN.fullmatch(pattern):  # as most of the lines of long lists are
+        return [pattern]
     return [entry for part in _split_commas(pattern) for entry in _expand_one(part)]
 
 
@@ -193,6 +195,8 @@ def read_line(line: str, proxy_commands: bool = True) -> tuple[str, dict[str, st
 
 def with_settings(host: Host, settings: Mapping[str, str]) -> Host:
     """A host with variables and options that are told apart by their names."""
+    if not settings:
+        return host
     options = {key: value for key, value in settings.items() if key in SSH_OPTIONS}
     variables = {key: value for key, value in settings.items() if key not in SSH_OPTIONS}
     return replace(host, variables=variables, options=options)

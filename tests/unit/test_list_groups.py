@@ -134,3 +134,45 @@ def test_what_cannot_be_used_is_named_with_its_line(text: str, said: str) -> Non
 def test_a_mark_and_line_ends_of_windows_are_no_part_of_a_heading() -> None:
     fleet = read("\ufeff[web]\r\nweb1\r\n")
     assert fleet.groups["web"] == ("web1",)
+
+
+@pytest.mark.parametrize(
+    ("text", "hosts"),
+    [
+        ("a,db[a:c],z", "a dba dbb dbc z"),
+        ("web[1:2],db[a:b]", "web1 web2 dba dbb"),
+        ("#db-[c:a] web1\nx", "x"),
+        ("; db-[c:a]\nx", "x"),
+        ("nic@n[a:b][08:10:2]:22", "nic@na08:22 nic@na10:22 nic@nb08:22 nic@nb10:22"),
+        ("[web]\nx,y[a:b]", "x ya yb"),
+        ("[fe80::1]\n[::1]:22", "[fe80::1] [::1]:22"),
+    ],
+)
+def test_ranges_of_ansible_name_each_host_once(text: str, hosts: str) -> None:
+    assert [host.entry for host in read(text).hosts] == hosts.split()
+
+
+def test_values_are_no_ranges() -> None:
+    (host,) = read("[w]\na T=[0:3]\n[w:vars]\nS=[0:3]\nR=[a:c]\n").hosts
+    assert host.variables == {"T": "[0:3]", "S": "[0:3]", "R": "[a:c]"}
+    assert read("a S=[0:3] R=[a:c]\n").hosts[0].variables == {"S": "[0:3]", "R": "[a:c]"}
+
+
+@pytest.mark.parametrize("heading", ["", "[web]\n"])
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "db-[c:a]",
+        "db-[a:c:0]",
+        "db[5:1]",
+        "db[1:5:0]",
+        "db[a:5]",
+        "db[aa:cc]",
+        "x" + "[a:z]" * 5,
+        "db[1:2:x]",
+    ],
+)
+def test_a_range_of_ansible_that_is_none_is_refused(heading: str, pattern: str) -> None:
+    line = heading.count("\n") + 1
+    with pytest.raises(UsageError, match=rf"^fleet, line {line}: (malformed range|too many hosts) in "):
+        read(f"{heading}{pattern} RACK=b\n")

@@ -96,6 +96,8 @@ def added(selection: Selection, *patterns: str) -> str:
         (r"/a\/b/&c", r",/a\/b/ &c"),
         ("/etc/list.txt!./down.txt!~/x", ",/etc/list.txt !./down.txt !~/x"),
         (r"~(web|db:x).*\.example\.com:x", r",~(web|db:x).*\.example\.com ,x"),
+        (r"~web.*\.com$:!old:&~^w", r",~web.*\.com$ &~^w !old"),
+        ("a:~^b:!~^c", ",a ,~^b !~^c"),
         ("a:b:c", ",a ,b ,c"),
         ("web:!phoenix:db:&staging", ",web ,db &staging !phoenix"),
         ("a, !b", ",a !b"),
