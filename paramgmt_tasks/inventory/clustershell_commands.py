@@ -3,17 +3,15 @@
 ClusterShell itself waits for them for ever, and loses what they say.
 """
 
-import os
 import re
-import signal
-import subprocess
+import time
 from collections.abc import Mapping
-from contextlib import suppress
 from string import Template
 
 from ClusterShell.NodeUtils import UpcallGroupSource
 
-from ..model import UsageError, one_line, reason_of
+from ..model import UsageError, one_line
+from .program_output import output_of
 
 #: Seconds that a command may take.
 PATIENCE = 30.0
@@ -60,33 +58,10 @@ def _run(line: str, folder: str) -> str:
     Raises:
         UsageError: it cannot be run, fails, or takes too long; with what it printed.
     """
-    shown = one_line(line)
-    try:
-        process = subprocess.Popen(
-            line,
-            shell=True,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-            errors="backslashreplace",
-            start_new_session=True,
-        )
-    except (OSError, ValueError) as error:
-        reason = reason_of(error) if isinstance(error, OSError) else str(error)
-        raise UsageError(f"{shown}: {reason}") from None
-    with process:
-        try:
-            out, said = process.communicate(timeout=PATIENCE)
-        except subprocess.TimeoutExpired:
-            raise UsageError(f"{shown}: not done after {PATIENCE:.0f} s") from None
-        finally:
-            # Whatever it has left behind, which would hold its streams open, and what is interrupted.
-            if process.returncode is None:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-    if process.returncode:
-        remark = one_line(said) or one_line(out)
-        raise UsageError(f"{shown}: exit status {process.returncode}" + (f": {remark}" if remark else ""))
-    return out.strip()
+    what, deadline = one_line(line), time.monotonic() + PATIENCE
+    printed = output_of(["/bin/sh", "-c", line], what, deadline, folder=folder, patience=PATIENCE)
+    if printed.status:
+        # Some say on standard output what is wrong.
+        remark = one_line(printed.out.decode("utf-8", "replace")) if not printed.remark else ""
+        raise UsageError(f"{what}: {printed.failure}" + (f": {remark}" if remark else ""))
+    return printed.out.decode("utf-8", "backslashreplace").strip()

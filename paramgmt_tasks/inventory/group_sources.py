@@ -63,12 +63,14 @@ class GroupSources:
     def groups(self, source: str = "") -> Sequence[str]:
         """The groups that a source can list, sorted; none if it cannot list them or there is no such source.
 
+        That of another package has none, and a warning says why, if it is broken.
+
         Raises:
             UsageError: the source fails; says what it printed.
         """
         if self._configuration and (not source or source in self._configured()):
             return self._configuration.groups(source)
-        return sorted(self._plugins[source].groups) if source and source in self._plugins else ()
+        return self._plugins[source].names() if source and source in self._plugins else ()
 
     def hosts(self, source: str, group: str) -> list[Host] | None:
         """The hosts of a group, `*` being all of the source; None if there is no such source or group.

@@ -10,6 +10,8 @@ from ..model import Host, UsageError, expand, one_line, parse_entry
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
+log = logging.getLogger("paramgmt_tasks")
+
 #: The entry points: an object that is called without arguments, and gives groups by their names.
 GROUP = "paramgmt.inventory"
 
@@ -19,19 +21,15 @@ class Plugin:
 
     def __init__(self, entry_point: "EntryPoint") -> None:
         self._entry_point = entry_point
-        self._error = ""
+        self._error, self._warned = "", False
 
-    @property
-    def groups(self) -> Mapping[str, list[Host]]:
-        """The hosts of each group.
-
-        Raises:
-            UsageError: it is broken; says why.
-        """
+    def names(self) -> list[str]:
+        """The groups, sorted; none, with a warning at the first time, if it is broken."""
         found = self._loaded
-        if self._error:
-            raise UsageError(self._error)
-        return found
+        if self._error and not self._warned:
+            log.warning("%s", self._error)
+            self._warned = True
+        return sorted(found)
 
     def hosts(self, group: str) -> list[Host] | None:
         """The hosts of a group, `*` being those of all, each once; None if there is no such group.
@@ -39,10 +37,13 @@ class Plugin:
         Raises:
             UsageError: it is broken; says why.
         """
+        found = self._loaded
+        if self._error:
+            raise UsageError(self._error)
         if group == "*":
-            everything = (host for hosts in self.groups.values() for host in hosts)
+            everything = (host for hosts in found.values() for host in hosts)
             return list({host.entry: host for host in everything}.values())
-        return self.groups.get(group)
+        return found.get(group)
 
     @cached_property
     def _loaded(self) -> Mapping[str, list[Host]]:
@@ -91,7 +92,7 @@ def installed() -> dict[str, Plugin]:
     found: dict[str, Plugin] = {}
     for entry_point in entry_points(group=GROUP):
         if entry_point.name in found:
-            logging.getLogger("paramgmt_tasks").warning(
+            log.warning(
                 "groups of %s: two packages add a source of that name; %s is not used",
                 entry_point.name,
                 entry_point.value,

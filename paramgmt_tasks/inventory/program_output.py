@@ -46,11 +46,19 @@ class Printed:
 
 
 def output_of(
-    words: Sequence[str], what: str, deadline: float, remedy: str = "", env: Mapping[str, str] | None = None
+    words: Sequence[str],
+    what: str,
+    deadline: float,
+    remedy: str = "",
+    env: Mapping[str, str] | None = None,
+    *,
+    folder: str | None = None,
+    patience: float = PATIENCE,
 ) -> Printed:
-    """Run a program without standard input until a deadline in monotonic seconds.
+    """Run a program without standard input, in a folder or here, until a deadline in monotonic seconds.
 
-    `what` is what errors begin with, `remedy` what is added to them if it takes too long or prints too much.
+    `what` is what errors begin with, `remedy` what is added to them if it takes too long or prints too much;
+    `patience` is after how many seconds they say that the deadline was.
 
     Raises:
         UsageError: it cannot be started, is not done in time, or prints too much.
@@ -58,11 +66,11 @@ def output_of(
     process = None
     try:
         with _interrupts_later():  # or the one that is being started would be lost
-            process = _started(words, what, env)
+            process = _started(words, what, env, folder)
         out, said = _read(process, deadline)
         status = process.wait(max(0.0, deadline - time.monotonic()))
     except subprocess.TimeoutExpired:
-        raise UsageError(f"{what}: not done after {PATIENCE} s{remedy}") from None
+        raise UsageError(f"{what}: not done after {patience:g} s{remedy}") from None
     except _TooMuch:
         raise UsageError(f"{what}: prints more than {LARGEST // 2**20} MB{remedy}") from None
     finally:
@@ -71,7 +79,9 @@ def output_of(
     return Printed(status, out, said.decode("utf-8", "replace"))
 
 
-def _started(words: Sequence[str], what: str, env: Mapping[str, str] | None) -> "subprocess.Popen[bytes]":
+def _started(
+    words: Sequence[str], what: str, env: Mapping[str, str] | None, folder: str | None
+) -> "subprocess.Popen[bytes]":
     try:
         return subprocess.Popen(
             words,
@@ -79,6 +89,7 @@ def _started(words: Sequence[str], what: str, env: Mapping[str, str] | None) -> 
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=env,
+            cwd=folder,
             start_new_session=True,
         )
     except OSError as error:

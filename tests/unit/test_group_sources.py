@@ -315,6 +315,18 @@ def test_a_source_that_hangs_is_ended(folders: Folders, monkeypatch: pytest.Monk
         folders.source("map: sleep 100; true").hosts("", "web")
 
 
+def test_what_a_command_leaves_behind_is_not_waited_for(folders: Folders) -> None:
+    assert entries(folders.source("map: sleep 3 & echo n1"), "web") == ["n1"]
+
+
+def test_a_command_runs_in_the_folder_of_its_configuration(folders: Folders) -> None:
+    sources = folders.source("map: cat $GROUP.txt\nall: echo no >&1; exit 2")
+    folders.write("n[1-2]\n", "user/web.txt")
+    assert entries(sources, "web") == ["n1", "n2"]
+    with pytest.raises(UsageError, match=r"exit status 2: no$"):
+        sources.hosts("", "*")
+
+
 def test_a_command_is_run_once(folders: Folders, tmp_path: Path) -> None:
     count = tmp_path / "count"
     sources = folders.source(
@@ -455,13 +467,18 @@ def test_another_package_adds_a_source(package: Callable[[str, str], None]) -> N
         ("def groups(): return {3: ['x']}", "a group is called 3"),
     ],
 )
-def test_a_broken_package_is_named(package: Callable[[str, str], None], text: str, why: str) -> None:
+def test_a_broken_package_is_named(
+    package: Callable[[str, str], None], caplog: pytest.LogCaptureFixture, text: str, why: str
+) -> None:
     package("broken", text)
     sources = GroupSources()
     assert list(sources.names()) == ["broken"]
     for _ in range(2):
         with pytest.raises(UsageError, match=f"^groups of broken: added_broken:groups is broken: .*{why}"):
             sources.hosts("broken", "web")
+        assert list(sources.groups("broken")) == []
+    (warning,) = caplog.records
+    assert why in warning.getMessage()
 
 
 def test_the_configuration_goes_before_a_package(

@@ -176,3 +176,23 @@ def test_on_the_command_line(inv, tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     done = inv("rgroups", "--inventory", "a.ini", "--json", "--", "web", "d*")
     assert [json.loads(line)["group"] for line in done.stdout.splitlines()] == ["web", "db"]
+
+
+def test_a_failing_source_is_named_beside_the_groups_of_others(
+    inv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "clustershell"
+    (folder / "groups.d").mkdir(parents=True)
+    (folder / "groups.conf").write_text(
+        "[Main]\ndefault: own\nconfdir:\nautodir: $CFGDIR/groups.d\n"
+        "[bad]\nmap: exit 3\nlist: echo no daemon >&2; exit 3\n"
+    )
+    (folder / "groups.d" / "own.yaml").write_text("own: {web: 'web[01-40]', db: db1}\n")
+    monkeypatch.setenv("CLUSTERSHELL_CFGDIR", str(folder))
+    done = inv("rgroups")
+    assert (done.returncode, done.stdout) == (1, "@db    1  db1\n@web  40  web[01-40]\n")
+    failure = "rgroups: groups of bad: echo no daemon >&2; exit 3: exit status 3: no daemon\n"
+    assert done.stderr == failure
+    done = inv("rgroups", "web")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "@web  40  web[01-40]\n", "")
+    assert inv("rhosts", "-m", "@web&web0[1-3]!@own:db", "--fold").stdout == "web[01-03]\n"
