@@ -292,7 +292,7 @@ def record(seed: int, folder: Path) -> None:
     with _only_usage_errors():
         past_runs.select(f"@{rng.choice(('failed', 'ok', 'unstarted', 'lost', 'x'))}")
     with contextlib.suppress(Exit):
-        _runs.listing.body(Context())
+        _runs.listing(Context())
     with contextlib.suppress(Exit):
         _runs.show(Context(), [name])
 

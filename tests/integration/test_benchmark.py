@@ -244,7 +244,7 @@ def test_bad_input_is_one_line_and_status_2(tmp_path: Path) -> None:
         (["benchmark.uds-vs-tcp", "--sizes", "x"], "uds-vs-tcp: --sizes x: must be bytes"),
         (["benchmark.uds-vs-tcp", "--sizs", "3"], "no option '--sizs'"),
         (["benchmark.network.push", "--sender", "x"], "no option '--sender'"),
-        (["rhosts", "--hots", "x"], "rhosts: no option '--hots': see inv rhosts --help"),
+        (["rhosts", "--hots", "x"], "rhosts: no option '--hots' (near: --hosts): see inv rhosts --help"),
         (["benchmark.network", "--senders", "none"], "network: host list none: no such file or directory"),
         (["benchmark.uds-vs-tcp", "--order", "any"], "--order any: must be one of interleaved, random"),
         (["benchmark.uds-vs-tcp.pull"], "no results yet: run the benchmark first"),

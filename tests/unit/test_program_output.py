@@ -107,7 +107,9 @@ def test_an_interrupt_while_a_program_is_started_ends_it(monkeypatch: pytest.Mon
         return started[0]
 
     popen = subprocess.Popen
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background ignore it
     monkeypatch.setattr(subprocess, "Popen", start)
     with pytest.raises(KeyboardInterrupt):
         output_of(["sleep", "300"], "x", time.monotonic() + 60)
+    signal.signal(signal.SIGINT, before)
     assert started[0].poll() == -signal.SIGTERM
