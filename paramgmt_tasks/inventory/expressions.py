@@ -21,7 +21,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _BETWEEN = re.compile(r"[\s,&!^]*")
 #: A regular expression between slashes; what goes on behind the second one is a path.
 _REGEX = re.compile(r"/(?:[^/\\]|\\.)+/(?=[\s,&!^:]|$)")
-_PORT = re.compile(r":[0-9]{1,5}(?=:|$)")
+#: Also one that is too large: as a host it would be reached by that number.
+_PORT = re.compile(r":[0-9]+(?=:|$)")
 
 
 class Step(NamedTuple):

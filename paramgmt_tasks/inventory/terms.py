@@ -11,7 +11,7 @@ from .known import Known
 
 #: They stand for `*` and `?` while ranges are expanded.
 _STANDING = {"*": "\ue000", "?": "\ue001"}
-_SUBSCRIPT = re.compile(r"(.+)\[(-?\d+|(-?\d*):(-?\d*))\]")
+_SUBSCRIPT = re.compile(r"(.+)\[(-?\d{1,9}|(-?\d{1,9})?(:)(-?\d{1,9})?)\]")
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,8 @@ class Terms:
         return self._bare(text)
 
     def _regex(self, text: str, pattern: str) -> Callable[[str], object]:
+        if text == "~":  # such as of a variable that is not set
+            raise UsageError(f"{self._said} {text}: an empty regular expression matches every host")
         try:
             return re.compile(pattern).search
         except (re.error, RecursionError) as error:
@@ -74,10 +76,8 @@ class Terms:
         try:
             names = expand(standing)
         except UsageError as error:
-            raise UsageError(f"{self._said.rstrip(':')}: {error}") from None
-        if standing == text:
-            return names
-        return [name.replace(_STANDING["*"], "*").replace(_STANDING["?"], "?") for name in names]
+            raise UsageError(f"{self._said.rstrip(':')}: {_as_written(str(error))}") from None
+        return names if standing == text else [_as_written(name) for name in names]
 
     def _bare(self, text: str) -> Term:
         """A host, or a group or a list by that name."""
@@ -100,6 +100,8 @@ class Terms:
     def _at(self, text: str) -> list[Host]:
         """The hosts of `@group`, `@source:group` and `@failed:RUN`, and of Ansible's `@file`."""
         source, colon, name = text[1:].partition(":")
+        if "[" in source:  # the colon is within a subscript
+            source, colon, name = text[1:], "", ""
         if source in past_runs.NAMES:
             if not colon and self._known.inventory_group(source) is not None:
                 raise UsageError(
@@ -155,10 +157,19 @@ class Terms:
         """Those that Ansible's subscript keeps, if there is one: the last number is within, as there."""
         if subscript is None:
             return hosts
-        index, first, last = subscript[2], subscript[3], subscript[4]
-        if first is not None:
+        index, first, colon, last = subscript.groups()[1:]
+        if colon:
             begin, end = int(first or 0), int(last or -1)
-            return hosts[begin : end + 1 if end != -1 else None]
-        if not -len(hosts) <= int(index) < len(hosts):
+            found = hosts[begin : end + 1 if end != -1 else None]
+        else:
+            found = [hosts[int(index)]] if -len(hosts) <= int(index) < len(hosts) else []
+        if not found and (hosts or not colon):
             raise UsageError(f"{self._said} {text}: there are {len(hosts)} hosts")
-        return [hosts[int(index)]]
+        return found
+
+
+def _as_written(text: str) -> str:
+    """A text with the wildcards for which others stand."""
+    for wildcard, character in _STANDING.items():
+        text = text.replace(repr(character)[1:-1], wildcard).replace(character, wildcard)
+    return text
