@@ -70,8 +70,11 @@ class Evaluation:
             elif not meant:
                 self._refuse_unmet(term, found, adds)
             is_names = step.operator == UNION and term.hosts is None and term.matches is None
-            names = [*names, *term.names] if names is not None and is_names else None
-            found = _joined(found, step.operator, meant)
+            if names is not None and is_names:
+                names += term.names
+            else:
+                names = None
+            found = _join(found, step.operator, meant)
         return Meaning(found, names, has_empty)
 
     def _is_host(self, name: str) -> bool:
@@ -146,12 +149,17 @@ class Evaluation:
         return not self._known.hosts.keys().isdisjoint(term.names)
 
 
-def _joined(found: Members, operator: str, meant: Members) -> Members:
+def _join(found: Members, operator: str, meant: Members) -> Members:
+    """What is found with one term more. This changes `found`: copies would make long expressions slow."""
     if operator == INTERSECTION:
         return {entry: host or meant[entry] for entry, host in found.items() if entry in meant}
-    left = (
-        found if operator == UNION else {entry: host for entry, host in found.items() if entry not in meant}
-    )
-    if operator == DIFFERENCE:
-        return left
-    return {**left, **{entry: host for entry, host in meant.items() if entry not in found}}
+    if operator == UNION:
+        for entry, host in meant.items():
+            found.setdefault(entry, host)
+        return found
+    added = {entry: host for entry, host in meant.items() if entry not in found}
+    for entry in meant:
+        found.pop(entry, None)
+    if operator == XOR:
+        found.update(added)
+    return found

@@ -11,6 +11,8 @@ from .known import Known
 
 #: They stand for `*` and `?` while ranges are expanded.
 _STANDING = {"*": "\ue000", "?": "\ue001"}
+#: How many patterns ranges may make of one with wildcards: each host is compared with all of them.
+_MOST_PATTERNS = 2000
 _SUBSCRIPT = re.compile(r"(.+)\[(-?\d{1,9}|(-?\d{1,9})?(:)(-?\d{1,9})?)\]")
 
 
@@ -65,7 +67,13 @@ class Terms:
             raise UsageError(f"{self._said} {text}: not a regular expression: {error}") from None
 
     def _wildcards(self, text: str) -> Callable[[str], object]:
-        patterns = (re.escape(name).replace("\\*", ".*").replace("\\?", ".") for name in self._expanded(text))
+        names = self._expanded(text)
+        if len(names) > _MOST_PATTERNS:
+            raise UsageError(
+                f"{self._said} {text}: {len(names)} patterns: at most {_MOST_PATTERNS}; "
+                "leave out the range or the wildcards"
+            )
+        patterns = (re.escape(name).replace("\\*", ".*").replace("\\?", ".") for name in names)
         return re.compile("|".join(patterns)).fullmatch
 
     def _expanded(self, text: str) -> list[str]:

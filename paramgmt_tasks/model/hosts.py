@@ -152,7 +152,7 @@ def _expand_one(pattern: str) -> list[str]:
     if re.search(r"[\s&^!%*\\]", name):
         raise UsageError(f"malformed range in {pattern!r}: write it like web[01-20]")
     # Counted from the text: a mistyped bound would fill the memory before anything could count.
-    count = prod(_length(ranges) for ranges in re.findall(r"\[([^\]]*)\]", name))
+    count = prod(_length(ranges) for ranges in re.findall(r"\[([^\[\]]*)\]", name))
     if count > MOST:
         raise UsageError(f"{count} hosts in {pattern!r}: at most {MOST} in one range")
     try:

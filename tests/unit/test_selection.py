@@ -240,6 +240,7 @@ def test_what_an_expression_means_is_not_added_to_what_is_there(selection: Selec
         ("web1:123456", "-m: bad port '123456' in 'web1:123456'"),
         ("~", "-m ~: an empty regular expression matches every host"),
         ("@web!~", "-m ~: an empty regular expression matches every host"),
+        ("w*[1-5000]", "-m w*[1-5000]: 5000 patterns: at most 2000; leave out the range or the wildcards"),
         ("w*[", "-m: malformed range in 'w*['"),
         ("web1;x", "-m: "),
         ("a[1", "-m: malformed range"),
@@ -351,6 +352,20 @@ def test_a_filter_that_meets_nothing_is_refused(
     with pytest.raises(UsageError) as error:
         call()
     assert str(error.value) == f"-o {said}"
+
+
+@pytest.mark.parametrize("joined", [",", "!", ":", " ", ":!"])
+def test_long_expressions_take_no_longer_than_their_terms(selection: Selection, joined: str) -> None:
+    names = [f"n{number}" for number in range(20_000)]
+    hosts = [parse_entry(name) for name in (*names, "last")]
+    text = joined.join(["*", *names, "last"][: -1 if "!" in joined else None])
+    assert len(selection.limited(hosts, text, "-l")) == (1 if "!" in joined else 20_001)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, ":" * 100_000, "a[" * 50_000, "@x:" * 40_000, "/" * 100_000])
+def test_what_is_long_and_malformed_is_refused_soon(selection: Selection, text: str) -> None:
+    with pytest.raises(UsageError):
+        selection.limited([parse_entry("a")], text, "-l")
 
 
 def test_hosts_of_a_run_are_left_out(selection: Selection, notes: list[str]) -> None:
