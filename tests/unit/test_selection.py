@@ -381,6 +381,22 @@ def test_hosts_of_a_run_are_left_out(selection: Selection, notes: list[str]) -> 
     assert notes == ["-x @lost: has no hosts"]
 
 
+@pytest.mark.parametrize(
+    ("listed", "left"),
+    [
+        ("web1 db1", "web1"),  # the one of another port
+        ("web2 root@web2 root@web2:22 db1", "root@web2:22"),
+        ("nic@web2 web2 root@web2 db1", "web2 root@web2"),  # the very one is there
+        ("root@web1:2222 nic@web1:23 web1", "nic@web1:23 web1"),
+    ],
+)
+def test_a_host_of_a_group_is_left_out_whoever_logs_in(selection: Selection, listed: str, left: str) -> None:
+    hosts = [parse_entry(name) for name in ("nic@web2", "nic@web1:2222", "db1")]
+    selection.known.add(Inventory("x", tuple(hosts), {"spare": tuple(host.entry for host in hosts)}))
+    found = selection.without([parse_entry(name) for name in listed.split()], ["@spare"], "-x")
+    assert entries(found) == left
+
+
 @given(st.lists(st.sampled_from("abcdef"), min_size=1, max_size=8), st.data())
 def test_a_filter_keeps_order_and_duplicates(names: list[str], data: st.DataObject) -> None:
     hosts = [Host(name, name, variables={"N": str(index)}) for index, name in enumerate(names)]
