@@ -103,6 +103,8 @@ class Terms:
         names = self._expanded(text)
         if self._lists and len(names) == 1 and not self._is_host(text) and self._known.has_list(text):
             return Term(text, hosts=self._known.listed(text))
+        if self._lists and text == "all" and not self._is_host(text):  # no inventory has such a group
+            return Term(text, matches=lambda name: True)
         return Term(text, names=names)
 
     def _at(self, text: str) -> list[Host]:

@@ -354,6 +354,14 @@ def test_a_filter_that_meets_nothing_is_refused(
     assert str(error.value) == f"-o {said}"
 
 
+def test_all_are_all_hosts_without_an_inventory_too() -> None:
+    hosts = [parse_entry(name) for name in ("web1", "db1")]
+    assert entries(Selection().limited(hosts, "all:!web1", "-l")) == "db1"
+    assert entries(Selection().without(hosts, ["all!web1"], "-x")) == "web1"
+    assert entries(Selection().limited([*hosts, parse_entry("all")], "all", "-l")) == "all"
+    assert added(Selection(), "all") == "all"
+
+
 @pytest.mark.parametrize("joined", [",", "!", ":", " ", ":!"])
 def test_long_expressions_take_no_longer_than_their_terms(selection: Selection, joined: str) -> None:
     names = [f"n{number}" for number in range(20_000)]
