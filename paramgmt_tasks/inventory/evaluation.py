@@ -41,6 +41,10 @@ class Evaluation:
         self._known, self._said, self._note = known, said, note
         self._listed = None if listed is None else {host.entry: host.address for host in listed}
         self._by_address: dict[str, list[str]] = {}
+        self._by_place: dict[tuple[str, int | None], list[str]] = {}
+        for host in listed or ():
+            if host.entry != host.address:
+                self._by_place.setdefault((host.address, host.port), []).append(host.entry)
         for entry, address in (self._listed or {}).items():
             if entry != address:
                 self._by_address.setdefault(address, []).append(entry)
@@ -70,8 +74,11 @@ class Evaluation:
             elif not meant:
                 self._refuse_unmet(term, found, adds)
             is_names = step.operator == UNION and term.hosts is None and term.matches is None
-            names = [*names, *term.names] if names is not None and is_names else None
-            found = _joined(found, step.operator, meant)
+            if names is not None and is_names:
+                names += term.names
+            else:
+                names = None
+            found = _join(found, step.operator, meant)
         return Meaning(found, names, has_empty)
 
     def _is_host(self, name: str) -> bool:
@@ -90,7 +97,7 @@ class Evaluation:
             hosts = {host.entry: host for host in term.hosts}
             if self._listed is None:
                 return {entry: host for entry, host in hosts.items() if adds or entry in found}
-            return dict.fromkeys(self._named(hosts))
+            return dict.fromkeys(self._named_or_there(hosts.values()))
         if term.matches is not None:
             return self._matching(term.matches, found, adds)
         if self._listed is None:
@@ -104,6 +111,16 @@ class Evaluation:
             if name in listed:
                 yield name
             yield from self._by_address.get(name, ())
+
+    def _named_or_there(self, hosts: Iterable[Host]) -> Iterable[str]:
+        """The entries that are named, else those of the same address and port with another user."""
+        listed = self._listed or {}
+        for host in hosts:
+            yield from self._named([host.entry])
+            if host.entry not in listed:
+                if host.port is None and host.address in listed:
+                    yield host.address
+                yield from self._by_place.get((host.address, host.port), ())
 
     def _matching(self, matches: Callable[[str], object], found: Members, adds: bool) -> Members:
         """What a pattern matches, by entry or address."""
@@ -146,12 +163,17 @@ class Evaluation:
         return not self._known.hosts.keys().isdisjoint(term.names)
 
 
-def _joined(found: Members, operator: str, meant: Members) -> Members:
+def _join(found: Members, operator: str, meant: Members) -> Members:
+    """What is found with one term more. This changes `found`: copies would make long expressions slow."""
     if operator == INTERSECTION:
         return {entry: host or meant[entry] for entry, host in found.items() if entry in meant}
-    left = (
-        found if operator == UNION else {entry: host for entry, host in found.items() if entry not in meant}
-    )
-    if operator == DIFFERENCE:
-        return left
-    return {**left, **{entry: host for entry, host in meant.items() if entry not in found}}
+    if operator == UNION:
+        for entry, host in meant.items():
+            found.setdefault(entry, host)
+        return found
+    added = {entry: host for entry, host in meant.items() if entry not in found}
+    for entry in meant:
+        found.pop(entry, None)
+    if operator == XOR:
+        found.update(added)
+    return found

@@ -21,7 +21,10 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _BETWEEN = re.compile(r"[\s,&!^]*")
 #: A regular expression between slashes; what goes on behind the second one is a path.
 _REGEX = re.compile(r"/(?:[^/\\]|\\.)+/(?=[\s,&!^:]|$)")
-_PORT = re.compile(r":[0-9]{1,5}(?=:|$)")
+#: Also one that is too large: as a host it would be reached by that number.
+_PORT = re.compile(r":[0-9]+(?=:|$)")
+#: Characters that an IPv6 address may have with a zone and a user. In longer text none is looked for.
+_LONGEST_ADDRESS = 300
 
 
 class Step(NamedTuple):
@@ -107,11 +110,12 @@ def _parts(term: str) -> list[str]:
     parts, start, depth = [], 0, 0
     for at, character in enumerate(term):
         depth += (character in "([{") - (character in ")]}")
-        part = term[start:at]
-        is_source = part.startswith("@") and ":" not in part and term[at + 1 : at + 2] not in ("", "@")
-        if character != ":" or depth > 0 or is_source or _PORT.match(term, at):
+        if character != ":" or depth > 0 or _PORT.match(term, at):
             continue
-        if is_address(term[start:].rpartition("@")[2]):
+        part = term[start:at]
+        if part.startswith("@") and ":" not in part and term[at + 1 : at + 2] not in ("", "@"):
+            continue  # it stands behind a source of groups
+        if len(term) - start < _LONGEST_ADDRESS and is_address(term[start:].rpartition("@")[2]):
             break
         parts.append(part)
         start = at + 1
@@ -120,7 +124,7 @@ def _parts(term: str) -> list[str]:
 
 def is_path(text: str) -> bool:
     """Whether a term is the path of a list: one with a slash, other than that of a range's step."""
-    return "/" in re.sub(r"\[[^\]]*\]", "", text)
+    return "/" in re.sub(r"\[[^\[\]]*\]", "", text)
 
 
 def is_address(text: str) -> bool:

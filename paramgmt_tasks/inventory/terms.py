@@ -11,7 +11,9 @@ from .known import Known
 
 #: They stand for `*` and `?` while ranges are expanded.
 _STANDING = {"*": "\ue000", "?": "\ue001"}
-_SUBSCRIPT = re.compile(r"(.+)\[(-?\d+|(-?\d*):(-?\d*))\]")
+#: How many patterns ranges may make of one with wildcards: each host is compared with all of them.
+_MOST_PATTERNS = 2000
+_SUBSCRIPT = re.compile(r"(.+)\[(-?\d{1,9}|(-?\d{1,9})?(:)(-?\d{1,9})?)\]")
 
 
 @dataclass(frozen=True)
@@ -57,13 +59,21 @@ class Terms:
         return self._bare(text)
 
     def _regex(self, text: str, pattern: str) -> Callable[[str], object]:
+        if text == "~":  # such as of a variable that is not set
+            raise UsageError(f"{self._said} {text}: an empty regular expression matches every host")
         try:
             return re.compile(pattern).search
         except (re.error, RecursionError) as error:
             raise UsageError(f"{self._said} {text}: not a regular expression: {error}") from None
 
     def _wildcards(self, text: str) -> Callable[[str], object]:
-        patterns = (re.escape(name).replace("\\*", ".*").replace("\\?", ".") for name in self._expanded(text))
+        names = self._expanded(text)
+        if len(names) > _MOST_PATTERNS:
+            raise UsageError(
+                f"{self._said} {text}: {len(names)} patterns: at most {_MOST_PATTERNS}; "
+                "leave out the range or the wildcards"
+            )
+        patterns = (re.escape(name).replace("\\*", ".*").replace("\\?", ".") for name in names)
         return re.compile("|".join(patterns)).fullmatch
 
     def _expanded(self, text: str) -> list[str]:
@@ -74,10 +84,8 @@ class Terms:
         try:
             names = expand(standing)
         except UsageError as error:
-            raise UsageError(f"{self._said.rstrip(':')}: {error}") from None
-        if standing == text:
-            return names
-        return [name.replace(_STANDING["*"], "*").replace(_STANDING["?"], "?") for name in names]
+            raise UsageError(f"{self._said.rstrip(':')}: {_as_written(str(error))}") from None
+        return names if standing == text else [_as_written(name) for name in names]
 
     def _bare(self, text: str) -> Term:
         """A host, or a group or a list by that name."""
@@ -95,11 +103,15 @@ class Terms:
         names = self._expanded(text)
         if self._lists and len(names) == 1 and not self._is_host(text) and self._known.has_list(text):
             return Term(text, hosts=self._known.listed(text))
+        if self._lists and text == "all" and not self._is_host(text):  # no inventory has such a group
+            return Term(text, matches=lambda name: True)
         return Term(text, names=names)
 
     def _at(self, text: str) -> list[Host]:
         """The hosts of `@group`, `@source:group` and `@failed:RUN`, and of Ansible's `@file`."""
         source, colon, name = text[1:].partition(":")
+        if "[" in source:  # the colon is within a subscript
+            source, colon, name = text[1:], "", ""
         if source in past_runs.NAMES:
             if not colon and self._known.inventory_group(source) is not None:
                 raise UsageError(
@@ -155,10 +167,19 @@ class Terms:
         """Those that Ansible's subscript keeps, if there is one: the last number is within, as there."""
         if subscript is None:
             return hosts
-        index, first, last = subscript[2], subscript[3], subscript[4]
-        if first is not None:
+        index, first, colon, last = subscript.groups()[1:]
+        if colon:
             begin, end = int(first or 0), int(last or -1)
-            return hosts[begin : end + 1 if end != -1 else None]
-        if not -len(hosts) <= int(index) < len(hosts):
+            found = hosts[begin : end + 1 if end != -1 else None]
+        else:
+            found = [hosts[int(index)]] if -len(hosts) <= int(index) < len(hosts) else []
+        if not found and (hosts or not colon):
             raise UsageError(f"{self._said} {text}: there are {len(hosts)} hosts")
-        return [hosts[int(index)]]
+        return found
+
+
+def _as_written(text: str) -> str:
+    """A text with the wildcards for which others stand."""
+    for wildcard, character in _STANDING.items():
+        text = text.replace(repr(character)[1:-1], wildcard).replace(character, wildcard)
+    return text

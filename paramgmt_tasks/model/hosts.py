@@ -34,6 +34,8 @@ _SPACE = re.compile(r"\s")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 #: Quoting, which only shlex can split, slowly; and the words of text without it.
 _QUOTING, _WORD = re.compile(r"['\"\\]"), re.compile(r"[^ \t\r\n]+")
+#: Characters of expressions and of settings, which OpenSSH lets pass though no host is called so.
+_OF_EXPRESSIONS = re.compile(r"[!*?^~=]")
 _NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
 #: Names that can be folded, the numbers in them, and how many digits those may have.
 _PLAIN, _NUMBERS, _LONGEST = re.compile(r"[A-Za-z0-9._-]+"), re.compile(r"([0-9]+)"), 32
@@ -104,6 +106,8 @@ def parse_entry(entry: str) -> Host:
     # As ?HOST the entry is part of paths.
     if "/" in entry or not address.strip("."):
         raise UsageError(f"{entry!r} is a path: a host never is")
+    if mark := _OF_EXPRESSIONS.search(address):  # `!web3` would not spare web3
+        raise UsageError(f"{mark[0]!r} in {entry!r}: no host has it in its name")
     ssh_options.check_host(address)
     if user:
         ssh_options.check_user(user)
@@ -152,7 +156,7 @@ def _expand_one(pattern: str) -> list[str]:
     if re.search(r"[\s&^!%*\\]", name):
         raise UsageError(f"malformed range in {pattern!r}: write it like web[01-20]")
     # Counted from the text: a mistyped bound would fill the memory before anything could count.
-    count = prod(_length(ranges) for ranges in re.findall(r"\[([^\]]*)\]", name))
+    count = prod(_length(ranges) for ranges in re.findall(r"\[([^\[\]]*)\]", name))
     if count > MOST:
         raise UsageError(f"{count} hosts in {pattern!r}: at most {MOST} in one range")
     try:

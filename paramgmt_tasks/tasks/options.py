@@ -75,7 +75,7 @@ class Options:
         selection, prefix = self.selection(), self.value("hosts").prefix
         listed = selection.listed(files, prefix, _hint, self.flag("allow_proxy_command"))
         found = [*selection.added(inline, self.value("machines").prefix, listed), *listed]
-        kept = self.filtered(found, selection) if found else []
+        kept = self._some(self.filtered(found, selection)) if found else []
         if not kept:
             sources = " and ".join([*files, *(["--machines"] if inline else [])])
             raise UsageError(f"no hosts in {sources}" + (f" after {self.filters()}" if found else ""))
@@ -94,7 +94,7 @@ class Options:
         return Selection(self._texts("inventory"), note)
 
     def filtered(self, hosts: list[Host], selection: Selection) -> list[Host]:
-        """Those of `hosts` that are meant, in their order.
+        """Those of `hosts` that --limit and --exclude leave, in their order.
 
         Raises:
             UsageError: a filter cannot be used, or meets none: what it was to spare would not be spared.
@@ -109,7 +109,7 @@ class Options:
         if len(spared) < len(hosts):
             entries = {host.entry for host in spared}
             kept = [host for host in kept if host.entry in entries]
-        return self._some(kept)
+        return kept
 
     def _some(self, hosts: list[Host]) -> list[Host]:
         """Those that --pick or --first keeps."""

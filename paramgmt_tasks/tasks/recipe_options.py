@@ -105,6 +105,11 @@ class RecipeOptions:
         everyone = [host for own in hosts.values() for host in own]
         if not everyone and not (options.is_given("exclude") or options.is_given("limit")):
             return hosts  # all is done here
+        for name in ("pick", "first"):  # they may not be dropped: they are to keep hosts out
+            if not options.is_given(name) and options[name] is not None:
+                raise UsageError(
+                    f"{options.value(name).prefix} {options[name]}: is for one list, not for roles"
+                )
         kept = {host.entry for host in options.filtered(everyone, selection)}
         left = {role: [host for host in own if host.entry in kept] for role, own in hosts.items()}
         for role, own in left.items():

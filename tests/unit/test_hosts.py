@@ -367,3 +367,9 @@ def test_a_link_that_another_user_made_is_refused(below: Path) -> None:
     os.chown(below / "hostlists", 12345, -1, follow_symlinks=False)
     with pytest.raises(UsageError, match="is not used, as it belongs to the user 12345"):
         read_list("web")
+
+
+@pytest.mark.parametrize("line", ["!web3", "web1!web2", "web*", "~web", "a^b", "RACK=b", "nic@web?:22"])
+def test_an_expression_or_a_setting_is_no_host_of_a_list(line: str) -> None:
+    with pytest.raises(UsageError, match=r"x, line 1: .* no host has it in its name"):
+        parse_lines([line], "x")

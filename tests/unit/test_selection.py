@@ -101,6 +101,7 @@ def added(selection: Selection, *patterns: str) -> str:
         ("a:b:c", ",a ,b ,c"),
         ("web:!phoenix:db:&staging", ",web ,db &staging !phoenix"),
         ("a, !b", ",a !b"),
+        ("a:123456,b", ",a:123456 ,b"),
         ("!a", "!a"),
         ("&a:!b", "&a !b"),
         ("web[0:2]:db[-1]", ",web[0:2] ,db[-1]"),
@@ -170,6 +171,9 @@ def test_a_text_that_cannot_be_read_is_refused(text: str, said: str) -> None:
         ("g*", "g1 g2"),
         ("@web[0]", "web1"),
         ("@web[-1]", "web4"),
+        ("@web[0:1]", "web1 web2"),
+        ("@web[2:]:@db", "web3 web4 db1 db2"),
+        ("@slurm:idle[0:0]", "g2"),
         ("web[1:2]", "web2 web3"),
         ("web[2:]", "web3 web4"),
         ("web[:1]", "web1 web2"),
@@ -228,6 +232,16 @@ def test_what_an_expression_means_is_not_added_to_what_is_there(selection: Selec
         ("/(/", "-m /(/: not a regular expression"),
         ("!web1", "-m !web1: nothing stands before '!' to take from"),
         ("web[7]", "-m web[7]: there are 4 hosts"),
+        ("web[7:9]", "-m web[7:9]: there are 4 hosts"),
+        ("@web[2:1]", "-m @web[2:1]: there are 4 hosts"),
+        ("@empty[0]", "-m @empty[0]: there are 0 hosts"),
+        ("web[-:1]", "-m: malformed range in 'web[-:1]'"),
+        (f"web[0:{'9' * 5000}]", "-m: malformed range in 'web[0:999"),
+        ("web1:123456", "-m: bad port '123456' in 'web1:123456'"),
+        ("~", "-m ~: an empty regular expression matches every host"),
+        ("@web!~", "-m ~: an empty regular expression matches every host"),
+        ("w*[1-5000]", "-m w*[1-5000]: 5000 patterns: at most 2000; leave out the range or the wildcards"),
+        ("w*[", "-m: malformed range in 'w*['"),
         ("web1;x", "-m: "),
         ("a[1", "-m: malformed range"),
         ("./none.txt", "-m ./none.txt: no such file"),
@@ -340,6 +354,28 @@ def test_a_filter_that_meets_nothing_is_refused(
     assert str(error.value) == f"-o {said}"
 
 
+def test_all_are_all_hosts_without_an_inventory_too() -> None:
+    hosts = [parse_entry(name) for name in ("web1", "db1")]
+    assert entries(Selection().limited(hosts, "all:!web1", "-l")) == "db1"
+    assert entries(Selection().without(hosts, ["all!web1"], "-x")) == "web1"
+    assert entries(Selection().limited([*hosts, parse_entry("all")], "all", "-l")) == "all"
+    assert added(Selection(), "all") == "all"
+
+
+@pytest.mark.parametrize("joined", [",", "!", ":", " ", ":!"])
+def test_long_expressions_take_no_longer_than_their_terms(selection: Selection, joined: str) -> None:
+    names = [f"n{number}" for number in range(20_000)]
+    hosts = [parse_entry(name) for name in (*names, "last")]
+    text = joined.join(["*", *names, "last"][: -1 if "!" in joined else None])
+    assert len(selection.limited(hosts, text, "-l")) == (1 if "!" in joined else 20_001)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, ":" * 100_000, "a[" * 50_000, "@x:" * 40_000, "/" * 100_000])
+def test_what_is_long_and_malformed_is_refused_soon(selection: Selection, text: str) -> None:
+    with pytest.raises(UsageError):
+        selection.limited([parse_entry("a")], text, "-l")
+
+
 def test_hosts_of_a_run_are_left_out(selection: Selection, notes: list[str]) -> None:
     hosts = [parse_entry(name) for name in ("web1", "nic@web2", "web2")]
     with closing(Journal(RemoteCommand("x"), hosts, Settings(), 10)) as journal:
@@ -351,6 +387,22 @@ def test_hosts_of_a_run_are_left_out(selection: Selection, notes: list[str]) -> 
     assert entries(selection.limited(hosts, "*!@failed", "-l")) == "web1 web2"
     assert entries(selection.without(hosts, ["@lost"], "-x")) == "web1 nic@web2 web2"
     assert notes == ["-x @lost: has no hosts"]
+
+
+@pytest.mark.parametrize(
+    ("listed", "left"),
+    [
+        ("web1 db1", "web1"),  # the one of another port
+        ("web2 root@web2 root@web2:22 db1", "root@web2:22"),
+        ("nic@web2 web2 root@web2 db1", "web2 root@web2"),  # the very one is there
+        ("root@web1:2222 nic@web1:23 web1", "nic@web1:23 web1"),
+    ],
+)
+def test_a_host_of_a_group_is_left_out_whoever_logs_in(selection: Selection, listed: str, left: str) -> None:
+    hosts = [parse_entry(name) for name in ("nic@web2", "nic@web1:2222", "db1")]
+    selection.known.add(Inventory("x", tuple(hosts), {"spare": tuple(host.entry for host in hosts)}))
+    found = selection.without([parse_entry(name) for name in listed.split()], ["@spare"], "-x")
+    assert entries(found) == left
 
 
 @given(st.lists(st.sampled_from("abcdef"), min_size=1, max_size=8), st.data())

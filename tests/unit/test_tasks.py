@@ -130,6 +130,23 @@ def test_a_benchmark_spares_what_is_excluded(project: Project, tmp_path: Path) -
     assert project(*words, INVOKE_PARAMGMT_EXCLUDE="web2").stdout.startswith("clients: web1\n")
 
 
+def test_a_seed_of_a_benchmark_is_for_its_order(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "two").write_text("web[1-2]\n")
+    done = project(
+        "inv", "touching.push", "--clients", "two", "--dry-run", "--order", "random", "--seed", "5"
+    )
+    assert (done.stdout.splitlines()[0], done.stderr, done.returncode) == ("clients: web1, web2", "", 0)
+
+
+@pytest.mark.parametrize("name", ["pick", "first"])
+def test_a_benchmark_does_not_drop_a_configured_choice(project: Project, tmp_path: Path, name: str) -> None:
+    (tmp_path / "two").write_text("web[1-2]\n")
+    words = ("inv", "touching.push", "--clients", "two", "--dry-run")
+    done = project(*words, **{f"INVOKE_PARAMGMT_{name.upper()}": "1"})
+    said = f"touching: {name}, below paramgmt in the configuration: 1: is for one list, not for roles\n"
+    assert (done.stdout, done.stderr, done.returncode) == ("", said, 2)
+
+
 # -- reports of hosts that failed
 
 
