@@ -7,6 +7,10 @@ from collections.abc import Iterable
 
 #: A line of the input, which a terminal limits, and what it costs at most to send a byte or the end.
 _LINE, _MOST, _ENDS = 1000, 3, 64
+#: How much may be on its way to OpenSSH's server, which answers what it has not yet written to a terminal
+#: without echo by as much of SSH_MSG_IGNORE, against who counts keys: one packet has to be able to take it.
+#: It reports what it has written every 96 KB.
+_ON_ITS_WAY = 192 * 1024
 _END, _QUOTE = b"\x04", b"\x16"
 #: Modes by their opcodes: no echo, no signals, no translation either way, and input by lines, so that it can
 #: end. Of the special characters there are the end and what takes the next one literally; 255 is none.
@@ -35,13 +39,20 @@ class TerminalInput:
     >>> given = TerminalInput()
     >>> given.encode(b"a\\n\\x04b"), given.end()[:3]
     (b'a\\n\\x16\\x04b', b'\\x04\\x04\\x04')
+
+    `server` is its version, as it says it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, server: str = "") -> None:
         self._length = 0
+        #: The whole window, as far as it has been seen, if not all of it is to be used.
+        self._window: int | None = 0 if "OpenSSH" in server else None
 
     def room(self, window: int) -> int:
         """How many bytes a window has room for, if the end has to fit behind them."""
+        if self._window is not None:
+            self._window = max(self._window, window)
+            window = min(window, _ON_ITS_WAY - (self._window - window))
         return max(0, (window - _ENDS) // _MOST)
 
     def encode(self, data: bytes) -> bytes:

@@ -99,7 +99,7 @@ class ExecChannel(PrivateChannel):
         self.transport.send_message(request)
         self.flush()
         yield from self.confirmation(_NO_TERMINAL)
-        self.terminal = TerminalInput()
+        self.terminal = TerminalInput(self.transport.remote_version)
 
     def set_environment(self, variables: Iterable[tuple[bytes, bytes]]) -> None:
         """Ask for variables of the command's environment; as with ssh, the host may ignore them."""
