@@ -7,7 +7,6 @@ What needs Fabric is imported when it is first used, so that `inv --list` stays 
 from typing import TYPE_CHECKING
 
 from ._version import __version__
-from .inventory import read_list
 from .model import (
     Copying,
     Host,
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from .engines import Pool, Session
     from .execution import ParallelGroup, Run
     from .fleet import Fleet
+    from .inventory import read_list
     from .recipes import BenchmarkRun, Cycle
 else:
     __getattr__ = later(
@@ -42,6 +42,7 @@ else:
             ".engines": ["Pool", "Session"],
             ".execution": ["ParallelGroup", "Run"],
             ".fleet": ["Fleet"],
+            ".inventory": ["read_list"],
             ".recipes": ["BenchmarkRun", "Cycle"],
         },
     )

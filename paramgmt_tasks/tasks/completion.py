@@ -8,7 +8,6 @@ names that mean nothing to them are.
 import re
 from collections.abc import Mapping, Sequence
 
-from ..inventory import offered
 from .option_table import Option
 
 _MARKS = re.compile(r"[@=:]+")
@@ -90,6 +89,8 @@ def _names(
     """All names there are for an option, the files among them only if there are others to choose from."""
     if option.choices or not option.names:
         return option.choices
+    from ..inventory import offered
+
     runs = (
         [name for name in offered.runs() if ":" in term or ":" not in name]
         if option.name != "inventory"

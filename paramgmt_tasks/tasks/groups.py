@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from invoke import Context, Exit
 
-from ..inventory import GroupSources, read_inventory
 from ..model import UsageError, escaped, fold
 from .command_line import OperationTask
 from .notes import usage_errors
@@ -23,6 +22,7 @@ from .values import several
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from ..inventory import GroupSources
     from .keywords import GroupOptions
 
 
@@ -41,6 +41,8 @@ def _rgroups(
         given = options_of(c, options)
         wanted = _patterns([groups] if isinstance(groups, str) else groups)
         failures: list[str] = []
+        from ..inventory import GroupSources
+
         found = _found(given, GroupSources(), wanted, failures)
         for failure in failures:
             print(f"rgroups: {escaped(failure)}", file=sys.stderr)
@@ -57,7 +59,7 @@ def _patterns(words: Iterable[str]) -> list[str]:
 
 
 def _found(
-    options: Options, sources: GroupSources, wanted: Sequence[str], failures: list[str]
+    options: Options, sources: "GroupSources", wanted: Sequence[str], failures: list[str]
 ) -> dict[str, list[str]]:
     """The entries of all groups, or of those that are `wanted`; how sources fail is added to `failures`.
 
@@ -98,7 +100,9 @@ def _add(
     return group is not None
 
 
-def _add_unlisted(found: dict[str, list[str]], name: str, sources: GroupSources, failures: list[str]) -> bool:
+def _add_unlisted(
+    found: dict[str, list[str]], name: str, sources: "GroupSources", failures: list[str]
+) -> bool:
     """Add a group that its source may have without listing it; whether there is one."""
     source, _, group = name.rpartition(":")
     if "*" in name or "?" in name:
@@ -106,7 +110,7 @@ def _add_unlisted(found: dict[str, list[str]], name: str, sources: GroupSources,
     return _add(found, f"@{name}", partial(_entries, sources, source, group), failures)
 
 
-def _instead_of(name: str, known: Sequence[str], sources: GroupSources) -> str:
+def _instead_of(name: str, known: Sequence[str], sources: "GroupSources") -> str:
     """A remark on groups, or sources, that are called like one that there is not."""
     source, colon, _ = name.rpartition(":")
     if colon and not any(fnmatchcase(each, source) for each in sources.names()):
@@ -122,6 +126,8 @@ def _of_inventories(options: Options) -> Iterator[_Group]:
     Raises:
         UsageError: one of them cannot be read.
     """
+    from ..inventory import read_inventory
+
     found: dict[str, dict[str, None]] = {}
     for option in ("inventory", "hosts"):
         for name in map(str, several(options.value(option))):
@@ -134,7 +140,7 @@ def _of_inventories(options: Options) -> Iterator[_Group]:
         yield _Group([group], partial(list, both))
 
 
-def _of_sources(sources: GroupSources, wanted: Sequence[str], failures: list[str]) -> Iterator[_Group]:
+def _of_sources(sources: "GroupSources", wanted: Sequence[str], failures: list[str]) -> Iterator[_Group]:
     """The groups of sources, or of those that something that is wanted may be of."""
     try:
         names, default = sources.names(), sources.default
@@ -160,7 +166,7 @@ def _may_be_of(name: str, source: str, is_default: bool) -> bool:
     return fnmatchcase(source, of) if colon else is_default or name.startswith("*")
 
 
-def _entries(sources: GroupSources, source: str, group: str) -> list[str] | None:
+def _entries(sources: "GroupSources", source: str, group: str) -> list[str] | None:
     hosts = sources.hosts(source, group)
     return None if hosts is None else [host.entry for host in hosts]
 

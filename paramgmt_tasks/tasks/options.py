@@ -4,14 +4,16 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from ..inventory import Selection, picked
 from ..model import Changes, Copying, Host, Settings, UsageError
 from . import asking, values
 from .notes import note
 from .option_table import ALL, DEFAULTS
 from .values import Value
+
+if TYPE_CHECKING:
+    from ..inventory import Selection
 
 
 class Options:
@@ -85,15 +87,17 @@ class Options:
         """Whether hosts were given, and are none."""
         return self._given.get(name) is not None and not self._texts(name)
 
-    def selection(self) -> Selection:
+    def selection(self) -> "Selection":
         """What finds hosts, with the inventories.
 
         Raises:
             UsageError: one of those cannot be read.
         """
+        from ..inventory import Selection
+
         return Selection(self._texts("inventory"), note)
 
-    def filtered(self, hosts: list[Host], selection: Selection) -> list[Host]:
+    def filtered(self, hosts: list[Host], selection: "Selection") -> list[Host]:
         """Those of `hosts` that --limit and --exclude leave, in their order.
 
         Raises:
@@ -122,6 +126,8 @@ class Options:
         if followed is not None and number is None:
             raise UsageError(f"{seed.shown(followed)} is for --pick")
         if number is not None:
+            from ..inventory import picked
+
             return picked(hosts, number, followed)
         return hosts[: values.part(first, len(hosts))]
 

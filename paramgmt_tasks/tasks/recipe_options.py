@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..inventory import Selection
 from ..model import Host, UsageError
 from .option_table import HOSTS, REMOTE, Option
 from .options import Options
 from .values import positive, switch
 
 if TYPE_CHECKING:
+    from ..inventory import Selection
     from ..recipes import Recipe
 
 _T = TypeVar("_T")
@@ -117,7 +117,7 @@ class RecipeOptions:
                 raise UsageError(f"no {role} are left by {options.filters()}")
         return left
 
-    def _listed(self, role: str, selection: Selection) -> list[Host]:
+    def _listed(self, role: str, selection: "Selection") -> list[Host]:
         lists = self._given.get(role)
         if lists is None:
             return []
