@@ -27,7 +27,8 @@ class Known:
         #: The hosts of the inventories, by their entries.
         self.hosts: dict[str, Host] = {}
         self.sources = sources or GroupSources()
-        self._groups: dict[str, dict[str, None]] = {}
+        #: Their groups, each with the entries of its hosts.
+        self.groups: dict[str, dict[str, None]] = {}
 
     def add(self, inventory: Inventory) -> None:
         """Make an inventory's hosts and groups known, too; variables and options of a later one win."""
@@ -36,11 +37,11 @@ class Known:
             own.setdefault(host.entry, merged(self.hosts.get(host.entry), host))
         self.hosts.update(own)
         for name, entries in inventory.groups.items():
-            self._groups.setdefault(name, {}).update(dict.fromkeys(entries))
+            self.groups.setdefault(name, {}).update(dict.fromkeys(entries))
 
     def inventory_group(self, name: str) -> list[Host] | None:
         """The hosts of a group of the inventories; None if there is none."""
-        entries = self._groups.get(name)
+        entries = self.groups.get(name)
         return None if entries is None else [self.hosts[entry] for entry in entries]
 
     def group(self, name: str, source: str = "") -> list[Host] | None:
@@ -58,7 +59,7 @@ class Known:
         Raises:
             UsageError: the source fails.
         """
-        own = () if source else self._groups
+        own = () if source else self.groups
         return list(dict.fromkeys([*own, *self.sources.groups(source)]))
 
     def near_groups(self, name: str, source: str = "") -> str:
@@ -70,7 +71,7 @@ class Known:
         try:
             names = self.group_names(source)
         except UsageError:
-            names = list(self._groups)
+            names = list(self.groups)
         if not source:
             names = [f"@{each}" for each in (*names, *past_runs.NAMES)]
         return near([name if source else f"@{name}"], names)

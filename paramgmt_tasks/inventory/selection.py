@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from ..history import past_runs
 from ..model import Host, UsageError, parse_entry
 from .evaluation import Evaluation, Meaning
-from .known import Known, merged
+from .known import Known, merged, near
 from .reading import read_inventory
 
 
@@ -76,11 +76,18 @@ class Selection:
             hosts = self._hosts(meaning, said)
             if meaning.names is None:
                 hosts = [host for host in hosts if host.entry not in there]
-            elif len(hosts) == 1 and pattern not in self.known.hosts and self.known.has_list(pattern):
-                self._note(f"{said} {pattern}: a host is called so here; the list is --hosts {pattern}")
+            elif len(hosts) == 1 and pattern not in self.known.hosts:
+                self._note_other(pattern, said)
             found += hosts
             there.update(host.entry for host in hosts)
         return found
+
+    def _note_other(self, name: str, said: str) -> None:
+        """Say what else may have been meant by a name that is added as that of a new host."""
+        if self.known.has_list(name):
+            self._note(f"{said} {name}: a host is called so here; the list is --hosts {name}")
+        elif self._inventories and (others := near([name], [*self._inventories, *self.known.groups])):
+            self._note(f"{said} {name}: not in the inventory{others}")
 
     def _anywhere(self, pattern: str, said: str) -> Meaning:
         meaning = Evaluation(self.known, said, self._note).meaning(pattern)

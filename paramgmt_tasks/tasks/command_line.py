@@ -26,6 +26,7 @@ from .invoke_internals import (
     options_given,
 )
 from .option_table import OPPOSITES, Option
+from .streams import write_lines
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -166,7 +167,7 @@ class OperationTask(Task[Any], Generic[_P, _R]):
         """
         found = completion.candidates(self.options, words, kept, line.configured)
         if found:
-            print("\n".join(found))
+            write_lines(found)
             raise Exit
 
     def _find(self, body: list[str], at: int) -> int | None:

@@ -1,7 +1,9 @@
 """What is offered for the value of an option, as shells ask for it."""
 
 import json
+import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -145,3 +147,13 @@ def test_lists_that_cannot_be_read_are_passed_over(offered, tmp_path: Path) -> N
     (tmp_path / "above" / "hostlists" / "db.txt").chmod(0o666)
     for name in ("binary", "db", "deep", "none"):
         assert offered(f"paramgmt rcmd -f {name} -x d") == []
+
+
+def test_a_completion_that_nobody_reads_to_its_end_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "tasks.py").write_text("from paramgmt_tasks import namespace as ns\n")
+    reading, writing = os.pipe()
+    os.close(reading)
+    words = [sys.executable, "-m", "invoke", "--complete", "--", "inv", "rcmd", "--engine"]
+    with open(writing, "wb") as closed:
+        done = subprocess.run(words, cwd=tmp_path, stdout=closed, stderr=subprocess.PIPE, text=True)
+    assert done.stderr == ""

@@ -424,3 +424,13 @@ def test_picks_are_in_order_and_repeatable() -> None:
     assert {json.dumps([h.entry for h in picked(hosts, 5)]) for _ in range(20)} != {
         json.dumps(entries(found))
     }
+
+
+def test_a_new_name_that_is_nearly_known_is_noted(notes: list[str]) -> None:
+    Path("fleet.txt").write_text("[web]\nnode1\n")
+    selection = Selection(["fleet.txt"], notes.append)
+    assert added(selection, "webb", "nodee1", "another,x", "node1") == "webb nodee1 another x node1"
+    assert notes == [
+        "-m webb: not in the inventory (near: web)",
+        "-m nodee1: not in the inventory (near: node1)",
+    ]
